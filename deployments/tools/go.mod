@@ -1,0 +1,3 @@
+module github.com/foreshadow/foreshadow/deployments/tools
+
+go 1.26
