@@ -1,0 +1,230 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// EnvPrefix begins the environment variables that override the configuration file.
+const EnvPrefix = "FORESHADOW_"
+
+// UnmarshalYAML fills what the file leaves out with Default.
+func (w *Workload) UnmarshalYAML(node *yaml.Node) error {
+	type plain Workload
+	p := plain(Default())
+	if err := node.Decode(&p); err != nil {
+		return err
+	}
+	*w = Workload(p)
+	return nil
+}
+
+// Load reads a YAML file into the struct that into points to, whose values before the call are the defaults, and then
+// applies the environment: FORESHADOW_<SECTION>_<KEY> replaces the scalar (or comma-separated list) section.key. Every key
+// the struct does not know is an error that names file, line and key; all of them are reported at once.
+func Load(path string, environ []string, into any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	return Decode(path, data, environ, into)
+}
+
+// Decode is Load for a file already read; name stands for the file in errors.
+func Decode(name string, data []byte, environ []string, into any) error {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if len(doc.Content) > 0 {
+		root := doc.Content[0]
+		if errs := unknownKeys(name, root, reflect.TypeOf(into).Elem(), ""); len(errs) > 0 {
+			return errors.Join(errs...)
+		}
+		if err := root.Decode(into); err != nil {
+			return decodeError(name, err)
+		}
+	}
+	return applyEnv(reflect.ValueOf(into).Elem(), EnvPrefix, environ)
+}
+
+func decodeError(name string, err error) error {
+	var typed *yaml.TypeError
+	if !errors.As(err, &typed) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	errs := make([]error, len(typed.Errors))
+	for i, e := range typed.Errors {
+		line, text, found := strings.Cut(strings.TrimPrefix(e, "line "), ": ")
+		if !found {
+			errs[i] = fmt.Errorf("%s: %s", name, e)
+			continue
+		}
+		errs[i] = fmt.Errorf("%s:%s: %s", name, line, text)
+	}
+	return errors.Join(errs...)
+}
+
+// unknownKeys walks the document beside the Go type, because the decoder's own check stops at the first custom unmarshaller.
+func unknownKeys(name string, node *yaml.Node, t reflect.Type, path string) []error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	var errs []error
+	switch {
+	case node.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
+		for i, item := range node.Content {
+			errs = append(errs, unknownKeys(name, item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))...)
+		}
+	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
+		fields := yamlFields(t)
+		seen := map[string]bool{}
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key := node.Content[i]
+			full := strings.TrimPrefix(path+"."+key.Value, ".")
+			field, known := fields[key.Value]
+			switch {
+			case seen[key.Value]:
+				errs = append(errs, fmt.Errorf("%s:%d: key %q is given twice", name, key.Line, full))
+			case !known:
+				errs = append(errs, fmt.Errorf("%s:%d: unknown key %q%s", name, key.Line, full, suggest(key.Value, fields)))
+			default:
+				errs = append(errs, unknownKeys(name, node.Content[i+1], field, full)...)
+			}
+			seen[key.Value] = true
+		}
+	}
+	return errs
+}
+
+func yamlFields(t reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	for i := range t.NumField() {
+		if tag := yamlName(t.Field(i)); tag != "" {
+			fields[tag] = t.Field(i).Type
+		}
+	}
+	return fields
+}
+
+func yamlName(f reflect.StructField) string {
+	tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if tag == "-" || !f.IsExported() {
+		return ""
+	}
+	return tag
+}
+
+// suggest names the known key nearest to a misspelt one, where one is near.
+func suggest(key string, fields map[string]reflect.Type) string {
+	best, at := "", 3
+	for name := range fields {
+		if d := editDistance(key, name); d < at || d == at && name < best {
+			best, at = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		prev := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := prev
+			if a[i] != b[j] {
+				cost++
+			}
+			prev, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// applyEnv sets scalars and lists of scalars from variables named after the path of their key.
+func applyEnv(v reflect.Value, prefix string, environ []string) error {
+	var errs []error
+	for i := range v.NumField() {
+		name := yamlName(v.Type().Field(i))
+		if name == "" {
+			continue
+		}
+		field, key := v.Field(i), prefix+strings.ToUpper(name)
+		if field.Kind() == reflect.Struct {
+			errs = append(errs, applyEnv(field, key+"_", environ))
+			continue
+		}
+		at := slices.IndexFunc(environ, func(e string) bool { return strings.HasPrefix(e, key+"=") })
+		if at < 0 {
+			continue
+		}
+		_, value, _ := strings.Cut(environ[at], "=")
+		if err := setScalar(field, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func setScalar(field reflect.Value, value string) error {
+	if field.Type() == reflect.TypeFor[time.Duration]() {
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			return fmt.Errorf("want a duration such as 15s, got %q", value)
+		}
+		field.SetInt(int64(d))
+		return nil
+	}
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(value)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			return fmt.Errorf("want true or false, got %q", value)
+		}
+		field.SetBool(b)
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return fmt.Errorf("want a whole number, got %q", value)
+		}
+		field.SetInt(n)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return fmt.Errorf("want a number, got %q", value)
+		}
+		field.SetFloat(f)
+	case reflect.Slice:
+		if field.Type().Elem().Kind() != reflect.String {
+			return errors.New("cannot be set by the environment")
+		}
+		list := reflect.MakeSlice(field.Type(), 0, 1)
+		for part := range strings.SplitSeq(value, ",") {
+			list = reflect.Append(list, reflect.ValueOf(strings.TrimSpace(part)).Convert(field.Type().Elem()))
+		}
+		field.Set(list)
+	default:
+		return errors.New("cannot be set by the environment")
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package workload_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshadow/foreshadow/libs/workload"
+)
+
+type file struct {
+	Kafka struct {
+		Brokers []string        `yaml:"brokers"`
+		Wait    time.Duration   `yaml:"wait"`
+		Secret  workload.Secret `yaml:"secret"`
+	} `yaml:"kafka"`
+	Workloads []workload.Workload `yaml:"workloads"`
+}
+
+const valid = `
+kafka: {brokers: [a:1], wait: 2s, secret: s3cret}
+workloads:
+  - name: shop
+    slo: {quantile: 0.95, latency: 100ms, error_ratio: 0.01}
+    production: {platform: local, group: shop, process: {command: [shop], ready_path: /healthz}}
+    shadow: {platform: local, group: shop-shadow, process: {command: [shop], ready_path: /healthz}}
+    instances: {min: 2, max: 8}
+`
+
+func TestDecodeFillsDefaultsAndEnvironmentWins(t *testing.T) {
+	t.Parallel()
+	var f file
+	env := []string{"FORESHADOW_KAFKA_BROKERS=b:1, c:2", "FORESHADOW_KAFKA_WAIT=5s", "FORESHADOW_PG_BIN=/x"}
+	if err := workload.Decode("f.yaml", []byte(valid), env, &f); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"b:1", "c:2"}, f.Kafka.Brokers); diff != "" {
+		t.Errorf("brokers (-want +got):\n%s", diff)
+	}
+	if f.Kafka.Wait != 5*time.Second {
+		t.Errorf("wait = %v, want the environment's 5s", f.Kafka.Wait)
+	}
+	w := f.Workloads[0]
+	if w.Instances != (workload.Limits{Min: 2, Max: 8}) || w.Policy.Risk != workload.Default().Policy.Risk {
+		t.Errorf("got %+v, want the file's limits and the default risk", w)
+	}
+	if err := w.Validate(); err != nil {
+		t.Errorf("Validate: %v", err)
+	}
+}
+
+func TestDecodeNamesEveryFaultWithItsLine(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		yaml string
+		env  []string
+		want []string
+	}{
+		"unknown keys, all at once": {
+			yaml: "kafka: {broker: [a]}\nworkloads:\n  - name: x\n    slo: {latncy: 1s}\nzzzzzz: 1\n",
+			want: []string{`f.yaml:1: unknown key "kafka.broker"; did you mean "brokers"?`,
+				`f.yaml:4: unknown key "workloads[0].slo.latncy"; did you mean "latency"?`, `f.yaml:5: unknown key "zzzzzz"`},
+		},
+		"given twice":     {yaml: "kafka:\n  wait: 1s\n  wait: 2s\n", want: []string{"f.yaml:3:", "wait"}},
+		"wrong type":      {yaml: "kafka:\n  wait: soon\n", want: []string{"f.yaml:2: cannot unmarshal", "soon"}},
+		"not YAML":        {yaml: "kafka: [\n", want: []string{"f.yaml: line 1"}},
+		"bad environment": {yaml: "{}", env: []string{"FORESHADOW_KAFKA_WAIT=1"}, want: []string{`FORESHADOW_KAFKA_WAIT: want a duration such as 15s, got "1"`}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var f file
+			err := workload.Decode("f.yaml", []byte(tc.yaml), tc.env, &f)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestValidateNamesTheKey(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(*workload.Workload){
+		"name":                                 func(w *workload.Workload) { w.Name = "Shop 1" },
+		"slo: is missing":                      func(w *workload.Workload) { w.SLO = workload.SLO{} },
+		"slo.quantile":                         func(w *workload.Workload) { w.SLO.Quantile = 95 },
+		"slo.latency":                          func(w *workload.Workload) { w.SLO.Latency = 0 },
+		"slo.error_ratio":                      func(w *workload.Workload) { w.SLO.ErrorRatio = 1 },
+		"instances.min":                        func(w *workload.Workload) { w.Instances.Min = -1 },
+		"instances.max":                        func(w *workload.Workload) { w.Instances.Max = 1 },
+		"shadow.group":                         func(w *workload.Workload) { w.Shadow.Group = w.Production.Group },
+		"production.platform":                  func(w *workload.Workload) { w.Production.Platform = "moon" },
+		"production.process.ready_path":        func(w *workload.Workload) { w.Production.Process.ReadyPath = "x" },
+		"policy.kind":                          func(w *workload.Workload) { w.Policy.Kind = "psychic" },
+		"policy.risk":                          func(w *workload.Workload) { w.Policy.Risk = 0 },
+		"guardrails.mode":                      func(w *workload.Workload) { w.Guardrails.Mode = "yolo" },
+		"guardrails.max_step_up":               func(w *workload.Workload) { w.Guardrails.MaxStepUp = -3 },
+		"tap.sample_ratio":                     func(w *workload.Workload) { w.Tap.SampleRatio = 1.5 },
+		"tap.allow_headers: Cookie":            func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"Cookie"} },
+		"tap.allow_headers: X-My-Access-Token": func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"X-My-Access-Token"} },
+		"replay.precision":                     func(w *workload.Workload) { w.Replay.Precision = 0 },
+		"replay.allow_hosts":                   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
+		"prices.instance_hour":                 func(w *workload.Workload) { w.Prices.InstanceHour = -1 },
+	}
+	for want, spoil := range tests {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			var f file
+			if err := workload.Decode("f.yaml", []byte(valid), nil, &f); err != nil {
+				t.Fatal(err)
+			}
+			w := f.Workloads[0]
+			spoil(&w)
+			err := w.Validate()
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one fault that names %q", err, want)
+			}
+		})
+	}
+}
+
+func TestSecretNeverPrints(t *testing.T) {
+	t.Parallel()
+	s := struct{ S workload.Secret }{"hunter2"}
+	text, _ := s.S.MarshalText()
+	for _, out := range []string{fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s.S, s.S), string(text)} {
+		if strings.Contains(out, "hunter2") {
+			t.Errorf("printed %q", out)
+		}
+	}
+	if got := workload.Redacted("postgres://u:hunter2@h/db"); strings.Contains(got, "hunter2") || !strings.Contains(got, "h/db") {
+		t.Errorf("Redacted = %q", got)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(valid))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		var into file
+		if workload.Decode("f.yaml", data, nil, &into) == nil {
+			for _, w := range into.Workloads {
+				_ = w.Validate()
+			}
+		}
+	})
+}

@@ -1,0 +1,196 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// Validate reports every fault of the workload at once; each message names the key.
+func (w Workload) Validate() error {
+	var errs []error
+	fault := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if !namePattern.MatchString(w.Name) {
+		fault("name", "want 1 to 63 lower-case letters, digits and dashes, got %q", w.Name)
+	}
+	w.SLO.validate(fault)
+	w.Production.validate("production", fault)
+	w.Shadow.validate("shadow", fault)
+	if w.Production.Platform == w.Shadow.Platform && w.Production.Group == w.Shadow.Group && w.Shadow.Group != "" {
+		fault("shadow.group", "is production's own group %q: a shadow request would reach production", w.Shadow.Group)
+	}
+	w.Instances.validate("instances", 1, fault)
+	w.ShadowInstances.validate("shadow_instances", 0, fault)
+	w.Policy.validate(fault)
+	w.Guardrails.validate(fault)
+	w.Tap.validate(fault)
+	w.Replay.validate(fault)
+	for key, price := range map[string]float64{
+		"instance_hour": w.Prices.InstanceHour, "cpu_core_hour": w.Prices.CPUCoreHour, "memory_gib_hour": w.Prices.MemoryGiBHour,
+	} {
+		if !(price >= 0) {
+			fault("prices."+key, "must not be negative, got %v", price)
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+type faultFunc func(key, format string, args ...any)
+
+func (s SLO) validate(fault faultFunc) {
+	if s == (SLO{}) {
+		fault("slo", "is missing: say which latency at which quantile users were promised")
+		return
+	}
+	if !(s.Quantile > 0 && s.Quantile < 1) {
+		fault("slo.quantile", "want a value between 0 and 1, got %v", s.Quantile)
+	}
+	if s.Latency <= 0 {
+		fault("slo.latency", "must be positive, got %v", s.Latency)
+	}
+	if !(s.ErrorRatio >= 0 && s.ErrorRatio < 1) {
+		fault("slo.error_ratio", "want a value from 0 to below 1, got %v", s.ErrorRatio)
+	}
+}
+
+func (t Target) validate(key string, fault faultFunc) {
+	if t.Platform != "local" {
+		fault(key+".platform", "want local, got %q", t.Platform)
+	}
+	if !namePattern.MatchString(t.Group) {
+		fault(key+".group", "want 1 to 63 lower-case letters, digits and dashes, got %q", t.Group)
+	}
+	if len(t.Process.Command) == 0 {
+		fault(key+".process.command", "is missing")
+	}
+	if !strings.HasPrefix(t.Process.ReadyPath, "/") {
+		fault(key+".process.ready_path", "want a path that begins with /, got %q", t.Process.ReadyPath)
+	}
+	if t.Process.StartTimeout < 0 || t.Process.DrainTimeout < 0 {
+		fault(key+".process", "start_timeout and drain_timeout must not be negative")
+	}
+	if t.Process.Initial < 0 {
+		fault(key+".process.initial", "must not be negative, got %d", t.Process.Initial)
+	}
+}
+
+func (l Limits) validate(key string, least int, fault faultFunc) {
+	if l.Min < least {
+		fault(key+".min", "must be at least %d, got %d", least, l.Min)
+	}
+	if l.Max < l.Min || l.Max < 1 {
+		fault(key+".max", "must be at least 1 and at least min (%d), got %d", l.Min, l.Max)
+	}
+}
+
+func (p Policy) validate(fault faultFunc) {
+	if p.Kind != Predictive && p.Kind != Reactive {
+		fault("policy.kind", "want predictive or reactive, got %q", p.Kind)
+	}
+	if !(p.Risk > 0 && p.Risk <= 0.5) {
+		fault("policy.risk", "want a value above 0 and at most 0.5, got %v", p.Risk)
+	}
+	for key, d := range map[string]time.Duration{"interval": p.Interval, "startup": p.Startup, "history": p.History} {
+		if d <= 0 {
+			fault("policy."+key, "must be positive, got %v", d)
+		}
+	}
+	if p.ScaleDownAfter < 0 {
+		fault("policy.scale_down_after", "must not be negative, got %v", p.ScaleDownAfter)
+	}
+	if !(p.CapacityHint >= 0) {
+		fault("policy.capacity_hint", "must not be negative, got %v", p.CapacityHint)
+	}
+}
+
+func (g Guardrails) validate(fault faultFunc) {
+	if g.Mode != DryRun && g.Mode != Approve && g.Mode != Automatic {
+		fault("guardrails.mode", "want dry_run, approve or automatic, got %q", g.Mode)
+	}
+	for key, n := range map[string]int{
+		"max_step_up": g.MaxStepUp, "max_step_down": g.MaxStepDown, "max_rate_up": g.MaxRateUp, "max_rate_down": g.MaxRateDown,
+	} {
+		if n < 0 {
+			fault("guardrails."+key, "must not be negative, got %d", n)
+		}
+	}
+	if g.RatePeriod <= 0 || g.VerifyTimeout <= 0 || g.StabiliseDown < 0 {
+		fault("guardrails", "rate_period and verify_timeout must be positive, stabilise_down not negative")
+	}
+}
+
+func (t Tap) validate(fault faultFunc) {
+	if !(t.SampleRatio >= 0 && t.SampleRatio <= 1) {
+		fault("tap.sample_ratio", "want a value from 0 to 1, got %v", t.SampleRatio)
+	}
+	if t.MaxBodyBytes < 0 {
+		fault("tap.max_body_bytes", "must not be negative, got %d", t.MaxBodyBytes)
+	}
+	if t.MaxRoutes < 1 {
+		fault("tap.max_routes", "must be at least 1, got %d", t.MaxRoutes)
+	}
+	for _, h := range t.AllowHeaders {
+		if IsCredentialHeader(h) {
+			fault("tap.allow_headers", "%s carries credentials and never leaves production", h)
+		}
+	}
+	for _, r := range t.Routes {
+		if !strings.HasPrefix(r, "/") {
+			fault("tap.routes", "want a path that begins with /, got %q", r)
+		}
+	}
+}
+
+func (r Replay) validate(fault faultFunc) {
+	if !(r.Amplification > 0 && r.Amplification <= 1000) {
+		fault("replay.amplification", "want a value above 0 and at most 1000, got %v", r.Amplification)
+	}
+	if r.MaxInFlight < 1 || r.MinRequests < 1 {
+		fault("replay", "max_in_flight and min_requests must be at least 1")
+	}
+	for key, d := range map[string]time.Duration{
+		"timeout": r.Timeout, "step_duration": r.StepDuration, "capacity_ttl": r.CapacityTTL,
+	} {
+		if d <= 0 {
+			fault("replay."+key, "must be positive, got %v", d)
+		}
+	}
+	if r.SettleDuration < 0 {
+		fault("replay.settle_duration", "must not be negative, got %v", r.SettleDuration)
+	}
+	if !(r.Precision > 0 && r.Precision <= 0.5) {
+		fault("replay.precision", "want a value above 0 and at most 0.5, got %v", r.Precision)
+	}
+	if !(r.MaxRate > 0) {
+		fault("replay.max_rate", "must be positive, got %v", r.MaxRate)
+	}
+	for _, h := range r.AllowHosts {
+		if _, _, err := net.SplitHostPort(h); err != nil {
+			fault("replay.allow_hosts", "want host:port, got %q", h)
+		}
+	}
+}
+
+// IsCredentialHeader reports whether a header may carry credentials; such headers never leave production.
+func IsCredentialHeader(name string) bool {
+	n := strings.ToLower(name)
+	switch n {
+	case "authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate", "proxy-authenticate", "authentication-info":
+		return true
+	}
+	for _, part := range []string{"token", "secret", "api-key", "apikey", "password", "session", "credential", "signature"} {
+		if strings.Contains(n, part) {
+			return true
+		}
+	}
+	return false
+}

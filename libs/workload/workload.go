@@ -1,0 +1,225 @@
+// Package workload is what the user declares: which service to scale, what its users were promised, within which limits,
+// and where its shadow runs. It also loads the configuration file that every service reads (Load). A Workload that passed
+// Validate is safe to act upon.
+package workload
+
+import "time"
+
+// Workload is one service that Foreshadow scales.
+type Workload struct {
+	// Name is unique among the workloads of one installation: lower-case letters, digits and dashes.
+	Name string `yaml:"name"`
+	// SLO is what users were promised.
+	SLO SLO `yaml:"slo"`
+	// Production is where users are served.
+	Production Target `yaml:"production"`
+	// Shadow is the isolated replica.
+	Shadow Target `yaml:"shadow"`
+	// Instances bounds production.
+	Instances Limits `yaml:"instances"`
+	// ShadowInstances bounds the shadow; its minimum may be 0 (asleep).
+	ShadowInstances Limits `yaml:"shadow_instances"`
+	// Policy is how far to look ahead and how much risk to take.
+	Policy Policy `yaml:"policy"`
+	// Guardrails bound every change, whatever was recommended.
+	Guardrails Guardrails `yaml:"guardrails"`
+	// Tap says what is copied from production, and what never leaves it.
+	Tap Tap `yaml:"tap"`
+	// Replay says how the shadow is driven and measured.
+	Replay Replay `yaml:"replay"`
+	// Prices turn sizes into money.
+	Prices Prices `yaml:"prices"`
+}
+
+// SLO is the promise to users: the given quantile of latency stays at or below Latency, and at most ErrorRatio of the
+// requests fail.
+type SLO struct {
+	// Quantile of the latency the promise is about, in (0, 1).
+	Quantile float64 `yaml:"quantile"`
+	// Latency at that quantile.
+	Latency time.Duration `yaml:"latency"`
+	// ErrorRatio is the share of requests that may fail, in [0, 1).
+	ErrorRatio float64 `yaml:"error_ratio"`
+}
+
+// Target is one environment: a group of equal instances on a platform.
+type Target struct {
+	// Platform names where the instances run: `local` (processes of this machine).
+	Platform string `yaml:"platform"`
+	// Group names the instances on the platform.
+	Group string `yaml:"group"`
+	// Process says how the local platform runs one instance.
+	Process Process `yaml:"process"`
+}
+
+// Process is how the local platform runs one instance. The environment variable PORT carries the port to listen on.
+type Process struct {
+	// Command is the program and its arguments.
+	Command []string `yaml:"command"`
+	// Env is added to the environment.
+	Env map[string]string `yaml:"env"`
+	// ReadyPath is the HTTP path that answers 200 once the instance can serve.
+	ReadyPath string `yaml:"ready_path"`
+	// StartTimeout is how long an instance may take to become ready.
+	StartTimeout time.Duration `yaml:"start_timeout"`
+	// DrainTimeout is how long an instance may finish its requests before it is stopped.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// Initial is the number of instances to start with when the platform has none yet.
+	Initial int `yaml:"initial"`
+}
+
+// Limits bounds a number of instances.
+type Limits struct {
+	// Min and Max are inclusive.
+	Min int `yaml:"min"`
+	// Max is at least Min.
+	Max int `yaml:"max"`
+}
+
+// PolicyKind selects who decides.
+type PolicyKind string
+
+// Kinds of policy.
+const (
+	// Predictive lets a trusted forecast decide, and falls back to reactive.
+	Predictive PolicyKind = "predictive"
+	// Reactive never uses the forecast.
+	Reactive PolicyKind = "reactive"
+)
+
+// Policy is how decisions are made.
+type Policy struct {
+	// Kind is predictive or reactive.
+	Kind PolicyKind `yaml:"kind"`
+	// Risk is the accepted probability that demand exceeds capacity within the lead time, in (0, 0.5].
+	Risk float64 `yaml:"risk"`
+	// Interval is the time between two decisions, and the step of the forecast.
+	Interval time.Duration `yaml:"interval"`
+	// Startup is assumed for an instance until it has been measured.
+	Startup time.Duration `yaml:"startup"`
+	// ScaleDownAfter is how long a smaller size must have been enough before instances are removed.
+	ScaleDownAfter time.Duration `yaml:"scale_down_after"`
+	// History is how far back the forecast looks.
+	History time.Duration `yaml:"history"`
+	// CapacityHint is what one instance carries in requests per second until the shadow has measured it; 0 = not known.
+	CapacityHint float64 `yaml:"capacity_hint"`
+}
+
+// Mode is how far the provisioner goes by itself.
+type Mode string
+
+// Modes of the provisioner.
+const (
+	// DryRun plans and records, and changes nothing.
+	DryRun Mode = "dry_run"
+	// Approve waits for a person.
+	Approve Mode = "approve"
+	// Automatic acts.
+	Automatic Mode = "automatic"
+)
+
+// Guardrails bound every change of production, whatever was recommended.
+type Guardrails struct {
+	// Mode is how far the provisioner goes by itself.
+	Mode Mode `yaml:"mode"`
+	// MaxStepUp and MaxStepDown bound one change, in instances; 0 = not bounded.
+	MaxStepUp int `yaml:"max_step_up"`
+	// MaxStepDown bounds one reduction, in instances; 0 = not bounded.
+	MaxStepDown int `yaml:"max_step_down"`
+	// RatePeriod is the stretch of time over which MaxRateUp and MaxRateDown count.
+	RatePeriod time.Duration `yaml:"rate_period"`
+	// MaxRateUp bounds the instances added within RatePeriod; 0 = not bounded.
+	MaxRateUp int `yaml:"max_rate_up"`
+	// MaxRateDown bounds the instances removed within RatePeriod; 0 = not bounded.
+	MaxRateDown int `yaml:"max_rate_down"`
+	// StabiliseDown: the highest recommendation of this stretch of time wins over a lower one.
+	StabiliseDown time.Duration `yaml:"stabilise_down"`
+	// VerifyTimeout is how long new instances may take to become ready before the change counts as failed.
+	VerifyTimeout time.Duration `yaml:"verify_timeout"`
+}
+
+// Tap says what is copied from production.
+type Tap struct {
+	// SampleRatio is the share of sessions copied, in [0, 1].
+	SampleRatio float64 `yaml:"sample_ratio"`
+	// SampleKey keys the hash that picks sessions and makes pseudonyms; replicators of one workload share it.
+	SampleKey Secret `yaml:"sample_key"`
+	// SessionCookie and SessionHeader name what identifies a session; the client address is used when neither is there.
+	SessionCookie string `yaml:"session_cookie"`
+	// SessionHeader names a header that identifies a session.
+	SessionHeader string `yaml:"session_header"`
+	// Methods that may be replicated; requests with any other change state and stay out.
+	Methods []string `yaml:"methods"`
+	// AllowHeaders leave with the copy; every other header stays. Credentials cannot be allowed.
+	AllowHeaders []string `yaml:"allow_headers"`
+	// RedactQuery names query parameters whose values are replaced by a keyed pseudonym; `*` is all of them.
+	RedactQuery []string `yaml:"redact_query"`
+	// MaxBodyBytes of a body travel with the copy; larger ones keep size and hash only.
+	MaxBodyBytes int64 `yaml:"max_body_bytes"`
+	// Routes are path templates such as /items/{id} that come before the automatic ones.
+	Routes []string `yaml:"routes"`
+	// MaxRoutes bounds the number of routes told apart; the rest is one route `other`.
+	MaxRoutes int `yaml:"max_routes"`
+	// GeographyHeader names a trusted header with the client's country; empty = unknown.
+	GeographyHeader string `yaml:"geography_header"`
+	// NetworkHeader names a trusted header with the client's network class; empty = unknown.
+	NetworkHeader string `yaml:"network_header"`
+}
+
+// Replay says how the shadow is driven and measured.
+type Replay struct {
+	// Amplification multiplies the replayed sample; above 0.
+	Amplification float64 `yaml:"amplification"`
+	// MaxInFlight bounds the requests in flight to the shadow.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// Timeout of one replayed request.
+	Timeout time.Duration `yaml:"timeout"`
+	// MinRequests must have been recorded before a capacity measurement starts.
+	MinRequests int `yaml:"min_requests"`
+	// StepDuration is how long one load level is held in a capacity measurement, after SettleDuration.
+	StepDuration time.Duration `yaml:"step_duration"`
+	// SettleDuration is how long a level is held before it counts.
+	SettleDuration time.Duration `yaml:"settle_duration"`
+	// Precision ends the search for the capacity, as a share of it, in (0, 0.5].
+	Precision float64 `yaml:"precision"`
+	// MaxRate bounds the search, in requests per second per instance.
+	MaxRate float64 `yaml:"max_rate"`
+	// CapacityTTL is how long a measurement holds.
+	CapacityTTL time.Duration `yaml:"capacity_ttl"`
+	// AllowHosts are hosts the runner may reach besides the shadow's instances.
+	AllowHosts []string `yaml:"allow_hosts"`
+}
+
+// Prices turn sizes into money, in any one currency.
+type Prices struct {
+	// InstanceHour is the price of an instance for an hour, whatever its size.
+	InstanceHour float64 `yaml:"instance_hour"`
+	// CPUCoreHour is the price of a CPU core for an hour.
+	CPUCoreHour float64 `yaml:"cpu_core_hour"`
+	// MemoryGiBHour is the price of a GiB of memory for an hour.
+	MemoryGiBHour float64 `yaml:"memory_gib_hour"`
+}
+
+// Default returns values that work for an HTTP service; name, SLO and targets must still be given.
+func Default() Workload {
+	return Workload{
+		Instances:       Limits{Min: 1, Max: 10},
+		ShadowInstances: Limits{Min: 0, Max: 1},
+		Policy: Policy{
+			Kind: Predictive, Risk: 0.05, Interval: 15 * time.Second, Startup: time.Minute,
+			ScaleDownAfter: 5 * time.Minute, History: 14 * 24 * time.Hour,
+		},
+		Guardrails: Guardrails{
+			Mode: DryRun, RatePeriod: time.Minute, StabiliseDown: 5 * time.Minute, VerifyTimeout: 5 * time.Minute,
+		},
+		Tap: Tap{
+			SampleRatio: 0.1, Methods: []string{"GET", "HEAD", "OPTIONS"}, MaxBodyBytes: 64 << 10, MaxRoutes: 100,
+			AllowHeaders: []string{"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "User-Agent"},
+			RedactQuery:  []string{"*"},
+		},
+		Replay: Replay{
+			Amplification: 1, MaxInFlight: 1000, Timeout: 10 * time.Second, MinRequests: 200, StepDuration: 10 * time.Second,
+			SettleDuration: 2 * time.Second, Precision: 0.05, MaxRate: 10000, CapacityTTL: 24 * time.Hour,
+		},
+	}
+}
