@@ -151,3 +151,15 @@ func sum(values []int64) int64 {
 	}
 	return total
 }
+
+// Uniform is Replicas for a fleet in which every pod is ready and equally busy: the whole of it at once.
+func (c Calculator) Uniform(current int, percent, target int64) int {
+	if target <= 0 {
+		return current
+	}
+	ratio := float64(percent) / float64(target)
+	if c.within(ratio) {
+		return current
+	}
+	return int(math.Ceil(ratio * float64(current)))
+}

@@ -1,0 +1,154 @@
+package scaling
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is how one workload is to be scaled. Start from DefaultConfig: a zero field means zero, not the default.
+type Config struct {
+	MinInstances int
+	MaxInstances int
+	// Risk is the accepted probability that the demand outgrows the instances before a new one could be ready.
+	Risk         float64
+	Interval     time.Duration // between decisions
+	StartupGuess time.Duration // start-up time while none has been measured
+	// Imbalance is the share by which load balancing lets the busiest instance exceed the mean.
+	Imbalance      float64
+	Smoothing      time.Duration // the demand now is the mean over it
+	DemandMaxAge   time.Duration // older demand and utilization are missing
+	ForecastMaxAge time.Duration // an older forecast is missing
+	MaxMixDrift    float64       // above it the capacity no longer describes the traffic
+	DownHold       time.Duration // the highest need of this past keeps its instances
+	DownAhead      time.Duration // and so does the expected need of this future, beyond the lead time
+	DownMargin     float64       // share of the instances that must be idle before any is released
+	DownStep       float64       // share of the instances released at once, at least one
+	// Headroom is the share by which CPU, memory and network of an instance exceed the expected use.
+	Headroom        float64
+	ShadowInstances int           // while the shadow is awake
+	Lifetime        time.Duration // after it a decision must not be applied
+	HPA             HPA
+}
+
+// HPA is the reactive alternative: the HorizontalPodAutoscaler this workload would otherwise have.
+type HPA struct {
+	TargetPercent int // of the CPU request
+	Sync          time.Duration
+	Tolerance     float64
+	DownHold      time.Duration // its down-stabilisation window
+}
+
+// DefaultConfig returns a configuration for an ordinary service on Kubernetes. The maximum is the caller's to set.
+func DefaultConfig() Config {
+	return Config{
+		MinInstances: 1, MaxInstances: 10, Risk: 0.05,
+		Interval: 15 * time.Second, StartupGuess: time.Minute,
+		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
+		MaxMixDrift: 0.2,
+		DownHold:    5 * time.Minute, DownAhead: 10 * time.Minute, DownMargin: 0.05, DownStep: 0.25,
+		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
+		HPA: HPA{TargetPercent: 70, Sync: 15 * time.Second, Tolerance: 0.1, DownHold: 5 * time.Minute},
+	}
+}
+
+// Validate joins everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.MinInstances < 0 {
+		errs = append(errs, fmt.Errorf("min_instances %d: must not be negative", c.MinInstances))
+	}
+	if c.MaxInstances < max(1, c.MinInstances) {
+		errs = append(errs, fmt.Errorf("max_instances %d: must be at least 1 and min_instances %d", c.MaxInstances, c.MinInstances))
+	}
+	for _, f := range c.shares() {
+		if !(f.value >= 0 && f.value <= f.limit) {
+			errs = append(errs, fmt.Errorf("%s %v: must lie between 0 and %v", f.name, f.value, f.limit))
+		}
+	}
+	for _, f := range c.durations() {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("%s %s: must not be negative", f.name, f.value))
+		}
+	}
+	for _, f := range c.counts() {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("%s %d: must not be negative", f.name, f.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type field[T any] struct {
+	name  string
+	value T
+	limit T
+}
+
+func (c Config) shares() []field[float64] {
+	return []field[float64]{
+		{"risk", c.Risk, 1}, {"imbalance", c.Imbalance, 10}, {"max_mix_drift", c.MaxMixDrift, 1},
+		{"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"headroom", c.Headroom, 10},
+		{"hpa.tolerance", c.HPA.Tolerance, 1},
+	}
+}
+
+func (c Config) durations() []field[time.Duration] {
+	return []field[time.Duration]{
+		{name: "interval", value: c.Interval}, {name: "startup_guess", value: c.StartupGuess},
+		{name: "smoothing", value: c.Smoothing}, {name: "demand_max_age", value: c.DemandMaxAge},
+		{name: "forecast_max_age", value: c.ForecastMaxAge}, {name: "down_hold", value: c.DownHold},
+		{name: "down_ahead", value: c.DownAhead}, {name: "lifetime", value: c.Lifetime},
+		{name: "hpa.sync", value: c.HPA.Sync}, {name: "hpa.down_hold", value: c.HPA.DownHold},
+	}
+}
+
+func (c Config) counts() []field[int] {
+	return []field[int]{{name: "shadow_instances", value: c.ShadowInstances}, {name: "hpa.target_percent", value: c.HPA.TargetPercent}}
+}
+
+// usable returns the configuration with every impossible value replaced by its default, so that Decide needs no error:
+// whoever loads a configuration has Validate to refuse it with.
+func (c Config) usable() Config {
+	d := DefaultConfig()
+	c.MinInstances = max(1, c.MinInstances)
+	c.MaxInstances = max(c.MinInstances, c.MaxInstances)
+	c.Risk = shareOr(c.Risk, d.Risk, 1)
+	c.Imbalance = shareOr(c.Imbalance, d.Imbalance, 10)
+	c.MaxMixDrift = shareOr(c.MaxMixDrift, d.MaxMixDrift, 1)
+	c.DownMargin = shareOr(c.DownMargin, d.DownMargin, 1)
+	c.DownStep = shareOr(c.DownStep, d.DownStep, 1)
+	c.Headroom = shareOr(c.Headroom, d.Headroom, 10)
+	c.HPA.Tolerance = shareOr(c.HPA.Tolerance, d.HPA.Tolerance, 1)
+	c.Interval = durationOr(c.Interval, d.Interval)
+	c.StartupGuess = durationOr(c.StartupGuess, d.StartupGuess)
+	c.Smoothing = durationOr(c.Smoothing, d.Smoothing)
+	c.DemandMaxAge = durationOr(c.DemandMaxAge, d.DemandMaxAge)
+	c.ForecastMaxAge = durationOr(c.ForecastMaxAge, d.ForecastMaxAge)
+	c.DownHold = durationOr(c.DownHold, d.DownHold)
+	c.DownAhead = durationOr(c.DownAhead, d.DownAhead)
+	c.Lifetime = durationOr(c.Lifetime, d.Lifetime)
+	c.HPA.Sync = durationOr(c.HPA.Sync, d.HPA.Sync)
+	c.HPA.DownHold = durationOr(c.HPA.DownHold, d.HPA.DownHold)
+	if c.ShadowInstances < 0 {
+		c.ShadowInstances = d.ShadowInstances
+	}
+	if c.HPA.TargetPercent <= 0 {
+		c.HPA.TargetPercent = d.HPA.TargetPercent
+	}
+	return c
+}
+
+func shareOr(v, otherwise, limit float64) float64 {
+	if v >= 0 && v <= limit {
+		return v
+	}
+	return otherwise
+}
+
+func durationOr(v, otherwise time.Duration) time.Duration {
+	if v >= 0 {
+		return min(v, maxStartup)
+	}
+	return otherwise
+}

@@ -1,0 +1,233 @@
+package scaling
+
+import (
+	"math"
+	"time"
+)
+
+// decider carries one decision from its input to its result.
+type decider struct {
+	c       Config
+	in      Input
+	now     time.Time
+	current int // instances ready or starting
+	out     Decision
+	state   State
+	hpa     bool // the HPA alternative is known
+	demand  bool // the demand is known
+	grounds []Reason
+}
+
+// wish is what a rule asks for, before hysteresis and limits.
+type wish struct {
+	needed int // until a new instance could be ready
+	later  int // within the hold time; at least needed
+	why    Code
+}
+
+// Decide returns the size a workload should have, and the state for the next decision.
+func Decide(state State, in Input, now time.Time) (Decision, State) {
+	d := begin(state, in, now)
+	d.hpa = d.state.stepHPA(in, d.c, now)
+	if d.hpa {
+		d.out.HPAInstances = d.state.hpaHolds
+	}
+	var n int
+	switch {
+	case !in.Capacity.usable():
+		n = d.withoutCapacity()
+	default:
+		n = d.withCapacity()
+	}
+	d.out.Production.Instances = d.limit(n)
+	d.resources()
+	d.shadow()
+	d.out.Reasons = append(d.out.Reasons, d.grounds...)
+	return d.out, d.state
+}
+
+func begin(state State, in Input, now time.Time) *decider {
+	c := in.Config.usable()
+	d := &decider{c: c, in: in, now: now, state: state, grounds: make([]Reason, 0, 4)}
+	d.current = in.Instances.Desired
+	if d.current <= 0 {
+		d.current = in.Instances.Ready
+	}
+	d.current = min(max(0, d.current), instanceLimit)
+	d.out.Reasons = make([]Reason, 0, 8)
+	d.out.Made, d.out.Expires = now, now.Add(c.Lifetime)
+	e := &d.out.Evidence
+	e.Startup, e.LeadTime = in.startup(c), in.LeadTime()
+	e.Ready, e.Desired = in.Instances.Ready, in.Instances.Desired
+	e.Minimum, e.Maximum, e.HPATarget = c.MinInstances, c.MaxInstances, c.HPA.TargetPercent
+	if known(in.Utilization.Share) {
+		e.Utilization = in.Utilization.Share
+	}
+	return d
+}
+
+// withCapacity decides from demand and forecast, both in requests per second.
+func (d *decider) withCapacity() int {
+	e := &d.out.Evidence
+	e.Capacity, e.CapacityLower = d.in.Capacity.PerSecond, 0
+	if known(d.in.Capacity.Lower) {
+		e.CapacityLower = d.in.Capacity.Lower
+	}
+	e.CapacityUsed = d.in.Capacity.counted(d.c.Risk, d.c.Imbalance)
+	var w wish
+	rate, span, age, ok := demandNow(d.in.Demand, d.c, d.now)
+	d.demand, e.DemandAge = ok, age
+	if ok {
+		e.Demand = rate
+		// The mean of few requests is itself uncertain: their number is Poisson.
+		noise := normal(1-d.c.Risk) * math.Sqrt(rate/max(span.Seconds(), 1))
+		w = wish{needed: instancesFor(rate+noise, e.CapacityUsed), why: DemandAboveCommitted}
+		d.state.reactive = d.state.reactive.push(w.needed, d.now, d.c.DownHold)
+		d.out.ReactiveInstances = min(max(d.state.reactive.max(), d.c.MinInstances), d.c.MaxInstances)
+	}
+	w.later = w.needed
+	d.out.Policy = Reactive
+	if d.trusted() {
+		d.out.Policy = Predictive
+		w = d.foresee(w)
+	} else {
+		w = d.floor(w)
+	}
+	d.capacityGrounds(&w)
+	e.Needed, e.NeededLater = w.needed, w.later
+	if !d.demand {
+		return d.hold(w)
+	}
+	return d.settle(w)
+}
+
+// foresee raises the wish to what the forecast expects.
+func (d *decider) foresee(w wish) wish {
+	e := &d.out.Evidence
+	if n := instancesFor(e.Forecast, e.CapacityUsed); n > w.needed {
+		w.needed, w.why = n, ForecastAboveCommitted
+	}
+	w.later = max(w.needed, instancesFor(e.ForecastHold, e.CapacityUsed))
+	return w
+}
+
+// floor raises the wish to what the HPA would hold.
+func (d *decider) floor(w wish) wish {
+	if d.hpa && d.state.hpaHolds > w.needed {
+		w.needed, w.why = d.state.hpaHolds, UtilizationAboveTarget
+		w.later = max(w.later, w.needed)
+		d.ground(Reason{Code: HPAFloor, to: d.state.hpaHolds})
+	}
+	return w
+}
+
+// trusted says whether the forecast may be used, fills its evidence, and says why not.
+func (d *decider) trusted() bool {
+	f, e := d.in.Forecast, &d.out.Evidence
+	e.Quantile = 1 - d.c.Risk
+	if known(f.Mean) {
+		e.ForecastMean = f.Mean
+	}
+	lead, ok := at(f.Lead, e.Quantile)
+	if !ok {
+		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
+		return false
+	}
+	hold, ok := at(f.Hold, e.Quantile)
+	if !ok && len(f.Hold) > 0 {
+		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
+		return false
+	}
+	e.Forecast, e.ForecastHold = lead, max(lead, hold)
+	if d.now.Sub(f.Issued).Abs() > d.c.ForecastMaxAge {
+		d.ground(Reason{Code: ForecastStale, Detail: f.Reason})
+		return false
+	}
+	if !f.Earned {
+		d.ground(Reason{Code: ForecastUntrusted, Detail: f.Reason})
+		return false
+	}
+	e.ForecastTrusted = true
+	d.ground(Reason{Code: ForecastTrusted, Detail: f.Reason})
+	return true
+}
+
+// withoutCapacity follows the CPU utilization, as the HPA does.
+func (d *decider) withoutCapacity() int {
+	rate, _, age, ok := demandNow(d.in.Demand, d.c, d.now)
+	d.demand = ok
+	d.out.Evidence.Demand, d.out.Evidence.DemandAge = rate, age
+	if !d.hpa {
+		d.out.Policy = Hold
+		d.say(Reason{Code: NothingKnown})
+		return d.current
+	}
+	d.out.Policy = Reactive
+	d.ground(Reason{Code: CapacityMissing})
+	w := wish{needed: d.state.hpaHolds, later: d.state.hpaHolds, why: UtilizationAboveTarget}
+	d.out.Evidence.Needed, d.out.Evidence.NeededLater = w.needed, w.later
+	if !d.demand {
+		return d.hold(w)
+	}
+	return d.settle(w)
+}
+
+// hold keeps what runs, or grows it: without a known demand nothing is released.
+func (d *decider) hold(w wish) int {
+	if w.needed > d.current {
+		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
+		d.ground(Reason{Code: DemandMissing})
+		return w.needed
+	}
+	d.out.Policy = Hold
+	d.say(Reason{Code: DemandMissing})
+	return d.current
+}
+
+// settle grows at once and shrinks late.
+func (d *decider) settle(w wish) int {
+	d.state.needs = d.state.needs.push(w.needed, d.now, d.c.DownHold)
+	past := d.state.needs.max()
+	if w.needed > d.current {
+		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
+		return w.needed
+	}
+	keep := max(w.later, past)
+	switch idle := d.current - keep; {
+	case w.needed == d.current || idle <= 0 && keep == w.needed:
+		d.say(Reason{Code: EnoughInstances, from: d.current, to: w.needed})
+	case idle <= 0 && w.later >= past:
+		d.say(Reason{Code: ScaleDownHeldByFuture, from: w.needed, to: min(w.later, d.current)})
+	case idle <= 0:
+		d.say(Reason{Code: ScaleDownHeldByPast, from: w.needed, to: past})
+	case float64(idle) < d.c.DownMargin*float64(d.current):
+		d.say(Reason{Code: ScaleDownTooSmall, from: d.current, to: keep})
+	default:
+		return d.release(keep, idle)
+	}
+	return d.current
+}
+
+func (d *decider) release(keep, idle int) int {
+	d.say(Reason{Code: ScaleDown, from: d.current, to: keep})
+	if step := max(1, int(d.c.DownStep*float64(d.current))); idle > step {
+		d.ground(Reason{Code: ScaleDownInSteps, to: keep})
+		idle = step
+	}
+	return d.current - idle
+}
+
+func (d *decider) limit(n int) int {
+	if n > d.c.MaxInstances {
+		d.say(Reason{Code: AtMaximum, to: n})
+		return d.c.MaxInstances
+	}
+	if n < d.c.MinInstances || n == d.c.MinInstances && d.out.Evidence.Needed < n {
+		d.say(Reason{Code: AtMinimum})
+		return d.c.MinInstances
+	}
+	return n
+}
+
+func (d *decider) say(r Reason)    { d.out.Reasons = append(d.out.Reasons, r) }
+func (d *decider) ground(r Reason) { d.grounds = append(d.grounds, r) }

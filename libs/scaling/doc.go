@@ -1,0 +1,22 @@
+// Package scaling decides how large a workload should be: how many instances, and how much CPU, memory and network each.
+//
+//	demand of the last seconds --+
+//	forecast of the peak --------+--> Decide(state, input, now) --> Decision (size, reasons, alternatives, evidence)
+//	capacity of one instance ----+         |      ^                 next State
+//	CPU utilization -------------+         +------+
+//
+// Decide is pure: the same state, input and time give the same decision, live, in a backtest and in a what-if. It reads
+// no clock, keeps nothing, never changes what it was given, and never panics, whatever the input holds.
+//
+// What it promises:
+//   - Up at once: when the (1-risk)-quantile of the highest demand until a new instance could be ready exceeds what the
+//     instances already asked for carry, or when the demand of the last seconds does.
+//   - Down late: only what neither the recent past nor the longer forecast needs, in steps, and not for trifles.
+//   - A forecast that has not earned trust is not used: the request rate itself decides, and never below what the
+//     Kubernetes HPA would hold.
+//   - Missing, stale or impossible numbers never shrink anything.
+//   - The result lies within the configured minimum and maximum.
+//
+// The sub-packages stand beside it: correlate (what a request costs), hpa (the exact Kubernetes autoscaler), simulate
+// (what a policy would have done), backtest (all policies on a user's own series).
+package scaling

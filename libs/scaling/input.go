@@ -1,0 +1,107 @@
+package scaling
+
+import "time"
+
+// Input is everything one decision rests on. All rates are requests per second of the whole workload unless said
+// otherwise. NaN, infinities and negative numbers are treated as missing.
+type Input struct {
+	Config    Config
+	Instances Instances
+	// Startup is how long an instance takes from start to ready, the measured 90th percentile. Zero or negative means
+	// not measured: Config.StartupGuess is used.
+	Startup     time.Duration
+	Demand      []Point // oldest first; the last few seconds suffice
+	Forecast    Forecast
+	Capacity    Capacity
+	Utilization Utilization
+	Resources   Resources
+}
+
+// Instances is the state of production.
+type Instances struct {
+	Desired int // what the platform was last asked for
+	Ready   int // what serves now
+}
+
+// Point is the demand at one moment.
+type Point struct {
+	At        time.Time
+	PerSecond float64
+}
+
+// Quantile is a demand that is exceeded with probability 1-Level.
+type Quantile struct {
+	Level     float64 // within (0, 1)
+	PerSecond float64
+}
+
+// Forecast is what is expected of the demand. The zero value is no forecast.
+type Forecast struct {
+	Issued time.Time  // the moment it was made for; older than Config.ForecastMaxAge it is not used
+	Lead   []Quantile // of the highest demand within [now, now+Input.LeadTime()], ascending levels
+	Hold   []Quantile // the same within [now, now+Input.HoldTime()]; empty means Lead
+	Mean   float64    // expected demand at the end of the lead time; for the explanation only
+	Earned bool       // whether past forecasts were good enough to act on
+	Reason string     // why it has earned trust or not, as a sentence
+}
+
+// Source says where a capacity comes from.
+type Source uint8
+
+// The sources of a capacity.
+const (
+	CapacityUnknown  Source = iota
+	CapacityHint            // configured by a person
+	CapacityMeasured        // the highest rate the shadow carried within the SLO
+)
+
+// Capacity is the request rate one instance carries within its SLO.
+type Capacity struct {
+	Source    Source
+	PerSecond float64 // of one instance
+	Lower     float64 // 95 % interval; zero means not known
+	Upper     float64
+	Measured  time.Time
+	Expires   time.Time // after it the value is still used, and measured anew; zero means never
+	MixDrift  float64   // share of today's requests that the measured mix did not have, 0 to 1
+}
+
+// Utilization is the mean CPU use of the ready production instances, as a share of their CPU request.
+type Utilization struct {
+	Share float64
+	At    time.Time
+}
+
+// Resources is what an instance uses, at today's mix of requests; see package correlate. The zero value is not known.
+type Resources struct {
+	CPU     Line // cores
+	Memory  Line // bytes
+	Network Line // bytes per second
+}
+
+// Line is the use of one resource by one instance: Base + PerRequest x requests per second.
+type Line struct {
+	Base       float64
+	PerRequest float64
+}
+
+// LeadTime is how far ahead a decision to grow must look: an instance asked for at the next decision is not ready sooner.
+func (in Input) LeadTime() time.Duration {
+	c := in.Config.usable()
+	return in.startup(c) + c.Interval
+}
+
+// HoldTime is how far ahead a decision to shrink must look: what is released now must not be wanted back within it.
+func (in Input) HoldTime() time.Duration {
+	return in.LeadTime() + in.Config.usable().DownAhead
+}
+
+// maxStartup bounds the lead time; no forecast reaches further.
+const maxStartup = 24 * time.Hour
+
+func (in Input) startup(c Config) time.Duration {
+	if in.Startup <= 0 {
+		return c.StartupGuess
+	}
+	return min(in.Startup, maxStartup)
+}

@@ -1,0 +1,125 @@
+package scaling
+
+import (
+	"fmt"
+	"time"
+)
+
+// Code is the stable, machine-readable name of a reason.
+type Code string
+
+// The reasons. The first of a decision says what was done; those after it say on what grounds.
+const (
+	ForecastAboveCommitted Code = "forecast_above_committed"
+	DemandAboveCommitted   Code = "demand_above_committed"
+	UtilizationAboveTarget Code = "utilization_above_target"
+	EnoughInstances        Code = "enough_instances"
+	ScaleDown              Code = "scale_down"
+	ScaleDownInSteps       Code = "scale_down_in_steps"
+	ScaleDownTooSmall      Code = "scale_down_too_small"
+	ScaleDownHeldByPast    Code = "scale_down_held_by_past"
+	ScaleDownHeldByFuture  Code = "scale_down_held_by_forecast"
+	DemandMissing          Code = "demand_missing"
+	NothingKnown           Code = "nothing_known"
+	AtMinimum              Code = "at_minimum"
+	AtMaximum              Code = "at_maximum"
+
+	HPAFloor          Code = "hpa_floor"
+	ForecastTrusted   Code = "forecast_trusted"
+	ForecastUntrusted Code = "forecast_untrusted"
+	ForecastMissing   Code = "forecast_missing"
+	ForecastStale     Code = "forecast_stale"
+	CapacityMissing   Code = "capacity_missing"
+	CapacityNotTested Code = "capacity_not_measured"
+	CapacityExpired   Code = "capacity_expired"
+	CapacityMixMoved  Code = "capacity_mix_moved"
+	ShadowAwake       Code = "shadow_awake"
+	ShadowAsleep      Code = "shadow_asleep"
+)
+
+// Reason is one ground of a decision. Text is made only when asked for: most decisions are never read.
+type Reason struct {
+	Code   Code
+	Detail string // what the code cannot say, as a sentence; often empty
+	from   int    // instances before
+	to     int    // instances after, or the number the reason is about
+}
+
+// Text returns the reason of a decision as a sentence with its numbers.
+func (d Decision) Text(r Reason) string {
+	text := d.action(r)
+	if text == "" {
+		text = d.ground(r)
+	}
+	if r.Detail != "" {
+		text += ": " + r.Detail
+	}
+	return text
+}
+
+func (d Decision) action(r Reason) string {
+	e := d.Evidence
+	switch r.Code {
+	case ForecastAboveCommitted:
+		return fmt.Sprintf("Demand will stay below %.4g requests/s for the next %s with probability %.3g; that takes %d instances at %.4g requests/s each, %d are ready or starting",
+			e.Forecast, seconds(e.LeadTime), e.Quantile, r.to, e.CapacityUsed, r.from)
+	case DemandAboveCommitted:
+		return fmt.Sprintf("Demand is %.4g requests/s now; that takes %d instances at %.4g requests/s each, %d are ready or starting",
+			e.Demand, r.to, e.CapacityUsed, r.from)
+	case UtilizationAboveTarget:
+		return fmt.Sprintf("CPU utilization is %.0f %% of the request; at a target of %d %% that takes %d instances, %d are ready or starting",
+			100*e.Utilization, e.HPATarget, r.to, r.from)
+	case EnoughInstances:
+		return fmt.Sprintf("%d instances are ready or starting and %d are needed", r.from, r.to)
+	case ScaleDown:
+		return fmt.Sprintf("%d of %d instances suffice for now and for what is expected", r.to, r.from)
+	case ScaleDownInSteps:
+		return fmt.Sprintf("%d instances would suffice; only part is released at once", r.to)
+	case ScaleDownTooSmall:
+		return fmt.Sprintf("%d of %d instances would suffice; so small a saving is not worth the change", r.to, r.from)
+	case ScaleDownHeldByPast:
+		return fmt.Sprintf("%d instances were needed a short while ago and are kept", r.to)
+	case ScaleDownHeldByFuture:
+		return fmt.Sprintf("Demand may reach %.4g requests/s soon; %d instances are kept for it", e.ForecastHold, r.to)
+	case DemandMissing:
+		return "The demand is not known; absence of data is not absence of load, so nothing is released"
+	case NothingKnown:
+		return "Neither what an instance carries nor the CPU utilization is known; what runs is kept"
+	case AtMinimum:
+		return fmt.Sprintf("The configured minimum is %d instances", e.Minimum)
+	case AtMaximum:
+		return fmt.Sprintf("%d instances are needed but the configured maximum is %d", r.to, e.Maximum)
+	}
+	return ""
+}
+
+func (d Decision) ground(r Reason) string {
+	e := d.Evidence
+	switch r.Code {
+	case HPAFloor:
+		return fmt.Sprintf("The Kubernetes HPA at %d %% would hold %d instances; without a trusted forecast it is not undercut", e.HPATarget, r.to)
+	case ForecastTrusted:
+		return "The forecast has earned trust"
+	case ForecastUntrusted:
+		return "The forecast has not earned trust"
+	case ForecastMissing:
+		return "There is no forecast"
+	case ForecastStale:
+		return "The forecast is out of date"
+	case CapacityMissing:
+		return "What one instance carries within the SLO is not known; CPU utilization decides"
+	case CapacityNotTested:
+		return fmt.Sprintf("The %.4g requests/s per instance were configured, not measured", e.Capacity)
+	case CapacityExpired:
+		return "The measured capacity is due for renewal"
+	case CapacityMixMoved:
+		return "The mix of requests has moved away from the measured one"
+	case ShadowAwake:
+		return "The shadow is awake to measure"
+	case ShadowAsleep:
+		return "The shadow sleeps: there is nothing to learn"
+	}
+	return string(r.Code)
+}
+
+func seconds(d time.Duration) string { return d.Round(time.Second / 10).String() }

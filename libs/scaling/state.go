@@ -1,0 +1,75 @@
+package scaling
+
+import (
+	"math"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/scaling/hpa"
+)
+
+// State is what Decide remembers of one workload between decisions. The zero value is a start without memory. It is
+// immutable: Decide returns the next one.
+type State struct {
+	needs     peaks // of what the decision needed
+	reactive  peaks // of what the demand alone needed
+	hpa       hpa.History
+	hpaHolds  int // instances the HPA would hold, had it been in charge
+	hpaSynced time.Time
+}
+
+// peaks is a moving maximum: entries of falling need and rising time.
+type peaks []peak
+
+type peak struct {
+	at   time.Time
+	need int
+}
+
+// push returns the peaks with a new need, without those older than hold; the first entry is the maximum.
+func (p peaks) push(need int, now time.Time, hold time.Duration) peaks {
+	start := 0
+	for start < len(p) && now.Sub(p[start].at) > hold {
+		start++
+	}
+	end := len(p)
+	for end > start && p[end-1].need <= need {
+		end--
+	}
+	next := make(peaks, 0, end-start+1)
+	next = append(next, p[start:end]...)
+	return append(next, peak{now, need})
+}
+
+// max returns the highest need remembered, zero when none is.
+func (p peaks) max() int {
+	if len(p) == 0 {
+		return 0
+	}
+	return p[0].need
+}
+
+// stepHPA lets the virtual HPA see the load. It runs a fleet of its own: the work production does, spread over as many
+// instances as the HPA would hold by now. False while the utilization has never been known.
+func (s *State) stepHPA(in Input, c Config, now time.Time) bool {
+	u := in.Utilization
+	ready := in.Instances.Ready
+	fresh := known(u.Share) && ready > 0 && now.Sub(u.At).Abs() <= c.DemandMaxAge
+	if s.hpaHolds == 0 {
+		if !fresh {
+			return false
+		}
+		s.hpaHolds = min(max(ready, c.MinInstances), c.MaxInstances)
+	}
+	if !fresh || (!s.hpaSynced.IsZero() && now.Sub(s.hpaSynced) < c.HPA.Sync) {
+		return true
+	}
+	percent := int64(math.Min(100*u.Share*float64(ready)/float64(s.hpaHolds), 1e6))
+	calculator := hpa.Calculator{ToleranceUp: c.HPA.Tolerance, ToleranceDown: c.HPA.Tolerance}
+	wish := calculator.Uniform(s.hpaHolds, percent, int64(c.HPA.TargetPercent))
+	behavior := hpa.DefaultBehavior()
+	behavior.Down.Stabilization = c.HPA.DownHold
+	rules := hpa.Rules{Min: c.MinInstances, Max: c.MaxInstances, Behavior: &behavior}
+	s.hpaHolds, s.hpa = rules.Normalize(s.hpa, s.hpaHolds, wish, now)
+	s.hpaSynced = now
+	return true
+}
