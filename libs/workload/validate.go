@@ -69,6 +69,9 @@ func (t Target) validate(key string, fault faultFunc) {
 	if !namePattern.MatchString(t.Group) {
 		fault(key+".group", "want 1 to 63 lower-case letters, digits and dashes, got %q", t.Group)
 	}
+	if !(t.CPUCores >= 0) || t.MemoryBytes < 0 {
+		fault(key, "cpu_cores and memory_bytes must not be negative, got %v and %d", t.CPUCores, t.MemoryBytes)
+	}
 	if len(t.Process.Command) == 0 {
 		fault(key+".process.command", "is missing")
 	}

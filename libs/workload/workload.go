@@ -48,6 +48,10 @@ type Target struct {
 	Platform string `yaml:"platform"`
 	// Group names the instances on the platform.
 	Group string `yaml:"group"`
+	// CPUCores is what one instance is given, in cores; 0 = not declared, and utilisation is not known.
+	CPUCores float64 `yaml:"cpu_cores"`
+	// MemoryBytes is what one instance is given; 0 = not declared.
+	MemoryBytes int64 `yaml:"memory_bytes"`
 	// Process says how the local platform runs one instance.
 	Process Process `yaml:"process"`
 }
