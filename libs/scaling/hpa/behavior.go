@@ -54,6 +54,21 @@ func DefaultBehavior() Behavior {
 	}
 }
 
+// Faster returns the behaviour with every time divided by a factor, for a world whose time is compressed by it.
+func (b Behavior) Faster(factor float64) Behavior {
+	return Behavior{Up: b.Up.faster(factor), Down: b.Down.faster(factor)}
+}
+
+func (d Direction) faster(factor float64) Direction {
+	shorter := func(t time.Duration) time.Duration { return time.Duration(float64(t) / factor) }
+	out := Direction{Stabilization: shorter(d.Stabilization), Select: d.Select}
+	for _, p := range d.Policies {
+		p.Period = shorter(p.Period)
+		out.Policies = append(out.Policies, p)
+	}
+	return out
+}
+
 // Rules turn wishes into replicas.
 type Rules struct {
 	Min, Max int
