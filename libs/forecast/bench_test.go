@@ -1,0 +1,77 @@
+package forecast_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+)
+
+// fortnight is 4,320 points of five minutes: fifteen noisy days with a level that wanders.
+func fortnight() []float64 {
+	rng := rand.New(rand.NewPCG(1, 2))
+	out, level := make([]float64, 4320), 1.0
+	for i := range out {
+		level *= math.Exp(0.005 * rng.NormFloat64())
+		out[i] = level * (300 - 150*math.Cos(2*math.Pi*float64(i)/288) + 20*rng.NormFloat64())
+	}
+	return out
+}
+
+var fiveMinutes = forecast.Config{Step: 5 * time.Minute, History: 4320, Horizon: 12}
+
+func BenchmarkFit4320(b *testing.B) {
+	e, _ := forecast.New(fiveMinutes)
+	if err := e.Load(forecast.Series{Start: epoch, Step: fiveMinutes.Step, Values: fortnight()}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := e.Refit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkObserve(b *testing.B) {
+	values := fortnight()
+	e, _ := forecast.New(fiveMinutes)
+	if err := e.Load(forecast.Series{Start: epoch, Step: fiveMinutes.Step, Values: values}); err != nil {
+		b.Fatal(err)
+	}
+	i := len(values)
+	b.ReportAllocs()
+	for b.Loop() {
+		if i%20000 == 0 { // as the product does, only less often, so that the history stays bounded
+			b.StopTimer()
+			if err := e.Refit(); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+		if err := e.Observe(epoch.Add(time.Duration(i)*fiveMinutes.Step), values[i%len(values)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkForecast(b *testing.B) {
+	values := fortnight()
+	e, _ := forecast.New(fiveMinutes)
+	if err := e.Load(forecast.Series{Start: epoch, Step: fiveMinutes.Step, Values: values}); err != nil {
+		b.Fatal(err)
+	}
+	now := epoch.Add(time.Duration(len(values)) * fiveMinutes.Step)
+	if _, err := e.Forecast(now, 12); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Forecast(now, 12); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package evaluation
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+)
+
+func TestReadCSV(t *testing.T) {
+	t.Parallel()
+	got, err := ReadCSV(strings.NewReader("timestamp,value\n2026-01-05T00:00:00Z,1.5\n2026-01-05 00:01:00,\n2026-01-05T00:02:00Z,NaN\n2026-01-05T01:04:00+01:00,-2e3\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := forecast.Series{
+		Start: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC), Step: time.Minute,
+		Values: []float64{1.5, math.NaN(), math.NaN(), math.NaN(), -2000},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestReadCSVNamesTheLineAtFault(t *testing.T) {
+	t.Parallel()
+	const start = "timestamp,value\n2026-01-05T00:00:00Z,1\n2026-01-05T00:01:00Z,2\n"
+	for name, tc := range map[string]struct{ text, want string }{
+		"empty":        {"", "line 1: the file is empty"},
+		"wrong column": {"time,value\n", `line 1: columns are "time,value", want "timestamp,value"`},
+		"three fields": {start + "2026-01-05T00:02:00Z,3,4\n", "record on line 4: wrong number of fields"},
+		"no rows":      {"timestamp,value\n", "0 rows: at least two"},
+		"bad time":     {start + "yesterday,3\n", `line 4: timestamp "yesterday"`},
+		"bad value":    {start + "2026-01-05T00:02:00Z,much\n", `line 4: value "much"`},
+		"infinite":     {start + "2026-01-05T00:02:00Z,Inf\n", `line 4: value "Inf"`},
+		"twice":        {start + "2026-01-05T00:01:00Z,3\n", "line 4: timestamp 2026-01-05T00:01:00Z: appears twice"},
+		"unsorted":     {start + "2026-01-05T00:00:30Z,3\n", "line 4: timestamp 2026-01-05T00:00:30Z: comes after"},
+		"mixed steps":  {start + "2026-01-05T00:02:30Z,3\n", "line 4: timestamp 2026-01-05T00:02:30Z: 1m30s after the one before, but the step is 1m0s"},
+		"absurd gap":   {start + "9026-01-05T00:02:00Z,3\n", "line 4: timestamp 9026-01-05T00:02:00Z: too far from the one before"},
+	} {
+		_, err := ReadCSV(strings.NewReader(tc.text))
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestAggregate(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	got := Aggregate(forecast.Series{Step: time.Minute, Values: []float64{1, 3, nan, 5, nan, nan, 7}}, 2)
+	want := forecast.Series{Step: 2 * time.Minute, Values: []float64{2, 5, nan}}
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func FuzzReadCSV(f *testing.F) {
+	f.Add("timestamp,value\n2026-01-05T00:00:00Z,1\n2026-01-05T00:01:00Z,2\n2026-01-05T00:05:00Z,\n")
+	f.Add("timestamp,value\n0001-01-01T00:00:00Z,1\n9999-01-01T00:00:00Z,2\n9999-01-01T00:00:00.5Z,3\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ReadCSV(strings.NewReader(text))
+		if err != nil {
+			if strings.TrimSpace(err.Error()) == "" {
+				t.Error("error without a text")
+			}
+			return
+		}
+		if s.Step <= 0 || len(s.Values) < 2 || len(s.Values) > maxPoints {
+			t.Errorf("accepted as step %s with %d points", s.Step, len(s.Values))
+		}
+		for _, v := range s.Values {
+			if math.IsInf(v, 0) {
+				t.Error("accepted an infinite value")
+			}
+		}
+	})
+}

@@ -1,0 +1,166 @@
+// Package evaluation measures a forecasting method on a list of real series by rolling origin: from many points of the past
+// it forecasts what is already known, from nothing but what was known then, and compares the errors with those of repeating
+// yesterday. Fits run in parallel on GOMAXPROCS processors; equal input gives equal results.
+package evaluation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+)
+
+// Options say what to evaluate.
+type Options struct {
+	Series  string   // CSV list of evaluations: name,file,agg,m,mw,h,hist
+	Dir     string   // where the files of the list are
+	Origins int      // forecasts per series; 0 means 20
+	Out     string   // CSV to write: series,method,origin,h,y,mean,q95,seconds; empty writes none
+	Method  string   // one model of the pool; empty means the pool itself
+	Only    []string // names of series to restrict the run to; empty means all
+}
+
+// level is the quantile that is scored.
+const level = 0.95
+
+// result is one forecast beside what happened.
+type result struct {
+	task    Task
+	origin  int
+	actual  []float64
+	mean    []float64
+	upper   []float64
+	naive   []float64 // repeating yesterday
+	naiveUp []float64
+	seconds float64
+}
+
+// Run evaluates and writes the table of results to Out and a summary to stdout. When stdout is a terminal it shows progress.
+func Run(ctx context.Context, opt Options, stdout io.Writer) error {
+	if opt.Origins == 0 {
+		opt.Origins = 20
+	}
+	if opt.Origins < 1 {
+		return fmt.Errorf("origins %d: must be positive", opt.Origins)
+	}
+	tasks, err := readTasks(opt.Series)
+	if err != nil {
+		return err
+	}
+	results, err := evaluate(ctx, opt, selectTasks(tasks, opt.Only), stdout)
+	if err != nil {
+		return err
+	}
+	if opt.Out != "" {
+		if err := writeResults(opt.Out, methodName(opt), results); err != nil {
+			return err
+		}
+	}
+	return summarize(opt, results, stdout)
+}
+
+func methodName(opt Options) string {
+	if opt.Method == "" {
+		return "pool"
+	}
+	return opt.Method
+}
+
+func selectTasks(tasks []Task, only []string) []Task {
+	if len(only) == 0 {
+		return tasks
+	}
+	var out []Task
+	for _, t := range tasks {
+		for _, name := range only {
+			if t.Name == name {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+func evaluate(ctx context.Context, opt Options, tasks []Task, stdout io.Writer) ([]result, error) {
+	var jobs []result
+	series := map[string]forecast.Series{}
+	for _, t := range tasks {
+		s, err := t.load(opt.Dir)
+		if err != nil {
+			return nil, err
+		}
+		series[t.Name] = s
+		for _, o := range t.origins(s.Values, opt.Origins) {
+			jobs = append(jobs, result{task: t, origin: o})
+		}
+	}
+	if len(jobs) == 0 {
+		return nil, errors.New("no origin to forecast from: the list is empty or all series have too many gaps")
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	var done atomic.Int64
+	for i := range jobs {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := jobs[i].forecast(series[jobs[i].task.Name], opt.Method); err != nil {
+				return fmt.Errorf("forecast %s from point %d: %w", jobs[i].task.Name, jobs[i].origin, err)
+			}
+			progress(stdout, int(done.Add(1)), len(jobs))
+			return nil
+		})
+	}
+	return jobs, group.Wait()
+}
+
+func progress(stdout io.Writer, done, all int) {
+	f, ok := stdout.(*os.File)
+	if !ok {
+		return
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return
+	}
+	fmt.Fprintf(f, "\r%d of %d forecasts", done, all)
+	if done == all {
+		fmt.Fprintln(f)
+	}
+}
+
+// forecast fits a fresh engine on the window before the origin, as the product would at that moment.
+func (r *result) forecast(s forecast.Series, method string) error {
+	from := r.origin - r.task.History
+	window := forecast.Series{Start: s.Time(from), Step: s.Step, Values: s.Values[from:r.origin]}
+	began := time.Now()
+	engine, err := forecast.New(forecast.Config{
+		Step: s.Step, History: r.task.History, Horizon: r.task.Horizon, MaxStale: r.task.History, Method: method,
+	})
+	if err != nil {
+		return err
+	}
+	if err := engine.Load(window); err != nil {
+		return err
+	}
+	f, err := engine.Forecast(s.Time(r.origin), r.task.Horizon)
+	if err != nil {
+		return err
+	}
+	r.seconds = time.Since(began).Seconds()
+	r.mean = f.Mean
+	for k := range f.Mean {
+		r.upper = append(r.upper, f.Quantile(k, level))
+	}
+	r.actual = s.Values[r.origin : r.origin+r.task.Horizon]
+	r.naive, r.naiveUp = yesterday(window.Values, r.task.Day, r.task.Horizon)
+	return nil
+}

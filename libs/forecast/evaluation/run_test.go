@@ -1,0 +1,116 @@
+package evaluation
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noisyDays writes a list with one series whose days are alike, and returns the options to evaluate it.
+func noisyDays(t *testing.T) Options {
+	t.Helper()
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 1))
+	var b strings.Builder
+	b.WriteString("timestamp,value\n")
+	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for i := range 24 * 40 {
+		v := 100 - 50*math.Cos(2*math.Pi*float64(i)/24) + 10*rng.NormFloat64()
+		fmt.Fprintf(&b, "%s,%g\n", at.Add(time.Duration(i)*time.Hour).Format(time.RFC3339), v)
+	}
+	write(t, filepath.Join(dir, "days.csv"), b.String())
+	write(t, filepath.Join(dir, "list.csv"), "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,600\n")
+	return Options{Series: filepath.Join(dir, "list.csv"), Dir: dir, Origins: 5, Out: filepath.Join(dir, "out.csv")}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunWritesResultsAndSummary(t *testing.T) {
+	t.Parallel()
+	opt := noisyDays(t)
+	write(t, filepath.Join(opt.Dir, "baselines.csv"), "series,method,relMAE,relPB,cov\ndays,naive,2,3,0.5\nelsewhere,naive,1,1,1\n")
+	var out bytes.Buffer
+	if err := Run(context.Background(), opt, &out); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 1+5*12 || strings.Join(rows[0], ",") != "series,method,origin,h,y,mean,q95,seconds" {
+		t.Fatalf("%d rows, header %v", len(rows), rows[0])
+	}
+	if first := rows[1]; first[0] != "days" || first[1] != "pool" || first[2] != "600" || first[3] != "1" {
+		t.Errorf("first row %v", first)
+	}
+	var relMAE float64
+	for _, line := range strings.Split(out.String(), "\n") {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "pool" {
+			fmt.Sscan(fields[1], &relMAE)
+		}
+	}
+	// Repeating a noisy day costs the noise twice, its mean over many days once: 1/sqrt(2) is what a perfect model reaches.
+	if relMAE < 0.6 || relMAE > 0.85 {
+		t.Errorf("relMAE %v, want it between 0.6 and 0.85 for equal days with white noise\n%s", relMAE, out.String())
+	}
+	if !strings.Contains(out.String(), "naive (1 series)") {
+		t.Errorf("summary lacks the public figures:\n%s", out.String())
+	}
+}
+
+func TestRunNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil func(t *testing.T, o *Options)
+		want  string
+	}{
+		"no list":   {func(_ *testing.T, o *Options) { o.Series += "x" }, "open list of series"},
+		"no series": {func(_ *testing.T, o *Options) { o.Dir += "x" }, "open series days"},
+		"columns":   {func(t *testing.T, o *Options) { write(t, o.Series, "a,b\n") }, `columns are "a,b", want "name,file,agg,m,mw,h,hist"`},
+		"number": {func(t *testing.T, o *Options) {
+			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,0,168,12,600\n")
+		}, `line 2: "0" is not a positive whole number`},
+		"too long": {func(t *testing.T, o *Options) {
+			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,6000\n")
+		}, "960 points, the evaluation needs 6012"},
+		"method":  {func(_ *testing.T, o *Options) { o.Method = "oracle" }, "no such method"},
+		"origins": {func(_ *testing.T, o *Options) { o.Origins = -1 }, "origins -1"},
+	} {
+		opt := noisyDays(t)
+		tc.spoil(t, &opt)
+		if err := Run(context.Background(), opt, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestRunStopsWhenCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := Run(ctx, noisyDays(t), &bytes.Buffer{}); err == nil {
+		t.Error("a cancelled run succeeded")
+	}
+}

@@ -1,0 +1,163 @@
+package model
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// Ridge is direct multi-step ridge regression (Hoerl, Kennard 1970; direct strategy: Taieb et al. 2012): one set of
+// coefficients per step ahead, on features that only know the past. Coefficients are learnt at a few steps and interpolated
+// between them.
+type Ridge struct {
+	features *Features
+	label    string
+	penalty  float64
+	knots    []int
+	sums     []*moments
+	done     int
+}
+
+// NewRidge prepares a ridge model for forecasts of up to horizon steps. penalty is relative to the number of rows.
+func NewRidge(label string, f *Features, horizon int, penalty float64) *Ridge {
+	r := &Ridge{features: f, label: label, penalty: penalty, knots: stepKnots(horizon)}
+	for range r.knots {
+		r.sums = append(r.sums, newMoments(f.Width()))
+	}
+	return r
+}
+
+// stepKnots are the 0-based steps at which coefficients are learnt: dense at first, then about geometric.
+func stepKnots(horizon int) []int {
+	var knots []int
+	for k := 0; k < horizon-1; k += max(1, (k+2)/3) {
+		knots = append(knots, k)
+	}
+	return append(knots, horizon-1)
+}
+
+func (r *Ridge) Name() string { return r.label }
+
+// Train adds the rows whose targets became known since the last call and solves for the coefficients.
+func (r *Ridge) Train(end int) Predictor {
+	r.features.extend()
+	x := make([]float64, r.features.Width())
+	first := r.features.First()
+	for i, k := range r.knots {
+		for target := max(r.done, first+k); target < end; target++ {
+			if r.features.data.Missing[target] {
+				continue
+			}
+			y := r.features.Row(target-k, k, x)
+			r.sums[i].add(x, y)
+		}
+	}
+	r.done = max(r.done, end)
+	p := &ridgePredictor{features: r.features, knots: r.knots}
+	for _, s := range r.sums {
+		p.coef = append(p.coef, s.solve(r.penalty))
+	}
+	return p
+}
+
+type ridgePredictor struct {
+	features *Features
+	knots    []int
+	coef     [][]float64 // per knot: one per feature, the intercept last
+	x        []float64
+}
+
+func (p *ridgePredictor) Forecast(origin int, out []float64) {
+	p.features.extend()
+	if p.x == nil {
+		p.x = make([]float64, p.features.Width())
+	}
+	i := 0
+	for k := range out {
+		for i+1 < len(p.knots) && p.knots[i+1] <= k {
+			i++
+		}
+		p.features.Row(origin, k, p.x)
+		v := dot(p.coef[i], p.x)
+		if i+1 < len(p.knots) && k > p.knots[i] {
+			w := float64(k-p.knots[i]) / float64(p.knots[i+1]-p.knots[i])
+			v = (1-w)*v + w*dot(p.coef[i+1], p.x)
+		}
+		out[k] = p.features.Restore(origin, v)
+	}
+}
+
+// dot applies coefficients with a trailing intercept.
+func dot(coef, x []float64) float64 {
+	sum := coef[len(x)]
+	for i, v := range x {
+		sum += coef[i] * v
+	}
+	return sum
+}
+
+// moments are the running sums a least-squares fit needs.
+type moments struct {
+	n    float64
+	x    []float64
+	xx   []float64 // upper triangle by rows
+	y    float64
+	xy   []float64
+	size int
+}
+
+func newMoments(size int) *moments {
+	return &moments{x: make([]float64, size), xx: make([]float64, size*size), xy: make([]float64, size), size: size}
+}
+
+func (m *moments) add(x []float64, y float64) {
+	m.n++
+	m.y += y
+	for i, v := range x {
+		m.x[i] += v
+		m.xy[i] += v * y
+		row := m.xx[i*m.size+i : (i+1)*m.size]
+		for j, w := range x[i:] {
+			row[j] += v * w
+		}
+	}
+}
+
+// solve returns ridge coefficients on standardised features, the intercept last; zeros when there is nothing to learn from.
+func (m *moments) solve(penalty float64) []float64 {
+	p := m.size
+	coef := make([]float64, p+1)
+	if m.n < 10 {
+		return coef
+	}
+	scale := make([]float64, p)
+	for i := range scale {
+		variance := m.xx[i*p+i]/m.n - m.x[i]/m.n*m.x[i]/m.n
+		if variance > 1e-12*m.xx[i*p+i]/m.n {
+			scale[i] = 1 / math.Sqrt(variance)
+		}
+	}
+	gram := mat.NewSymDense(p, nil)
+	rhs := mat.NewVecDense(p, nil)
+	for i := range p {
+		for j := i; j < p; j++ {
+			gram.SetSym(i, j, (m.xx[i*p+j]/m.n-m.x[i]/m.n*m.x[j]/m.n)*scale[i]*scale[j])
+		}
+		gram.SetSym(i, i, gram.At(i, i)+penalty+1e-9)
+		rhs.SetVec(i, (m.xy[i]/m.n-m.x[i]/m.n*m.y/m.n)*scale[i])
+	}
+	var chol mat.Cholesky
+	if !chol.Factorize(gram) {
+		return coef
+	}
+	var b mat.VecDense
+	if err := chol.SolveVecTo(&b, rhs); err != nil {
+		return coef
+	}
+	coef[p] = m.y / m.n
+	for i := range p {
+		coef[i] = b.AtVec(i) * scale[i]
+		coef[p] -= coef[i] * m.x[i] / m.n
+	}
+	return coef
+}

@@ -1,0 +1,216 @@
+// Package pool turns one history into a calibrated pool of models: it trains every model at several points of the past,
+// forecasts from many origins in between, weights the models by what that backtest shows at each step ahead, and keeps the
+// errors of the weighted pool as whole paths, from which quantiles are drawn.
+package pool
+
+import (
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/internal/model"
+	"github.com/foreshadow/foreshadow/libs/forecast/internal/period"
+)
+
+// MinPoints is the least number of measured points a fit accepts.
+const MinPoints = 16
+
+// Reasons why a history cannot be fitted; each reads as the end of a sentence for a person.
+var (
+	ErrTooShort  = errors.New("too little history")
+	ErrAllGaps   = errors.New("the history holds only missing values")
+	ErrMostlyGap = errors.New("more than half of the history is missing")
+	ErrMethod    = errors.New("there is no such method for this history")
+)
+
+// Options say what to fit for.
+type Options struct {
+	Horizon int    // steps ahead that are weighted and calibrated
+	Hints   []int  // cycle lengths worth trying
+	Method  string // one model only; empty for the pool
+}
+
+// Pool is a fitted pool. It is not safe for concurrent use.
+type Pool struct {
+	data    *model.Data
+	names   []string
+	models  []model.Predictor
+	weights [][]float64 // [step][model]
+	errs    Errors
+	scratch [][]float64
+}
+
+// Errors are what the pool missed by in the backtest.
+type Errors struct {
+	Paths  [][]float64 // [path][step], actual minus forecast
+	Sorted [][]float64 // [step], ascending
+	// Scores hold, per backtest origin and step, what trust is judged by at first.
+	Scores []Score
+}
+
+// Score is one forecast of the backtest beside the reactive one.
+type Score struct {
+	Actual, Mean, Reactive float64
+	Step                   int
+}
+
+// Fit fits the pool to values, in which NaN marks missing points.
+func Fit(values []float64, opt Options) (*Pool, error) {
+	data, err := prepare(values)
+	if err != nil {
+		return nil, err
+	}
+	data.Periods = period.Detect(data.Y, opt.Hints)
+	trainers := lineup(data, opt)
+	if len(trainers) == 0 {
+		return nil, ErrMethod
+	}
+	bt := newBacktest(data, opt.Horizon)
+	p := &Pool{data: data}
+	for _, t := range trainers {
+		p.names = append(p.names, t.Name())
+		bt.run(t)
+		p.models = append(p.models, t.Train(len(data.Y)))
+	}
+	p.weights = weigh(bt)
+	p.errs = bt.errors(p.combineAt)
+	p.scratch = make([][]float64, len(p.models))
+	return p, nil
+}
+
+// prepare fills gaps linearly and refuses what cannot be learnt from.
+func prepare(values []float64) (*model.Data, error) {
+	d := &model.Data{Y: slices.Clone(values), Missing: make([]bool, len(values)), Positive: true}
+	seen, last := 0, -1
+	for i, v := range values {
+		if d.Missing[i] = math.IsNaN(v); d.Missing[i] {
+			continue
+		}
+		d.Positive = d.Positive && v >= 0
+		for j := last + 1; j < i; j++ {
+			d.Y[j] = v
+			if last >= 0 {
+				d.Y[j] = values[last] + (v-values[last])*float64(j-last)/float64(i-last)
+			}
+		}
+		seen, last = seen+1, i
+	}
+	switch {
+	case seen == 0 && len(values) >= MinPoints:
+		return nil, ErrAllGaps
+	case seen < MinPoints:
+		return nil, ErrTooShort
+	case 2*seen < len(values):
+		return nil, ErrMostlyGap
+	}
+	for j := last + 1; j < len(values); j++ {
+		d.Y[j] = values[last]
+	}
+	return d, nil
+}
+
+// lineup is the pool for this history, or the one model asked for.
+func lineup(d *model.Data, opt Options) []model.Trainer {
+	all := []model.Trainer{
+		model.Naive{Data: d},
+		model.Smoothing{Data: d, Label: "ses"},
+		model.NewRidge("ridge", model.NewFeatures(d, false), opt.Horizon, 0.01),
+	}
+	if d.Positive {
+		all = append(all, model.NewRidge("ridge_log", model.NewFeatures(d, true), opt.Horizon, 0.01))
+	}
+	for i, m := range d.Periods {
+		suffix := []string{"", "_long"}[i]
+		all = append(all,
+			model.SeasonalNaive{Data: d, Period: m, Label: "snaive" + suffix},
+			model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffix})
+	}
+	if opt.Method == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(t model.Trainer) bool { return t.Name() != opt.Method })
+}
+
+// Append adds the next point; NaN is a missing point, which the pool bridges with its own forecast.
+func (p *Pool) Append(v float64) {
+	missing := math.IsNaN(v)
+	if missing {
+		v = p.Mean(1)[0]
+	}
+	p.data.Append(v, missing)
+}
+
+// Len is the number of points the pool knows.
+func (p *Pool) Len() int { return len(p.data.Y) }
+
+// Last is the latest value, filled if it was missing: the reactive forecast.
+func (p *Pool) Last() float64 { return p.data.Y[len(p.data.Y)-1] }
+
+// Mean forecasts the next horizon points.
+func (p *Pool) Mean(horizon int) []float64 {
+	for i, m := range p.models {
+		if cap(p.scratch[i]) < horizon {
+			p.scratch[i] = make([]float64, horizon)
+		}
+		p.scratch[i] = p.scratch[i][:horizon]
+		m.Forecast(len(p.data.Y), p.scratch[i])
+	}
+	out := make([]float64, horizon)
+	column := make([]float64, len(p.models))
+	for k := range out {
+		for i := range column {
+			column[i] = p.scratch[i][k]
+		}
+		out[k] = p.combineAt(k, column)
+	}
+	return out
+}
+
+// combineAt pools the forecasts of all models for one step.
+func (p *Pool) combineAt(k int, column []float64) float64 {
+	w := p.weights[min(k, len(p.weights)-1)]
+	sum := 0.0
+	for i, v := range column {
+		if w[i] > 0 {
+			sum += w[i] * v
+		}
+	}
+	if p.data.Positive && sum < 0 {
+		return 0
+	}
+	return sum
+}
+
+// Errors returns what the pool missed by in the backtest.
+func (p *Pool) Errors() Errors { return p.errs }
+
+// Periods are the cycles found, in points.
+func (p *Pool) Periods() []int { return p.data.Periods }
+
+// Positive says that the history never went below zero.
+func (p *Pool) Positive() bool { return p.data.Positive }
+
+// Weights returns the models with their mean weight, heaviest first.
+func (p *Pool) Weights() (names []string, weights []float64) {
+	order := make([]int, len(p.names))
+	mean := make([]float64, len(p.names))
+	for i := range order {
+		order[i] = i
+		for _, w := range p.weights {
+			mean[i] += w[i] / float64(len(p.weights))
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case mean[a] > mean[b]:
+			return -1
+		case mean[a] < mean[b]:
+			return 1
+		}
+		return 0
+	})
+	for _, i := range order {
+		names, weights = append(names, p.names[i]), append(weights, mean[i])
+	}
+	return names, weights
+}
