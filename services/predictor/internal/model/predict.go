@@ -1,0 +1,177 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+)
+
+// Predict makes the recommendation for now: it forecasts the demand, correlates traffic with resources, and lets
+// scaling.Decide decide. It always has an answer; when data is missing the answer is to hold, and says so.
+func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.usage.learn()
+	in := scaling.Input{
+		Config:      m.config,
+		Startup:     m.startup(),
+		Instances:   m.usage.instances(),
+		Capacity:    m.capacityNow(),
+		Utilization: m.usage.utilization(m.workload.Production.CPUCores),
+		Resources:   m.usage.resources,
+	}
+	for _, w := range m.track.Recent(now, m.config.DemandMaxAge) {
+		in.Demand = append(in.Demand, scaling.Point{At: w.Start.Add(w.Width), PerSecond: w.Requests / w.Width.Seconds()})
+	}
+	in.Forecast = m.forecast(now, in)
+	decision, state := scaling.Decide(m.state, in, now)
+	m.state = state
+	m.generation = max(m.generation+1, uint64(now.UnixNano()))
+	return m.recommendation(decision)
+}
+
+// forecast asks the engine for the highest demand within the lead and the hold time of the decision.
+func (m *Model) forecast(now time.Time, in scaling.Input) scaling.Forecast {
+	if m.workload.Policy.Kind == workload.Reactive {
+		return scaling.Forecast{Reason: "the policy is reactive"}
+	}
+	f, err := m.engine.Forecast(now.Truncate(m.step), int(in.HoldTime()/m.step)+2)
+	if err != nil {
+		return scaling.Forecast{Reason: abstained(err)}
+	}
+	trust := m.engine.Trust()
+	out := scaling.Forecast{Issued: now, Earned: trust.Earned, Reason: trust.Reason}
+	lead := stepAt(f, now.Add(in.LeadTime()))
+	hold := stepAt(f, now.Add(in.HoldTime()))
+	for _, level := range f.Levels {
+		out.Lead = append(out.Lead, scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, lead, level)})
+		out.Hold = append(out.Hold, scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, hold, level)})
+	}
+	out.Mean = f.Mean[lead]
+	return out
+}
+
+// stepAt is the index of the step that holds t, within the forecast.
+func stepAt(f forecast.Forecast, t time.Time) int {
+	return min(max(0, int(t.Sub(f.Start)/f.Step)), f.Horizon()-1)
+}
+
+func abstained(err error) string {
+	var a *forecast.Abstention
+	if errors.As(err, &a) {
+		return a.Reason
+	}
+	return err.Error()
+}
+
+func (m *Model) capacityNow() scaling.Capacity {
+	if m.capacity == nil {
+		hint := m.workload.Policy.CapacityHint
+		if hint <= 0 {
+			return scaling.Capacity{}
+		}
+		return scaling.Capacity{Source: scaling.CapacityHint, PerSecond: hint}
+	}
+	c := m.capacity
+	return scaling.Capacity{
+		Source: scaling.CapacityMeasured, PerSecond: c.GetRequestsPerSecond(),
+		Lower: c.GetLowerRequestsPerSecond(), Upper: c.GetUpperRequestsPerSecond(),
+		Measured: c.GetMeasureTime().AsTime(), Expires: c.GetExpireTime().AsTime(), MixDrift: m.recent.drift(c),
+	}
+}
+
+func (u *usage) instances() scaling.Instances {
+	return scaling.Instances{Desired: int(u.last.GetDesiredInstances()), Ready: int(u.last.GetReadyInstances())}
+}
+
+// utilization is the mean CPU use of the ready instances as a share of what each is given; unknown when that is not
+// declared or nothing was measured.
+func (u *usage) utilization(given float64) scaling.Utilization {
+	r := u.rows[u.lastTime.UnixNano()]
+	if given <= 0 || r == nil || r.use == nil {
+		return scaling.Utilization{Share: math.NaN()}
+	}
+	return scaling.Utilization{Share: r.use[cpu] / given, At: u.lastTime}
+}
+
+func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation {
+	e := d.Evidence
+	r := &foreshadowv1.Recommendation{
+		RecommendationId: fmt.Sprintf("%s-%d", m.workload.Name, m.generation),
+		Workload:         m.workload.Name,
+		Generation:       m.generation,
+		CreateTime:       timestamppb.New(d.Made),
+		ExpireTime:       timestamppb.New(d.Expires),
+		Production:       sizing(d.Production),
+		Shadow:           sizing(d.Shadow),
+		Policy:           policies[d.Policy],
+		Evidence: &foreshadowv1.Evidence{
+			DemandPerSecond: e.Demand, DemandAgeSeconds: e.DemandAge.Seconds(), Quantile: e.Quantile,
+			ForecastPerSecond: e.Forecast, ForecastMeanPerSecond: e.ForecastMean, ForecastTrusted: e.ForecastTrusted,
+			CapacityPerSecond: e.Capacity, CapacityLowerPerSecond: e.CapacityLower, StartupSeconds: e.Startup.Seconds(),
+			LeadTimeSeconds: e.LeadTime.Seconds(), ReadyInstances: int32(e.Ready), DesiredInstances: int32(e.Desired),
+		},
+		ReactiveInstances: int32(d.ReactiveInstances),
+		HpaInstances:      int32(d.HPAInstances),
+	}
+	if m.capacity != nil {
+		r.Evidence.CapacityMeasureTime = m.capacity.GetMeasureTime()
+	}
+	for _, reason := range d.Reasons {
+		r.Reasons = append(r.Reasons, &foreshadowv1.Reason{Code: string(reason.Code), Text: d.Text(reason)})
+	}
+	return r
+}
+
+var policies = map[scaling.Policy]foreshadowv1.Policy{
+	scaling.Hold:       foreshadowv1.Policy_POLICY_HOLD,
+	scaling.Reactive:   foreshadowv1.Policy_POLICY_REACTIVE,
+	scaling.Predictive: foreshadowv1.Policy_POLICY_PREDICTIVE,
+}
+
+func sizing(s scaling.Size) *foreshadowv1.Sizing {
+	return &foreshadowv1.Sizing{
+		Instances: int32(s.Instances), CpuCores: s.CPUCores, MemoryBytes: uint64(max(0, s.MemoryBytes)),
+		NetworkBytesPerSecond: s.NetworkBytesPerSecond,
+	}
+}
+
+// Forecast is the forecast from now over the horizon, for people and other controllers; 0 is the decision's own horizon.
+// Its error is a *forecast.Abstention when there is none.
+func (m *Model) Forecast(now time.Time, horizon time.Duration) (*foreshadowv1.Forecast, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if horizon <= 0 {
+		horizon = scaling.Input{Config: m.config, Startup: m.startup()}.HoldTime()
+	}
+	f, err := m.engine.Forecast(now.Truncate(m.step), int(horizon/m.step)+1)
+	if err != nil {
+		return nil, err
+	}
+	trust := m.engine.Trust()
+	out := &foreshadowv1.Forecast{
+		Workload: m.workload.Name, CreateTime: timestamppb.New(now), StepSeconds: f.Step.Seconds(), Method: f.Method,
+		Trusted: trust.Earned, TrustReason: trust.Reason,
+	}
+	for _, p := range f.Periods {
+		out.PeriodSeconds = append(out.PeriodSeconds, p.Seconds())
+	}
+	for k, mean := range f.Mean {
+		point := &foreshadowv1.ForecastPoint{
+			StartTime: timestamppb.New(f.Start.Add(time.Duration(k) * f.Step)), MeanPerSecond: mean,
+		}
+		for i, level := range f.Levels {
+			point.Quantiles = append(point.Quantiles, &foreshadowv1.QuantileValue{Level: level, ValuePerSecond: f.Quantiles[i][k]})
+		}
+		out.Points = append(out.Points, point)
+	}
+	return out, nil
+}
