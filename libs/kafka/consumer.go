@@ -63,7 +63,7 @@ func NewConsumer(cfg ConsumerConfig, sink Sink) (*Consumer, error) {
 }
 
 // NewGroupReader makes an at-least-once consumer with its offsets in Kafka: handle may see a record again after a
-// crash or a rebalance. Poison is reported as with Sink.HandleChunk.
+// crash or a rebalance, and is called for several partitions at once. Poison is reported as with Sink.HandleChunk.
 func NewGroupReader(cfg ConsumerConfig, handle func(context.Context, []Record) error) (*Consumer, error) {
 	return newConsumer(cfg, func(g *kafkago.Generation) Sink { return newGroupSink(g, handle) })
 }

@@ -111,7 +111,8 @@ func parseMeta(headers []kafkago.Header) (Meta, error) {
 		return Meta{}, fmt.Errorf("header %s is %q, want %q", headerContentType, v, contentProtobuf)
 	}
 	at, err := time.Parse(time.RFC3339Nano, values[headerTime])
-	if err != nil {
+	// An offset can push a time out of the years that RFC 3339, and a database, can write.
+	if at = at.UTC(); err != nil || at.Year() < 1 || at.Year() > 9999 {
 		return Meta{}, fmt.Errorf("header %s is %q, want RFC 3339", headerTime, values[headerTime])
 	}
 	sequence, err := strconv.ParseUint(values[headerSequence], 10, 64)
@@ -119,7 +120,7 @@ func parseMeta(headers []kafkago.Header) (Meta, error) {
 		return Meta{}, fmt.Errorf("header %s is %q, want 0 to 2^63-1", headerSequence, values[headerSequence])
 	}
 	return Meta{
-		ID: values[headerID], Type: values[headerType], Source: values[headerSource], Time: at.UTC(),
+		ID: values[headerID], Type: values[headerType], Source: values[headerSource], Time: at,
 		ProducerID: values[headerProducerID], Sequence: sequence, Traceparent: values[headerTraceparent],
 	}, nil
 }

@@ -8,7 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Sink is where a Consumer's chunks go: a database that holds the results and the offsets together.
+// Sink is where a Consumer's chunks go: a database that holds the results and the offsets together. It is called
+// for several partitions at once, and for each partition with one chunk at a time.
 type Sink interface {
 	// LoadOffset returns the offset to read next, or OffsetEarliest (or OffsetLatest) when none is stored.
 	LoadOffset(ctx context.Context, topic string, partition int) (next int64, err error)

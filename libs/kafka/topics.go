@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -48,6 +49,9 @@ func DefaultTopics() []Topic {
 	}
 }
 
+// topicNames leaves room for the ".dlq" in the 249 bytes that a name may have.
+var topicNames = regexp.MustCompile(`^[A-Za-z0-9._-]{1,245}$`)
+
 // dlqRetention gives people a week to look at what was set aside.
 const dlqRetention = 7 * 24 * time.Hour
 
@@ -62,8 +66,8 @@ func EnsureTopics(ctx context.Context, cfg Config, topics []Topic) error {
 	defer c.close()
 	configs := make([]kafkago.TopicConfig, 0, 2*len(topics))
 	for i, t := range topics {
-		if t.Name == "" || t.Partitions < 1 || t.Retention < 0 || t.ReplicationFactor < 0 {
-			return fmt.Errorf("topics[%d] %q: want a name, at least one partition and nothing negative", i, t.Name)
+		if !topicNames.MatchString(t.Name) || t.Partitions < 1 || t.Retention < 0 || t.ReplicationFactor < 0 {
+			return fmt.Errorf("topics[%d] %q: want a name of letters, digits, '.', '_' and '-', at least one partition and nothing negative", i, t.Name)
 		}
 		configs = append(configs, topicConfig(t), topicConfig(Topic{
 			Name: DLQ(t.Name), Partitions: 1, Retention: dlqRetention, ReplicationFactor: t.ReplicationFactor,

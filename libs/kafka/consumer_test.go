@@ -1,0 +1,318 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	kafkago "github.com/segmentio/kafka-go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+func rawNumber(t testing.TB, topic string, n uint64) kafka.RawMessage {
+	t.Helper()
+	value, err := proto.Marshal(wrapperspb.Int64(int64(n)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kafka.RawMessage{Topic: topic, Key: "key", Value: value, Meta: kafka.Meta{
+		ID: kafka.EventID("raw", n), Type: "google.protobuf.Int64Value", Source: "/test",
+		Time: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), ProducerID: "raw", Sequence: n,
+	}}
+}
+
+func TestRebalanceWithAZombieCountsNothingTwice(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 4)
+	const n = 4000
+	publishAll(t, cfg, topic, n)
+
+	sink := kafkatest.NewSink()
+	// The first consumer stands still in the middle of a chunk, as after SIGSTOP, and then tries to commit it.
+	zombieHolds, release := make(chan kafka.Chunk, 1), make(chan struct{})
+	var once sync.Once
+	var fenced atomic.Int32
+	zombie := &zombieSink{Sink: sink, fenced: &fenced, before: func(chunk kafka.Chunk) {
+		once.Do(func() {
+			zombieHolds <- chunk
+			<-release
+		})
+	}}
+	stopZombie := background(t, newConsumer(t, cfg, topic, zombie).Run)
+	held := <-zombieHolds
+
+	// The rest of the group goes on: the zombie is asked to rejoin, does not, and loses its partitions.
+	background(t, newConsumer(t, cfg, topic, sink).Run)
+	if err := sink.Await(deadline(t), n); err != nil {
+		t.Fatalf("%v: %d of %d records while one member hangs", err, len(sink.Records()), n)
+	}
+	close(release)
+	stopZombie()
+	if fenced.Load() == 0 {
+		t.Errorf("zombie's chunk %d..%d of partition %d was not fenced", held.From, held.Next, held.Partition)
+	}
+	wantEach(t, sink.Records(), n)
+	if sink.Copies() != 0 {
+		t.Errorf("%d records were committed twice and only found by sequence", sink.Copies())
+	}
+}
+
+// zombieSink calls before ahead of each commit, and commits whatever its context says.
+type zombieSink struct {
+	*kafkatest.Sink
+	before func(kafka.Chunk)
+	fenced *atomic.Int32
+}
+
+func (s *zombieSink) HandleChunk(ctx context.Context, chunk kafka.Chunk) error {
+	s.before(chunk)
+	err := s.Sink.HandleChunk(context.WithoutCancel(ctx), chunk)
+	if errors.Is(err, kafka.ErrFenced) {
+		s.fenced.Add(1)
+	}
+	return err
+}
+
+func TestFencedOwnerReloadsAndGoesOn(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 1)
+	publishAll(t, cfg, topic, 10)
+	sink := kafkatest.NewSink()
+	var once sync.Once
+	sink.Before = func(context.Context, kafka.Chunk) error {
+		once.Do(func() { sink.SetOffset(topic, 0, 6) }) // somebody commits 0..5 in between
+		return nil
+	}
+	background(t, newConsumer(t, cfg, topic, sink).Run)
+	if err := sink.Await(deadline(t), 4); err != nil {
+		t.Fatal(err)
+	}
+	if got := sink.Records(); len(got) != 4 || got[0].Offset != 6 {
+		t.Errorf("went on with %d records from offset %d, want 4 from 6", len(got), got[0].Offset)
+	}
+}
+
+func TestFailedChunkComesAgainAsItWas(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 1)
+	publishAll(t, cfg, topic, 10)
+	sink := kafkatest.NewSink()
+	var attempts []string
+	sink.Before = func(_ context.Context, c kafka.Chunk) error {
+		attempts = append(attempts, fmt.Sprintf("%d..%d:%d", c.From, c.Next, len(c.Records)))
+		if len(attempts) < 3 {
+			return errors.New("database is away")
+		}
+		return nil
+	}
+	stop := background(t, newConsumer(t, cfg, topic, sink).Run)
+	if err := sink.Await(deadline(t), 10); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	const want = "-2..10:10"
+	if !slices.Equal(attempts, []string{want, want, want}) {
+		t.Errorf("attempts %v, want the same chunk %s three times", attempts, want)
+	}
+}
+
+func TestPoisonGoesToTheDLQAndTheOffsetMovesOn(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 1)
+	sender, err := kafka.NewSender(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sender.Close)
+	otherType, garbage := rawNumber(t, topic, 2), rawNumber(t, topic, 3)
+	otherType.Meta.Type = "google.protobuf.StringValue"
+	garbage.Value = []byte{0xff}
+	if err := sender.SendRaw(deadline(t), []kafka.RawMessage{rawNumber(t, topic, 1), otherType, garbage, rawNumber(t, topic, 4)}); err != nil {
+		t.Fatal(err)
+	}
+	produceBare(t, cfg, topic, "no envelope at all") // offset 4
+	if err := sender.SendRaw(deadline(t), []kafka.RawMessage{rawNumber(t, topic, 5)}); err != nil {
+		t.Fatal(err)
+	}
+
+	sink := kafkatest.NewSink()
+	sink.Before = func(_ context.Context, c kafka.Chunk) error {
+		_, err := kafka.DecodeAll(c, func() number { return &wrapperspb.Int64Value{} })
+		return err
+	}
+	registry := prometheus.NewPedanticRegistry()
+	cc := consumerConfig(cfg, topic)
+	cc.Registerer = registry
+	consumer, err := kafka.NewConsumer(cc, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := background(t, consumer.Run)
+	if err := sink.Await(deadline(t), 3); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if next, err := sink.LoadOffset(t.Context(), topic, 0); next != 6 || err != nil {
+		t.Errorf("stored offset %d, %v; want 6", next, err)
+	}
+	want := map[string]string{
+		"1": `type is "google.protobuf.StringValue"`,
+		"2": "cannot parse",
+		"4": "header ce_specversion is missing",
+	}
+	letters := readBare(t, cfg, kafka.DLQ(topic), len(want))
+	for _, l := range letters {
+		if reason := want[l["dlq_offset"]]; reason == "" || !strings.Contains(l["dlq_reason"], reason) {
+			t.Errorf("dead letter of offset %s: reason %q, want %q", l["dlq_offset"], l["dlq_reason"], reason)
+		}
+		if l["dlq_topic"] != topic || l["dlq_partition"] != "0" || l["dlq_group"] != cc.Group {
+			t.Errorf("dead letter says it is from %v", l)
+		}
+	}
+	const metrics = `
+# HELP foreshadow_kafka_consumed_total Records handled and committed.
+# TYPE foreshadow_kafka_consumed_total counter
+foreshadow_kafka_consumed_total{group="group-TestPoisonGoesToTheDLQAndTheOffsetMovesOn",topic="TestPoisonGoesToTheDLQAndTheOffsetMovesOn"} 3
+# HELP foreshadow_kafka_dead_lettered_total Records set aside in the topic's .dlq.
+# TYPE foreshadow_kafka_dead_lettered_total counter
+foreshadow_kafka_dead_lettered_total{group="group-TestPoisonGoesToTheDLQAndTheOffsetMovesOn",topic="TestPoisonGoesToTheDLQAndTheOffsetMovesOn"} 3
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(metrics),
+		"foreshadow_kafka_consumed_total", "foreshadow_kafka_dead_lettered_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLostOffsetStartsFromTheOldestRecord(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 1)
+	publishAll(t, cfg, topic, 10)
+	sink := kafkatest.NewSink()
+	sink.SetOffset(topic, 0, 1000) // beyond the end: the broker has lost its log
+	registry := prometheus.NewPedanticRegistry()
+	cc := consumerConfig(cfg, topic)
+	cc.Registerer = registry
+	consumer, err := kafka.NewConsumer(cc, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := background(t, consumer.Run)
+	if err := sink.Await(deadline(t), 10); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	wantEach(t, sink.Records(), 10)
+	const want = `
+# HELP foreshadow_kafka_offset_resets_total Stored offsets that the broker no longer had.
+# TYPE foreshadow_kafka_offset_resets_total counter
+foreshadow_kafka_offset_resets_total{group="group-TestLostOffsetStartsFromTheOldestRecord",topic="TestLostOffsetStartsFromTheOldestRecord"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "foreshadow_kafka_offset_resets_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGroupReaderGoesOnWhereItCommitted(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 2)
+	var all []kafka.Record
+	for round := 1; round <= 2; round++ {
+		publishAll(t, cfg, topic, 500)
+		batches := make(chan []kafka.Record, 100)
+		var failed atomic.Bool // handle is called for several partitions at once
+		reader, err := kafka.NewGroupReader(consumerConfig(cfg, topic), func(_ context.Context, records []kafka.Record) error {
+			if !failed.Swap(true) {
+				return errors.New("shadow is away")
+			}
+			batches <- records
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := background(t, reader.Run)
+		ctx := deadline(t)
+		for got := 0; got < 500; {
+			select {
+			case batch := <-batches:
+				got += len(batch)
+				all = append(all, batch...)
+			case <-ctx.Done():
+				t.Fatalf("round %d: %d of 500 records", round, got)
+			}
+		}
+		stop()
+	}
+	if len(all) != 1000 {
+		t.Errorf("read %d records in two runs, want 1000: the second began where the first had committed", len(all))
+	}
+}
+
+// produceBare writes a record without any header.
+func produceBare(t testing.TB, cfg kafka.Config, topic, value string) {
+	t.Helper()
+	client, transport := bareClient(cfg)
+	defer transport.CloseIdleConnections()
+	resp, err := client.Produce(deadline(t), &kafkago.ProduceRequest{
+		Topic: topic, RequiredAcks: kafkago.RequireAll,
+		Records: kafkago.NewRecordReader(kafkago.Record{Time: time.Now(), Value: kafkago.NewBytes([]byte(value))}),
+	})
+	if err == nil {
+		err = resp.Error
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readBare reads the headers of the first n records of partition 0.
+func readBare(t testing.TB, cfg kafka.Config, topic string, n int) []map[string]string {
+	t.Helper()
+	client, transport := bareClient(cfg)
+	defer transport.CloseIdleConnections()
+	var out []map[string]string
+	for len(out) < n {
+		resp, err := client.Fetch(deadline(t), &kafkago.FetchRequest{Topic: topic, Offset: int64(len(out)), MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second})
+		if err == nil {
+			err = resp.Error
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.HighWatermark < int64(n) {
+			t.Fatalf("%s holds %d records, want %d", topic, resp.HighWatermark, n)
+		}
+		for r, err := resp.Records.ReadRecord(); err == nil; r, err = resp.Records.ReadRecord() {
+			headers := map[string]string{}
+			for _, h := range r.Headers {
+				headers[h.Key] = string(h.Value)
+			}
+			if r.Offset >= int64(len(out)) {
+				out = append(out, headers)
+			}
+		}
+	}
+	return out
+}
+
+func bareClient(cfg kafka.Config) (*kafkago.Client, *kafkago.Transport) {
+	transport := &kafkago.Transport{}
+	return &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Transport: transport}, transport
+}
