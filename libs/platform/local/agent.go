@@ -1,0 +1,185 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/procfs"
+
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+)
+
+// Deps is what an agent needs from its process.
+type Deps struct {
+	// Groups the agent knows, by name; see Groups.
+	Groups map[string]Group
+	// Log may be nil.
+	Log *slog.Logger
+	// Registry may be nil.
+	Registry prometheus.Registerer
+}
+
+// Agent owns the instances of this machine.
+type Agent struct {
+	cfg     AgentConfig
+	log     *slog.Logger
+	metrics *metrics
+	groups  map[string]*group
+	ports   *ports
+	probe   *http.Client
+	timing  timing
+}
+
+// timing is how fast an agent works; tests make it faster.
+type timing struct {
+	// pollFirst and pollMax are the time between two readiness checks of a starting instance, which grows.
+	pollFirst, pollMax time.Duration
+	// checkEvery and checkTimeout are of the checks of a ready instance; it fails at the misses-th miss in a row. A slow
+	// answer is load more often than death, and replacing an overloaded instance makes things worse: hence 2 s.
+	checkEvery, checkTimeout time.Duration
+	misses                   int
+	// drainGrace is the time between the announcement that an instance drains and SIGTERM, for proxies to take notice.
+	drainGrace time.Duration
+	// retryFirst and retryMax are the delay before an instance that failed early is replaced, which doubles.
+	retryFirst, retryMax time.Duration
+	// goodLife is how long an instance must have been ready for its failure to count as the first.
+	goodLife time.Duration
+	// stopWithin bounds the stop of the whole agent.
+	stopWithin time.Duration
+}
+
+func defaultTiming() timing {
+	return timing{
+		pollFirst: 50 * time.Millisecond, pollMax: 250 * time.Millisecond,
+		checkEvery: time.Second, checkTimeout: 2 * time.Second, misses: 3,
+		drainGrace: 400 * time.Millisecond,
+		retryFirst: 250 * time.Millisecond, retryMax: 30 * time.Second, goodLife: 10 * time.Second,
+		stopWithin: 8 * time.Second,
+	}
+}
+
+// New checks the configuration; it starts nothing.
+func New(cfg AgentConfig, deps Deps) (*Agent, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if len(deps.Groups) == 0 {
+		return nil, errors.New("local platform: no workload has a target on it")
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{
+		cfg: cfg, log: deps.Log, metrics: newMetrics(), groups: map[string]*group{}, ports: newPorts(), timing: defaultTiming(),
+		// A connection that is kept would hold up the drain of an instance.
+		probe: &http.Client{
+			Transport:     &http.Transport{DisableKeepAlives: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	for name, g := range deps.Groups {
+		if len(g.Process.Command) == 0 || g.Process.Initial < 0 || g.Process.Initial > MaxInstances {
+			return nil, fmt.Errorf("local platform: group %q: want a command and 0 to %d initial instances", name, MaxInstances)
+		}
+		a.groups[name] = newGroup(a, name, g)
+	}
+	a.metrics.groups = a.groups
+	if deps.Registry != nil {
+		if err := deps.Registry.Register(a.metrics); err != nil {
+			return nil, fmt.Errorf("register metrics of the local platform: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// Run starts the initial instances and serves the API until ctx ends; it then stops all instances and returns nil.
+func (a *Agent) Run(ctx context.Context) error {
+	if a.cfg.LogDir != "" {
+		if err := os.MkdirAll(a.cfg.LogDir, 0o700); err != nil {
+			return fmt.Errorf("make log_dir: %w", err)
+		}
+	}
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return fmt.Errorf("open the process file system, which usage is read from: %w", err)
+	}
+	unlock, err := lockSocket(a.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ln, err := listen(a.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	// The API serves until the instances are gone, so that proxies see them drain.
+	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	server := &http.Server{
+		Handler: a.handler(serveCtx, proc), ReadHeaderTimeout: callTimeout, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- telemetry.ServeHTTP(serveCtx, ln, server, time.Second) }()
+	groupsCtx, stopGroups := context.WithCancel(ctx)
+	defer stopGroups()
+	var wg sync.WaitGroup
+	for _, g := range a.groups {
+		wg.Go(func() { g.run(groupsCtx) })
+	}
+	a.log.Info("local platform serves", "address", a.cfg.Socket)
+	select {
+	case err = <-served: // the listener broke; nobody can steer the instances any more
+	case <-ctx.Done():
+	}
+	stopGroups()
+	wg.Wait()
+	stopServing()
+	if err == nil {
+		err = <-served
+	}
+	a.probe.CloseIdleConnections()
+	return err
+}
+
+// lockSocket makes sure that one agent serves a socket, also when two start at the same moment.
+func lockSocket(socket string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of socket: %w", err)
+	}
+	f, err := os.OpenFile(socket+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock socket: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock socket %s: another agent serves it: %w", socket, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func listen(socket string) (net.Listener, error) {
+	// The lock is held, so a socket that lies there is of an agent that was killed.
+	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("remove stale socket: %w", err)
+	}
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the local platform: %w", err)
+	}
+	// Who may write here may run processes as this user.
+	if err := os.Chmod(socket, 0o600); err != nil {
+		_ = ln.Close()
+		return nil, fmt.Errorf("close socket to others: %w", err)
+	}
+	return ln, nil
+}

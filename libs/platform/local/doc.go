@@ -1,0 +1,26 @@
+// Package local runs instances as processes of this machine: what a kubelet and an API server are to a cluster, for one
+// machine and one user.
+//
+//	services ── Client ──(HTTP/JSON over a unix socket)── Agent ── group ── instance ── process
+//
+// The Agent owns the processes and nothing else does: whatever ends beside it, the instances serve on. They die with the
+// Agent itself, by the kernel's parent-death signal, so that nothing is left behind.
+//
+// An instance moves one way:
+//
+//	          ready_path answers 200             fewer wanted
+//	Starting ──────────────────────────▶ Ready ──────────────▶ Draining ──▶ gone
+//	    │ not in time, or it ended         │ 3 checks missed, or it ended       (SIGTERM, drain_timeout, SIGKILL)
+//	    └──────────────▶ Failed ◀──────────┘
+//	                       └── replaced, at once after a long good life, else with a growing delay
+//
+// Draining is announced before the process is told to stop, so that proxies send it no new request; it is never revived.
+// A Failed instance stays listed until its replacement starts, so that the failure can be seen.
+//
+// The API, all JSON:
+//
+//	GET /v1/groups/{group}                    platform.State
+//	GET /v1/groups/{group}?after=<revision>   the same, once the revision is another one or after 20 s
+//	GET /v1/groups/{group}/usage              [platform.Usage]
+//	PUT /v1/groups/{group}                    platform.Change -> platform.State; 409 when fenced off
+package local
