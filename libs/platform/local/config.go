@@ -32,10 +32,14 @@ type AgentConfig struct {
 	Socket string `yaml:"socket"`
 	// LogDir gets one file of at most 1 MiB per instance, and keeps the last 10 of each group; empty discards the output.
 	LogDir string `yaml:"log_dir"`
+	// Admin is the address of the admin listener of the agent's process.
+	Admin string `yaml:"admin"`
 }
 
 // DefaultAgentConfig keeps the socket in the working directory and discards the instances' output.
-func DefaultAgentConfig() AgentConfig { return AgentConfig{Socket: "foreshadow-platform.sock"} }
+func DefaultAgentConfig() AgentConfig {
+	return AgentConfig{Socket: "foreshadow-platform.sock", Admin: "127.0.0.1:9207"}
+}
 
 // Validate names the key of each fault.
 func (c AgentConfig) Validate() error {
