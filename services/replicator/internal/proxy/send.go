@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/traffic"
+)
+
+// maxTries bounds the instances that one request is offered to.
+const maxTries = 8
+
+// IsLoop reports whether a request comes from the shadow: by the runner's own mark, or by the baggage that the shadow's
+// calls to other services carry.
+func IsLoop(h http.Header) bool {
+	if traffic.IsShadow(h) {
+		return true
+	}
+	for _, line := range h["Baggage"] {
+		for member := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(member, "=")
+			if strings.TrimSpace(name) == traffic.ShadowBaggage {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// RoundTrip implements http.RoundTripper for the ReverseProxy: it offers the request to one instance after another while
+// that cannot be harmful. An instance that refused the connection got nothing, so any request may go on to the next one as
+// long as its body is at hand. An instance that broke before its answer may have acted, so only safe methods go on, once.
+func (h *Handler) RoundTrip(out *http.Request) (*http.Response, error) {
+	c, ctx := callOf(out.Context()), out.Context()
+	deadline := time.Now().Add(h.cfg.WaitReady)
+	broke := false
+	for try := 1; ; try++ {
+		instance, err := h.pool.Acquire(ctx, deadline)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.prepare(out); err != nil {
+			h.pool.Release(instance)
+			return nil, err
+		}
+		response, err := instance.RoundTrip(out)
+		if err == nil {
+			if c.body != nil {
+				c.body.seal()
+			}
+			c.instance = instance
+			return response, nil
+		}
+		h.pool.Release(instance)
+		refused := isRefused(err)
+		if refused {
+			h.pool.SetAside(instance)
+		}
+		if ctx.Err() != nil || try == maxTries || !refused && (broke || !isSafe(out.Method)) || !c.canSendAgain() {
+			return nil, err
+		}
+		broke = broke || !refused
+		h.metrics.retries.Inc()
+		// The transport may still look at the request it was given; the trailers stay shared.
+		next, target := out.WithContext(ctx), *out.URL
+		next.URL = &target
+		out = next
+	}
+}
+
+// prepare gives the request the body from its beginning. net/http's own retry, on a connection that the instance closed
+// while it was idle, comes back for it too.
+func (c *call) prepare(out *http.Request) (err error) {
+	if c.body == nil {
+		out.Body = nil
+		return nil
+	}
+	out.GetBody = c.body.again
+	out.Body, err = c.body.again()
+	return err
+}
+
+func (c *call) canSendAgain() bool {
+	if c.body == nil {
+		return true
+	}
+	c.body.mu.Lock()
+	defer c.body.mu.Unlock()
+	return !c.body.lost && c.body.err == nil
+}
+
+// broken reports whether the client's body could not be read.
+func (b *requestBody) broken() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err != nil
+}
+
+// isRefused reports whether there was no connection at all.
+func isRefused(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled)
+}
+
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
+}
+
+// modifyResponse puts the counters on the instance's answer.
+func modifyResponse(res *http.Response) error {
+	c := callOf(res.Request.Context())
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if conn, ok := res.Body.(io.ReadWriteCloser); ok {
+			c.upgraded, c.upgradeLatency = true, time.Since(c.arrive)
+			res.Body = upgradedConn{ReadWriteCloser: conn, read: &c.read, written: &c.written}
+		}
+		return nil
+	}
+	if media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err == nil && media == "text/event-stream" {
+		c.streaming = true
+	}
+	c.response = &responseBody{ReadCloser: res.Body}
+	res.Body = c.response
+	return nil
+}
+
+// bufferBytes is the copying buffer of ReverseProxy.
+const bufferBytes = 32 << 10
+
+// buffers implements httputil.BufferPool.
+type buffers struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferBytes]byte); ok {
+		return p[:]
+	}
+	return make([]byte, bufferBytes)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferBytes]byte)(p)) }

@@ -1,0 +1,136 @@
+package tap
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/traffic"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
+)
+
+// Result is how production answered a request.
+type Result struct {
+	// Status sent to the client; 0 when the client went away first.
+	Status int
+	// Failed: status 5xx, no instance, or a transport error on our side.
+	Failed bool
+	// Aborted: the client went away. That is no failure of ours.
+	Aborted bool
+	// Late: an aborted request had waited beyond the SLO latency without an answer, so the promise was broken before.
+	// It has no meaning for requests that were answered.
+	Late bool
+	// Upgraded: the connection was handed over to another protocol.
+	Upgraded bool
+	// BodyRead: the request body was read to its end.
+	BodyRead bool
+	// RequestBytes and ResponseBytes count bodies and heads; ResponseBodyBytes the response body alone.
+	RequestBytes      int64
+	ResponseBytes     int64
+	ResponseBodyBytes int64
+	// RequestBodyBytes is the size of the request body as far as it was read.
+	RequestBodyBytes int64
+	// Latency from the request head to the last byte of the response.
+	Latency time.Duration
+}
+
+// Exchange is one request on its way through production.
+type Exchange struct {
+	tap     *Tap
+	request *http.Request
+	arrive  time.Time
+	stratum traffic.Stratum
+	session string
+	drop    string
+	capture *capture
+}
+
+// Body returns where the request body is to be written as it streams by, or nil when it is not wanted.
+func (x *Exchange) Body() io.Writer {
+	if x.capture == nil {
+		return nil
+	}
+	return x.capture
+}
+
+// Sampled reports whether End will make a copy, as far as is known.
+func (x *Exchange) Sampled() bool { return x.drop == "" }
+
+// End counts the completion and offers the copy.
+func (x *Exchange) End(res Result) {
+	slo := x.tap.cfg.Workload.SLO.Latency
+	c := observe.Completion{
+		Failed:       res.Failed,
+		SLOViolated:  res.Failed || res.Aborted && res.Late || !res.Aborted && slo > 0 && res.Latency > slo,
+		RequestBytes: res.RequestBytes, ResponseBytes: res.ResponseBytes, Latency: res.Latency,
+	}
+	switch {
+	case x.drop != "":
+	case res.Upgraded:
+		x.drop = ReasonUpgrade
+	case !res.BodyRead:
+		x.drop = ReasonBody
+	}
+	if x.drop != "" {
+		x.tap.book.Drop(x.drop, 1)
+	} else {
+		c.Sampled = x.tap.hand(x.event(res))
+	}
+	x.tap.cfg.Accumulator.Complete(x.stratum, c)
+}
+
+// hand moves an item from the tap's book to the publisher's.
+func (t *Tap) hand(e kafka.Event[*foreshadowv1.CapturedRequest]) bool {
+	t.handing.RLock()
+	defer t.handing.RUnlock()
+	taken := t.cfg.Publisher.PublishEvent(e)
+	t.book.Pass(1)
+	return taken
+}
+
+// event is the redacted copy. Nothing of the request leaves but what is set here.
+func (x *Exchange) event(res Result) kafka.Event[*foreshadowv1.CapturedRequest] {
+	r, t := x.request, x.tap
+	name, session := t.cfg.Workload.Name, t.sampler.Pseudonym("session", x.session)
+	m := &foreshadowv1.CapturedRequest{
+		Workload: name, Session: session, ArriveTime: timestamppb.New(x.arrive),
+		Method: r.Method, Target: t.redactor.Target(r.URL), Host: strings.ToValidUTF8(r.Host, ""), Protocol: r.Proto,
+		Headers:         t.redactor.Headers(r.Header),
+		BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, BodySizeBytes: res.RequestBodyBytes,
+		Stratum: metric.StratumProto(x.stratum), Weight: 1 / t.cfg.Workload.Tap.SampleRatio,
+		ResponseStatus: int32(res.Status), ResponseSizeBytes: res.ResponseBodyBytes, ResponseLatencySeconds: res.Latency.Seconds(),
+	}
+	if x.capture != nil {
+		x.capture.fill(m, t.redactor.Form)
+	}
+	return kafka.Event[*foreshadowv1.CapturedRequest]{
+		Key: name + "/" + session, Message: m, Time: x.arrive, Traceparent: traceparent(r.Header),
+	}
+}
+
+// traceparent passes on a W3C trace context, and nothing that merely stands in its place.
+func traceparent(h http.Header) string {
+	v := h.Get("Traceparent")
+	if len(v) != len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-00") {
+		return ""
+	}
+	for i := range len(v) {
+		switch i {
+		case 2, 35, 52:
+			if v[i] != '-' {
+				return ""
+			}
+		default:
+			if (v[i] < '0' || v[i] > '9') && (v[i] < 'a' || v[i] > 'f') {
+				return ""
+			}
+		}
+	}
+	return v
+}

@@ -1,0 +1,124 @@
+// Package tap is where every way in hands over what it saw: it counts each request in its stratum, decides by its session
+// whether it is copied, redacts the copy and offers it to the queue. Nothing here waits, and every request that was seen is
+// accounted for in the ledger.
+package tap
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/traffic"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/redact"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/stratum"
+)
+
+// Hop names the tap's ledger.
+const Hop = "replicator/tap"
+
+// Reasons for which a request is not copied, besides those of kafka.Publisher.
+const (
+	ReasonSampledOut = "sampled_out" // its session is not in the sample
+	ReasonMethod     = "method"      // it may change state
+	ReasonLoop       = "loop"        // the shadow sent it
+	ReasonUpgrade    = "upgrade"     // it became a connection, which cannot be replayed as a request
+	ReasonBody       = "body"        // its body was not read to the end, so that a copy would be another request
+)
+
+// Publisher queues copies without waiting.
+type Publisher interface {
+	PublishEvent(kafka.Event[*foreshadowv1.CapturedRequest]) bool
+	Ledger() kafka.Ledger
+}
+
+// Config says what is tapped, and where it goes.
+type Config struct {
+	Workload workload.Workload
+	// KeepBodies lists the media types of request bodies that travel.
+	KeepBodies []string
+	// TrustForwarded takes the client address from X-Forwarded-For.
+	TrustForwarded bool
+	Publisher      Publisher
+	Accumulator    *observe.Accumulator
+}
+
+// Tap is safe for concurrent use.
+type Tap struct {
+	cfg        Config
+	sampler    traffic.Sampler
+	classifier *stratum.Classifier
+	redactor   *redact.Redactor
+	methods    map[string]bool
+	bodies     map[string]bool
+	cookie     string
+	header     string
+
+	// handing orders handing over against reading the ledger: whoever hands over holds it for reading, so that the
+	// ledger never sees an item in both books or in none.
+	handing sync.RWMutex
+	book    *metric.Book
+}
+
+// New returns a tap.
+func New(cfg Config) *Tap {
+	t := cfg.Workload.Tap
+	sampler := traffic.NewSampler(t.SampleKey.Reveal())
+	tap := &Tap{
+		cfg: cfg, sampler: sampler, classifier: stratum.New(t), redactor: redact.New(t, sampler),
+		methods: map[string]bool{}, bodies: typeSet(cfg.KeepBodies), cookie: t.SessionCookie,
+		header: http.CanonicalHeaderKey(t.SessionHeader), book: metric.NewBook(Hop),
+	}
+	for _, m := range t.Methods {
+		tap.methods[m] = true
+	}
+	return tap
+}
+
+// Ledger accounts for every request from its arrival to the broker's acknowledgement of its copy.
+func (t *Tap) Ledger() metric.Ledger {
+	t.handing.Lock()
+	l, published := t.book.Ledger(), t.cfg.Publisher.Ledger()
+	t.handing.Unlock()
+	// What was handed over is what the publisher was offered; the publisher's own account takes its place.
+	l.Passed = published.Published
+	l.Pending += published.Pending
+	for reason, n := range published.Dropped {
+		l.Dropped[reason] += n
+	}
+	return l
+}
+
+// RefuseLoop counts a request that the loop guard turned away. It is no user's: it neither fails nor breaks a promise.
+func (t *Tap) RefuseLoop(latency time.Duration) {
+	t.book.See(1)
+	t.book.Drop(ReasonLoop, 1)
+	t.cfg.Accumulator.Arrive(stratum.Refused)
+	t.cfg.Accumulator.Complete(stratum.Refused, observe.Completion{Latency: latency})
+}
+
+// Begin counts the arrival of a request and decides whether it is copied. End must follow.
+func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
+	x := &Exchange{tap: t, request: r, arrive: arrive, stratum: t.classifier.Classify(r)}
+	t.book.See(1)
+	t.cfg.Accumulator.Arrive(x.stratum)
+	ratio := t.cfg.Workload.Tap.SampleRatio
+	switch {
+	case !t.methods[r.Method]:
+		x.drop = ReasonMethod
+	case ratio <= 0:
+		x.drop = ReasonSampledOut
+	default:
+		x.session = t.session(r)
+		if !t.sampler.Includes(x.session, ratio) {
+			x.drop = ReasonSampledOut
+			break
+		}
+		x.capture = newCapture(r, t.cfg.Workload.Tap.MaxBodyBytes, t.bodies)
+	}
+	return x
+}

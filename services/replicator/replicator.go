@@ -1,0 +1,221 @@
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/balance"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/proxy"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/tap"
+)
+
+const (
+	// ObservationsHop names the ledger of observations.
+	ObservationsHop = "replicator/observations"
+
+	partInstances = "instances"
+	setAside      = 500 * time.Millisecond
+	watchPause    = time.Second
+)
+
+// Instances reports where production runs.
+type Instances interface {
+	// Watch calls fn with the state at once and on each change, until ctx ends. It reconnects by itself.
+	Watch(ctx context.Context, group string, fn func(platform.State)) error
+}
+
+// Deps is what the service is given. All are required but Log.
+type Deps struct {
+	Log       *slog.Logger
+	Registry  prometheus.Registerer
+	Admin     *telemetry.Admin
+	Workloads []workload.Workload
+	Kafka     kafka.Config
+	Instances Instances
+}
+
+// Service is the replicator.
+type Service struct {
+	cfg          Config
+	deps         Deps
+	workload     workload.Workload
+	captured     *kafka.Publisher[*foreshadowv1.CapturedRequest]
+	observations *kafka.Publisher[*foreshadowv1.MetricsObserved]
+	accumulator  *observe.Accumulator
+	pool         *balance.Pool
+	tap          *tap.Tap
+	metrics      *proxy.Metrics
+	ready        prometheus.Gauge
+}
+
+// New checks the configuration and wires the parts; it does no I/O.
+func New(cfg Config, deps Deps) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	w, err := cfg.pick(deps.Workloads)
+	if err != nil {
+		return nil, err
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{cfg: cfg, deps: deps, workload: w, accumulator: observe.NewAccumulator(time.Now)}
+	if s.captured, err = newPublisher[*foreshadowv1.CapturedRequest](s, kafka.TopicTrafficCaptured, cfg.QueueBytes); err != nil {
+		return nil, err
+	}
+	if s.observations, err = newPublisher[*foreshadowv1.MetricsObserved](s, kafka.TopicMetricsObserved, cfg.ObservationQueueBytes); err != nil {
+		return nil, err
+	}
+	s.pool = balance.NewPool(balance.Config{ConnectTimeout: cfg.ConnectTimeout, SetAside: setAside, MaxWaiting: cfg.MaxWaiting})
+	s.tap = tap.New(tap.Config{
+		Workload: w, KeepBodies: cfg.KeepBodies, TrustForwarded: cfg.TrustForwarded,
+		Publisher: s.captured, Accumulator: s.accumulator,
+	})
+	if s.metrics, err = proxy.NewMetrics(deps.Registry); err != nil {
+		return nil, err
+	}
+	if err := s.registerGauges(); err != nil {
+		return nil, err
+	}
+	deps.Admin.AddLedger(s.tap.Ledger)
+	deps.Admin.AddLedger(s.observationLedger)
+	deps.Admin.NotReady(partInstances, "the platform has not reported group "+w.Production.Group+" yet")
+	return s, nil
+}
+
+func newPublisher[M proto.Message](s *Service, topic string, queueBytes int) (*kafka.Publisher[M], error) {
+	cfg := kafka.DefaultPublisherConfig()
+	cfg.Kafka, cfg.Topic, cfg.QueueBytes = s.deps.Kafka, topic, queueBytes
+	cfg.Source = "/replicator/" + s.workload.Name
+	cfg.Registerer, cfg.Logger = s.deps.Registry, s.deps.Log
+	return kafka.NewPublisher[M](cfg)
+}
+
+func (s *Service) registerGauges() error {
+	s.ready = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "foreshadow_replicator_ready_instances", Help: "Instances that get requests.",
+	})
+	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "foreshadow_replicator_in_flight_requests", Help: "Requests that have arrived and not ended.",
+	}, func() float64 { return float64(s.accumulator.InFlight()) })
+	for _, c := range []prometheus.Collector{s.ready, inFlight} {
+		if err := s.deps.Registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics of the replicator: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) observationLedger() metric.Ledger {
+	l := s.observations.Ledger()
+	return metric.Ledger{Hop: ObservationsHop, Seen: l.Offered, Passed: l.Published, Dropped: l.Dropped, Pending: l.Pending}
+}
+
+// Run listens and serves until ctx ends; see Serve.
+func (s *Service) Run(ctx context.Context) error {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for production traffic: %w", err)
+	}
+	return s.Serve(ctx, ln)
+}
+
+// Serve proxies what arrives on ln, which it closes, until ctx ends. Then open requests may finish within DrainTimeout, the
+// last and partial second is observed, and both queues are emptied as far as the broker takes it. It is called once.
+func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
+	// Publishing outlives the requests, and the platform's reports the arrival of new ones.
+	background := context.WithoutCancel(ctx)
+	publishing, stopPublishing := context.WithCancel(background)
+	watching, stopWatching := context.WithCancel(background)
+	defer stopWatching()
+	defer stopPublishing()
+
+	var publishers, others errgroup.Group
+	publishers.Go(func() error { return s.captured.Run(publishing) })
+	publishers.Go(func() error { return s.observations.Run(publishing) })
+	sender := &observe.Sender{
+		Accumulator: s.accumulator, Workload: s.workload.Name, Publish: s.observations.Publish, Log: s.deps.Log,
+	}
+	others.Go(func() error { sender.Run(watching); return nil })
+	others.Go(func() error { s.watch(watching); return nil })
+
+	err := s.serve(ctx, ln)
+
+	stopWatching()
+	err = errors.Join(err, others.Wait())
+	s.pool.Close()
+	sender.Drain()
+	stopPublishing()
+	return errors.Join(err, publishers.Wait())
+}
+
+// serve runs the HTTP server until ctx ends and returns when the last request has ended.
+func (s *Service) serve(ctx context.Context, ln net.Listener) error {
+	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	handler := proxy.New(requests, proxy.Config{
+		WaitReady: s.cfg.WaitReady, TrustForwarded: s.cfg.TrustForwarded, SLOLatency: s.workload.SLO.Latency,
+	}, s.pool, s.tap, s.metrics)
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{
+		Handler: handler, Protocols: protocols, DisableGeneralOptionsHandler: true,
+		// Bodies and responses have no time limit: streams are requests, too.
+		ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		// net/http logs each malformed request and each cut connection, which is a client's choice.
+		ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
+	}
+	s.deps.Log.Info("production traffic is tapped", "workload", s.workload.Name, "address", ln.Addr().String())
+	err := telemetry.ServeHTTP(ctx, ln, server, s.cfg.DrainTimeout)
+	cutOff()
+	handler.Wait()
+	return err
+}
+
+// watch follows the platform until ctx ends.
+func (s *Service) watch(ctx context.Context) {
+	group, failing := s.workload.Production.Group, false
+	for ctx.Err() == nil {
+		err := s.deps.Instances.Watch(ctx, group, func(state platform.State) {
+			failing = false
+			s.update(state)
+		})
+		if err != nil && ctx.Err() == nil && !failing {
+			failing = true
+			s.deps.Log.Warn("platform does not report, keeping the instances it reported last", "workload", s.workload.Name, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchPause):
+		}
+	}
+}
+
+func (s *Service) update(state platform.State) {
+	n := s.pool.Update(state)
+	s.ready.Set(float64(n))
+	if n == 0 {
+		s.deps.Admin.NotReady(partInstances, "no instance of group "+s.workload.Production.Group+" is ready")
+		return
+	}
+	s.deps.Admin.Ready(partInstances)
+}
