@@ -1,0 +1,104 @@
+// Package captured turns the copy of a production request into one that can be sent again: parsed once, marked as shadow
+// traffic, and free of what belongs to one connection only.
+package captured
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/traffic"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+)
+
+// Request is a captured request, ready to be sent any number of times. It is never changed after Parse.
+type Request struct {
+	// Arrive is when production received it.
+	Arrive time.Time
+	// Session is the pseudonym of its session.
+	Session string
+	// Stratum is its class of traffic.
+	Stratum traffic.Stratum
+	// Weight is how many production requests it stands for; at least 1.
+	Weight float64
+	// Method is the HTTP method.
+	Method string
+	// Complete is false when its body did not travel with it: it cannot be sent as it was.
+	Complete bool
+
+	target  *url.URL
+	host    string
+	header  http.Header
+	body    []byte
+	mark    string
+	baggage string
+}
+
+// perConnection headers describe a connection or a framing that the copy does not have.
+var perConnection = []string{
+	"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length",
+	"Host", "Expect", "Traceparent", "Tracestate", traffic.ShadowHeader,
+}
+
+// Parse reads the wire form; an error says why the record can never be replayed.
+func Parse(p *foreshadowv1.CapturedRequest) (*Request, error) {
+	target, err := url.ParseRequestURI(p.GetTarget())
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("parse target: %w", err)
+	case target.Host != "" || p.GetTarget()[0] != '/':
+		// An absolute target would choose its own host.
+		return nil, fmt.Errorf("parse target: want a path")
+	case !validMethod(p.GetMethod()):
+		return nil, fmt.Errorf("parse method %q: want an HTTP token", p.GetMethod())
+	case p.GetArriveTime().CheckValid() != nil:
+		return nil, fmt.Errorf("parse arrive_time: %w", p.GetArriveTime().CheckValid())
+	}
+	r := &Request{
+		Arrive: p.GetArriveTime().AsTime(), Session: p.GetSession(), Stratum: metric.StratumFromProto(p.GetStratum()),
+		Weight: max(1, p.GetWeight()), Method: p.GetMethod(), target: target, host: p.GetHost(), header: http.Header{},
+		mark: p.GetWorkload(),
+	}
+	for _, h := range p.GetHeaders() {
+		r.header.Add(h.GetName(), h.GetValue())
+	}
+	for _, name := range perConnection {
+		r.header.Del(name)
+	}
+	r.baggage = traffic.ShadowBaggage + "=1"
+	if b := r.header.Get("Baggage"); b != "" {
+		r.baggage = b + "," + r.baggage
+	}
+	switch p.GetBodyDisposition() {
+	case foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL:
+		r.Complete, r.body = true, p.GetBody()
+	default:
+		r.Complete = p.GetBodySizeBytes() == 0
+	}
+	return r, nil
+}
+
+func validMethod(m string) bool {
+	for i := range len(m) {
+		if c := m[i]; c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return m != ""
+}
+
+// Size is about what the request keeps in memory, in bytes.
+func (r *Request) Size() int { return 512 + int(r.WireBytes()) }
+
+// WireBytes is the size of head and body as they are sent, without the marks.
+func (r *Request) WireBytes() uint64 {
+	n := len(r.Method) + len(r.target.RequestURI()) + len(r.host) + len(" HTTP/1.1\r\nHost: \r\n\r\n") + len(r.body)
+	for name, values := range r.header {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return uint64(n)
+}

@@ -1,0 +1,274 @@
+// Package fleet knows the instances of one workload: those of its shadow, which may be used, and those of production, which
+// must not be. Nothing is usable before both are known, nor while the platform has been silent for too long, nor when an
+// address is found on both sides.
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/egress"
+)
+
+// Watcher is the part of a platform that is needed here. Watch calls fn with the present state and with every newer one,
+// and with an error when the platform cannot be asked, one call at a time, until ctx ends. It goes on asking by itself.
+type Watcher interface {
+	Watch(ctx context.Context, group string, fn func(platform.State, error))
+}
+
+// Status reports whether a part of the process can do its work.
+type Status interface {
+	NotReady(part, reason string)
+	Ready(part string)
+}
+
+const (
+	// lookupTimeout bounds one name resolution.
+	lookupTimeout = time.Second
+	// staleAfter is how long the last known state is used when the platform is away. Later an address may have been given
+	// to an instance of production.
+	staleAfter = 10 * time.Second
+)
+
+// Reasons why nothing can be sent.
+const (
+	Asleep     = "asleep"     // the shadow has no ready instance
+	Probing    = "probing"    // every ready instance is being measured
+	Unverified = "unverified" // it is not known, or not so, that shadow and production are apart
+)
+
+// Fleet is safe for concurrent use.
+type Fleet struct {
+	workload workload.Workload
+	watcher  Watcher
+	guard    *egress.Guard
+	status   Status
+	log      *slog.Logger
+	now      func() time.Time
+
+	mu         sync.Mutex
+	shadow     side
+	production side
+	fault      string // why the fleet may not be used
+	ready      []platform.Instance
+	leased     map[string]struct{}
+	next       int
+}
+
+// side is what is known of one group.
+type side struct {
+	state platform.State
+	known bool
+	lost  time.Time // when the platform went away; zero while it is there
+}
+
+// New returns a fleet that knows nothing yet; its guard refuses everything.
+func New(w workload.Workload, watcher Watcher, guard *egress.Guard, status Status, log *slog.Logger, now func() time.Time) *Fleet {
+	return &Fleet{workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, leased: map[string]struct{}{}}
+}
+
+// Run watches both groups until ctx ends; it returns nil then.
+func (f *Fleet) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { f.watch(ctx, f.workload.Shadow.Group, &f.shadow); return nil })
+	g.Go(func() error { f.watch(ctx, f.workload.Production.Group, &f.production); return nil })
+	return g.Wait()
+}
+
+func (f *Fleet) watch(ctx context.Context, group string, s *side) {
+	part := "platform/" + group
+	f.status.NotReady(part, "the instances of "+group+" are not known yet")
+	f.watcher.Watch(ctx, group, func(st platform.State, err error) {
+		if err != nil {
+			f.lose(s, group, part, err)
+			return
+		}
+		f.status.Ready(part)
+		f.update(ctx, s, st)
+	})
+}
+
+func (f *Fleet) lose(s *side, group, part string, err error) {
+	f.mu.Lock()
+	first := s.lost.IsZero()
+	if first {
+		s.lost = f.now()
+	}
+	f.mu.Unlock()
+	f.status.NotReady(part, err.Error())
+	if first {
+		f.log.Warn("platform is away", "group", group, "err", err)
+	}
+}
+
+func (f *Fleet) update(ctx context.Context, s *side, st platform.State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !s.lost.IsZero() {
+		f.log.Info("platform is back", "group", st.Group)
+	}
+	*s = side{state: st, known: true}
+	f.settle(ctx)
+}
+
+// settle works out what may be used, and tells the guard. An instance that starts or drains counts as being there: it may
+// hold its address.
+func (f *Fleet) settle(ctx context.Context) {
+	part := "isolation/" + f.workload.Name
+	before := f.fault
+	allowed, denied, fault := f.addresses(ctx)
+	f.fault, f.ready = fault, nil
+	f.guard.Deny(denied)
+	if fault != "" {
+		f.guard.Allow(nil)
+		f.status.NotReady(part, fault)
+		if fault != before {
+			f.log.Error("replay refused", "reason", fault)
+		}
+		return
+	}
+	f.guard.Allow(allowed)
+	f.status.Ready(part)
+	for _, i := range f.shadow.state.Instances {
+		if i.Phase == platform.Ready {
+			f.ready = append(f.ready, i)
+		}
+	}
+}
+
+func (f *Fleet) addresses(ctx context.Context) (allowed, denied []netip.AddrPort, fault string) {
+	if !f.shadow.known || !f.production.known {
+		return nil, nil, "the instances of shadow and production are not both known yet"
+	}
+	lookup := func(host string) ([]netip.Addr, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}
+	owner := map[netip.AddrPort]platform.Instance{}
+	for _, i := range f.production.state.Instances {
+		addrs, err := resolve(i, lookup)
+		if err != nil {
+			return nil, nil, "production instance " + i.ID + ": " + err.Error()
+		}
+		for _, a := range addrs {
+			owner[egress.Canonical(a)] = i
+			denied = append(denied, a)
+		}
+	}
+	for _, i := range f.shadow.state.Instances {
+		addrs, err := resolve(i, lookup)
+		if err != nil {
+			return nil, denied, "shadow instance " + i.ID + ": " + err.Error()
+		}
+		for _, a := range addrs {
+			if p, is := owner[egress.Canonical(a)]; is {
+				return nil, denied, fmt.Sprintf("shadow instance %s and production instance %s share the address %s: replay would reach production",
+					i.ID, p.ID, i.Address)
+			}
+		}
+		allowed = append(allowed, addrs...)
+	}
+	for _, h := range f.workload.Replay.AllowHosts {
+		addrs, err := egress.Resolve(h, lookup)
+		if err != nil {
+			return nil, denied, "replay.allow_hosts: " + err.Error()
+		}
+		allowed = append(allowed, addrs...)
+	}
+	return allowed, denied, ""
+}
+
+// resolve skips an instance that has no address yet.
+func resolve(i platform.Instance, lookup func(string) ([]netip.Addr, error)) ([]netip.AddrPort, error) {
+	if i.Address == "" {
+		return nil, nil
+	}
+	return egress.Resolve(i.Address, lookup)
+}
+
+// Pick returns the next ready instance in turn; with none, the reason is one of the package's.
+func (f *Fleet) Pick() (instance platform.Instance, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unusable() {
+		return platform.Instance{}, Unverified
+	}
+	for range f.ready {
+		f.next = (f.next + 1) % len(f.ready)
+		if _, busy := f.leased[f.ready[f.next].ID]; !busy {
+			return f.ready[f.next], ""
+		}
+	}
+	if len(f.ready) > 0 {
+		return platform.Instance{}, Probing
+	}
+	return platform.Instance{}, Asleep
+}
+
+func (f *Fleet) unusable() bool {
+	now := f.now()
+	for _, s := range []side{f.shadow, f.production} {
+		if !s.known || !s.lost.IsZero() && now.Sub(s.lost) > staleAfter {
+			return true
+		}
+	}
+	return f.fault != ""
+}
+
+// Lease takes the oldest ready instance out of Pick's turn until release is called; false when there is none.
+func (f *Fleet) Lease() (instance platform.Instance, release func(), ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unusable() {
+		return platform.Instance{}, nil, false
+	}
+	for _, i := range f.ready {
+		if _, busy := f.leased[i.ID]; busy {
+			continue
+		}
+		f.leased[i.ID] = struct{}{}
+		return i, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			delete(f.leased, i.ID)
+		}, true
+	}
+	return platform.Instance{}, nil, false
+}
+
+// Ready returns the ready instances of the shadow, oldest first; none while the fleet may not be used.
+func (f *Fleet) Ready() []platform.Instance {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unusable() {
+		return nil
+	}
+	return f.ready
+}
+
+// IsReady reports whether the instance is still there and ready.
+func (f *Fleet) IsReady(id string) bool {
+	for _, i := range f.Ready() {
+		if i.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// ProductionReady is the number of production's ready instances.
+func (f *Fleet) ProductionReady() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.production.state.Ready()
+}

@@ -1,0 +1,127 @@
+package probe_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+)
+
+// even is n requests spread over the window, each changed by edit.
+func even(n int, w probe.Window, edit func(i int, s *probe.Sample)) []probe.Sample {
+	out := make([]probe.Sample, n)
+	for i := range out {
+		out[i] = probe.Sample{Due: w.Start + time.Duration(i)*(w.End-w.Start)/time.Duration(n), Latency: 20 * time.Millisecond}
+		if edit != nil {
+			edit(i, &out[i])
+		}
+	}
+	return out
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	w := probe.Window{Start: time.Second, End: 3 * time.Second}
+	tests := map[string]struct {
+		edit   func(i int, s *probe.Sample)
+		broken string
+		valid  bool
+	}{
+		"good": {nil, "", true},
+		"four in a hundred are slow": {func(i int, s *probe.Sample) {
+			if i%25 == 0 {
+				s.Latency = 300 * time.Millisecond
+			}
+		}, "", true},
+		"six in a hundred are slow": {func(i int, s *probe.Sample) {
+			if i%16 == 0 {
+				s.Latency = 300 * time.Millisecond
+			}
+		}, probe.BrokenLatency, true},
+		"two fail fast":            {func(i int, s *probe.Sample) { s.Failed, s.Latency = i < 3, time.Millisecond }, probe.BrokenErrors, true},
+		"three are never answered": {func(i int, s *probe.Sample) { s.Unanswered = i < 3 }, probe.BrokenErrors, true},
+		"the last five take long": {func(i int, s *probe.Sample) {
+			if i >= 195 {
+				s.Latency = 5 * time.Second
+			}
+		}, probe.BrokenThroughput, true},
+		"a queue builds up below the SLO": {func(i int, s *probe.Sample) { s.Latency = time.Duration(i) * 700 * time.Microsecond }, "", true},
+		"one hiccup of the generator":     {func(i int, s *probe.Sample) { s.Lag = time.Duration(i/199) * 50 * time.Millisecond }, "", true},
+		"a generator that is behind":      {func(_ int, s *probe.Sample) { s.Lag = 20 * time.Millisecond }, "", false},
+	}
+	for name, tc := range tests {
+		got := probe.Judge(even(200, w, tc.edit), w, slo)
+		if got.Broken != tc.broken || got.Met != (tc.broken == "") || got.Valid != tc.valid || got.Offered != 100 {
+			t.Errorf("%s: %+v, want broken %q valid %v", name, got, tc.broken, tc.valid)
+		}
+	}
+}
+
+// With an SLO as long as the step no tail shows an overload in time; the queue does.
+func TestJudgeSeesAQueueGrowBeforeTheTailDoes(t *testing.T) {
+	t.Parallel()
+	patient := probe.SLO{Quantile: 0.95, Latency: 2 * time.Second, ErrorRatio: 0.01}
+	w := probe.Window{End: 2 * time.Second}
+	overloaded := even(200, w, func(i int, s *probe.Sample) { s.Latency += time.Duration(i) * 5 * time.Millisecond })
+	if got := probe.Judge(overloaded, w, patient); got.Broken != probe.BrokenQueue {
+		t.Errorf("an instance offered twice what it carries: %+v, want %q", got, probe.BrokenQueue)
+	}
+	if got := probe.Judge(even(200, w, nil), w, patient); !got.Met {
+		t.Errorf("an instance at ease: %+v", got)
+	}
+}
+
+func TestJudgeLeavesOutWhatSettles(t *testing.T) {
+	t.Parallel()
+	w := probe.Window{Start: time.Second, End: 2 * time.Second}
+	samples := even(100, w, nil)
+	for i := range 50 {
+		samples = append(samples, probe.Sample{Due: time.Duration(i) * time.Millisecond, Failed: true, Latency: time.Second})
+	}
+	if got := probe.Judge(samples, w, slo); !got.Met || got.Requests != 100 {
+		t.Errorf("got %+v, want the settling requests left out", got)
+	}
+}
+
+func TestNoRequestIsNotAGoodStep(t *testing.T) {
+	t.Parallel()
+	if got := probe.Judge(nil, probe.Window{End: time.Second}, slo); got.Met || got.Valid {
+		t.Errorf("got %+v of nothing", got)
+	}
+	hung := probe.Judge(even(10, probe.Window{End: time.Second}, func(_ int, s *probe.Sample) { s.Unanswered = true }), probe.Window{End: time.Second}, slo)
+	if hung.Met || !math.IsInf(hung.Latency, 1) || hung.Completed != 0 {
+		t.Errorf("hung: %+v", hung)
+	}
+}
+
+func TestBottleneck(t *testing.T) {
+	t.Parallel()
+	step := func(offered, completed, cpu float64, met bool) probe.Step {
+		s := probe.Step{Offered: offered, Completed: completed, CPUCores: cpu, Met: met, Valid: true}
+		if !met {
+			s.Broken = probe.BrokenLatency
+		}
+		return s
+	}
+	tests := map[string]struct {
+		over  probe.Step
+		cores float64
+		want  probe.Resource
+	}{
+		"all of two cores":              {step(120, 65, 1.9, false), 2, probe.CPU},
+		"one thread of many cores":      {step(120, 65, 0.97, false), 0, probe.CPU},
+		"idle and flat":                 {step(120, 66, 0.2, false), 2, probe.Concurrency},
+		"idle and flat, limit unknown":  {step(120, 66, 0.2, false), 0, probe.Concurrency},
+		"idle but completing more":      {step(120, 110, 0.2, false), 2, probe.UnknownResource},
+		"half busy":                     {step(120, 65, 0.8, false), 2, probe.UnknownResource},
+		"CPU not known":                 {step(120, 65, 0, false), 2, probe.UnknownResource},
+		"nothing above the knee broken": {step(60, 60, 0.9, true), 1, probe.UnknownResource},
+	}
+	for name, tc := range tests {
+		steps := []probe.Step{step(50, 50, tc.over.CPUCores/2, true), tc.over}
+		if got := probe.Bottleneck(steps, 65, tc.cores); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}

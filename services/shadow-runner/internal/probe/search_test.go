@@ -1,0 +1,174 @@
+package probe_test
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+)
+
+var slo = probe.SLO{Quantile: 0.95, Latency: 150 * time.Millisecond, ErrorRatio: 0.01}
+
+// search runs a plan to its end against something that holds a level.
+func search(plan probe.Plan, hold func(probe.Level) probe.Step) *probe.Search {
+	s := probe.NewSearch(plan)
+	for {
+		level, more := s.Next()
+		if !more {
+			return s
+		}
+		s.Record(hold(level))
+	}
+}
+
+func TestKneeOfAQueueWithAKnownLaw(t *testing.T) {
+	t.Parallel()
+	const seeds = 20
+	tests := map[string]struct {
+		server     server
+		step       time.Duration
+		rms, worst float64
+	}{
+		"one worker, short steps":   {server{1, 15 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
+		"four workers, short steps": {server{4, 60 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
+		"one worker, long steps":    {server{1, 15 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
+		"four workers, long steps":  {server{4, 60 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := tc.server.knee(slo)
+			square, covered := 0.0, 0
+			for seed := range uint64(seeds) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				plan := probe.Plan{
+					SLO: slo, Start: want * (0.3 + 0.7*rng.Float64()), MaxRate: 1e4, Precision: 0.05, MaxSteps: 7,
+					Settle: tc.step / 4, Hold: tc.step,
+				}
+				s := search(plan, func(l probe.Level) probe.Step {
+					return probe.Judge(tc.server.hold(rng, l.Rate, l.Settle, l.Hold), probe.Window{Start: l.Settle, End: l.Settle + l.Hold}, slo)
+				})
+				got, err := s.Knee()
+				if err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				off := got.Rate/want - 1
+				square += off * off / seeds
+				if math.Abs(off) > tc.worst {
+					t.Errorf("seed %d: knee %.1f, want %.1f within %.0f %%", seed, got.Rate, want, tc.worst*100)
+				}
+				if got.Lower <= want && want <= got.Upper {
+					covered++
+				}
+			}
+			if rms := math.Sqrt(square); rms > tc.rms {
+				t.Errorf("off by %.3f (root mean square), want at most %.3f", rms, tc.rms)
+			}
+			if covered < seeds*3/4 {
+				t.Errorf("the interval covers the truth in %d of %d runs", covered, seeds)
+			}
+			t.Logf("true knee %.1f/s, rms error %.3f, interval covers %d of %d", want, math.Sqrt(square), covered, seeds)
+		})
+	}
+}
+
+// sharp carries everything up to limit at a flat latency and collapses above.
+func sharp(limit float64, broken func(*probe.Step)) func(probe.Level) probe.Step {
+	return func(l probe.Level) probe.Step {
+		step := probe.Step{Offered: l.Rate, Completed: l.Rate, Requests: int(l.Rate * l.Hold.Seconds()), Latency: 0.02, Valid: true, Met: true}
+		if l.Rate > limit {
+			step.Met = false
+			broken(&step)
+		}
+		return step
+	}
+}
+
+func TestKneeOfSharpCurves(t *testing.T) {
+	t.Parallel()
+	collapses := map[string]func(*probe.Step){
+		"latency":    func(s *probe.Step) { s.Broken, s.Latency, s.ViolationRatio = probe.BrokenLatency, 2, 0.6 },
+		"errors":     func(s *probe.Step) { s.Broken, s.ErrorRatio, s.ViolationRatio = probe.BrokenErrors, 0.03, 0.03 },
+		"throughput": func(s *probe.Step) { s.Broken, s.Completed = probe.BrokenThroughput, s.Offered/2 },
+		"queue":      func(s *probe.Step) { s.Broken = probe.BrokenQueue },
+	}
+	for name, collapse := range collapses {
+		for _, start := range []float64{1, 40, 70, 1000} {
+			plan := probe.Plan{SLO: slo, Start: start, MaxRate: 1e4, Precision: 0.05, MaxSteps: 20, Hold: 10 * time.Second}
+			got, err := search(plan, sharp(65, collapse)).Knee()
+			if err != nil || math.Abs(got.Rate/65-1) > 0.08 || got.Lower > 65 || got.Upper < got.Rate {
+				t.Errorf("%s from %v: knee %+v, %v, want 65 within 8 %%", name, start, got, err)
+			}
+		}
+	}
+}
+
+func TestSearchEnds(t *testing.T) {
+	t.Parallel()
+	plan := probe.Plan{SLO: slo, Start: 50, MaxRate: 200, Precision: 0.05, MaxSteps: 12, Hold: time.Second}
+	lag := func(l probe.Level) probe.Step {
+		return probe.Step{Offered: l.Rate, Requests: 50, MaxLag: 0.4, Met: true, Valid: false}
+	}
+	slow := func(l probe.Level) probe.Step {
+		return probe.Step{Offered: l.Rate, Requests: 50, Latency: 0.3, ViolationRatio: 1, Valid: true, Broken: probe.BrokenLatency}
+	}
+	hung := func(l probe.Level) probe.Step {
+		return probe.Step{Offered: l.Rate, Requests: 50, Latency: math.Inf(1), ErrorRatio: 1, ViolationRatio: 1, Valid: true, Broken: probe.BrokenErrors}
+	}
+	tests := map[string]struct {
+		hold   func(probe.Level) probe.Step
+		reason string
+		steps  int
+	}{
+		"the generator lags":    {lag, "load generator was the bottleneck: it lagged up to 400 ms", 3},
+		"the instance is hung":  {hung, "down or hangs: all 50 requests at 50.00 requests/s failed", 1},
+		"the instance is slow":  {slow, "no load level met the SLO: at 0.39 requests/s latency broke it", 8},
+		"nothing was ever held": {func(probe.Level) probe.Step { return probe.Step{} }, "load generator", 3},
+	}
+	for name, tc := range tests {
+		s := search(plan, tc.hold)
+		knee, err := s.Knee()
+		var invalid *probe.InvalidError
+		if !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, tc.reason) || knee != (probe.Knee{}) {
+			t.Errorf("%s: %+v, %v, want %q", name, knee, err, tc.reason)
+		}
+		if len(s.Steps()) != tc.steps {
+			t.Errorf("%s: %d steps, want %d", name, len(s.Steps()), tc.steps)
+		}
+	}
+	if _, err := probe.NewSearch(plan).Knee(); err == nil {
+		t.Error("a search without a step has a knee")
+	}
+	never := sharp(math.Inf(1), nil)
+	got, err := search(plan, never).Knee()
+	if want := (probe.Knee{Rate: 200, Lower: 200, Upper: 200}); err != nil || got != want {
+		t.Errorf("nothing breaks it: %+v, %v, want the limit %+v", got, err, want)
+	}
+}
+
+func TestALagWithinASearchIsLeftOut(t *testing.T) {
+	t.Parallel()
+	count := 0
+	inner := sharp(65, func(s *probe.Step) { s.Broken, s.Latency, s.ViolationRatio = probe.BrokenLatency, 2, 0.6 })
+	s := search(probe.Plan{SLO: slo, Start: 40, MaxRate: 1e4, Precision: 0.05, MaxSteps: 12, Hold: 10 * time.Second}, func(l probe.Level) probe.Step {
+		if count++; count == 2 {
+			return probe.Step{Offered: l.Rate, Requests: 10, MaxLag: 1}
+		}
+		return inner(l)
+	})
+	if got, err := s.Knee(); err != nil || math.Abs(got.Rate/65-1) > 0.08 {
+		t.Errorf("knee %+v, %v, want 65", got, err)
+	}
+}
+
+func TestASlowLevelIsHeldLonger(t *testing.T) {
+	t.Parallel()
+	plan := probe.Plan{SLO: slo, Start: 5, MaxRate: 100, Precision: 0.05, MaxSteps: 7, Hold: 2 * time.Second}
+	if level, _ := probe.NewSearch(plan).Next(); level.Hold != 4*time.Second {
+		t.Errorf("hold %v at 5 requests/s, want 4s for 20 requests", level.Hold)
+	}
+}

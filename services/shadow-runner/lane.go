@@ -1,0 +1,232 @@
+package shadowrunner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/egress"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/fleet"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/observe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/replay"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reservoir"
+)
+
+// lookEvery is how often a lane looks whether there is something to measure.
+const lookEvery = 250 * time.Millisecond
+
+// lane is all that belongs to one workload.
+type lane struct {
+	cfg         Config
+	workload    workload.Workload
+	fleet       *fleet.Fleet
+	client      *client.Client
+	reservoir   *reservoir.Reservoir
+	replayer    *replay.Replayer
+	recorder    *observe.Recorder
+	holder      *measure.Holder
+	experiments *experiment.Store
+	known       measure.Record
+	publish     func(*foreshadowv1.CapacityMeasured)
+	observe     func(*foreshadowv1.MetricsObserved)
+	metrics     *metrics
+	log         *slog.Logger
+}
+
+// books are the accounts that the lanes share.
+type books struct{ captured, extra, probe *metric.Book }
+
+func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
+	guard := &egress.Guard{}
+	log := deps.Log.With("workload", w.Name)
+	l := &lane{
+		cfg: cfg, workload: w, log: log,
+		fleet:     fleet.New(w, deps.Instances, guard, deps.Admin, log, time.Now),
+		client:    client.New(client.Options{Control: guard.Control, Timeout: w.Replay.Timeout, MaxIdle: w.Replay.MaxInFlight, Now: time.Now}),
+		reservoir: reservoir.New(cfg.ReservoirRequests, cfg.ReservoirBytes),
+		recorder:  observe.NewRecorder(w.Name, w.SLO.Latency, time.Now),
+	}
+	l.replayer = replay.New(replay.Options{
+		Methods: w.Tap.Methods, Amplification: w.Replay.Amplification, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued,
+		Lag: cfg.Lag, MaxLate: cfg.MaxLate, Instances: l.fleet, Sender: l.client, Observer: l.recorder,
+		Captured: b.captured, Extra: b.extra, Wait: pace.Precise, Now: time.Now,
+	})
+	l.holder = &measure.Holder{
+		Sender: l.client, MaxInFlight: w.Replay.MaxInFlight, Book: b.probe, Wait: pace.Precise, Now: time.Now,
+		Usage: func(ctx context.Context) ([]platform.Usage, error) { return deps.Instances.Usage(ctx, w.Shadow.Group) },
+		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	}
+	return l
+}
+
+// take gives the lane a captured request.
+func (l *lane) take(r *captured.Request) {
+	if replay.Allowed(l.workload.Tap.Methods, r) == "" {
+		l.reservoir.Add(r)
+	}
+	l.replayer.Offer(r)
+}
+
+// run works until ctx ends, lets the requests in flight finish until abort ends, and reports the last second.
+func (l *lane) run(ctx, abort context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.fleet.Run(gctx) })
+	g.Go(func() error { return l.replayer.Run(gctx, abort) })
+	g.Go(func() error { l.measureLoop(gctx); return nil })
+	g.Go(func() error { l.observeLoop(gctx); return nil })
+	err := g.Wait()
+	l.report(true)
+	l.client.Close()
+	return err
+}
+
+// observeLoop reports each second right after it has ended.
+func (l *lane) observeLoop(ctx context.Context) {
+	for {
+		next := metric.WindowStart(time.Now(), observe.Width).Add(observe.Width)
+		if pace.Timer(ctx, next) != nil {
+			return
+		}
+		l.report(false)
+	}
+}
+
+func (l *lane) report(final bool) {
+	for _, o := range l.recorder.Take(final) {
+		l.observe(o)
+		l.metrics.lag.WithLabelValues(l.workload.Name).Set(o.GetMaxLagSeconds())
+	}
+}
+
+// measureLoop does one thing at a time: experiments first, for somebody waits for them.
+func (l *lane) measureLoop(ctx context.Context) {
+	for pace.Timer(ctx, time.Now().Add(lookEvery)) == nil {
+		if job, jobCtx, ok := l.experiments.Take(ctx, l.workload.Name); ok {
+			l.experiments.Finish(job.ID, l.experiment(jobCtx, job))
+			continue
+		}
+		l.measureWhenDue(ctx)
+	}
+}
+
+func (l *lane) measureWhenDue(ctx context.Context) {
+	ready := l.fleet.Ready()
+	if len(ready) == 0 || l.reservoir.Len() < l.workload.Replay.MinRequests {
+		return
+	}
+	why := l.known.Due(time.Now(), ready[0].Version)
+	if why == "" {
+		return
+	}
+	instance, release, ok := l.fleet.Lease()
+	if !ok {
+		return
+	}
+	defer release()
+	l.log.Info("capacity measurement started", "instance", instance.ID, "reason", why)
+	begin := time.Now()
+	result, err := l.holder.Capacity(ctx, measure.Order{
+		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(),
+		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
+		Cores:      l.cfg.InstanceCores, TTL: l.workload.Replay.CapacityTTL,
+	})
+	if err != nil {
+		return // the runner is stopping
+	}
+	l.known.Add(result)
+	l.publish(result)
+	l.metrics.measured(result)
+	l.log.Info("capacity measurement ended", "instance", instance.ID, "valid", result.GetValid(), "reason", result.GetInvalidReason(),
+		"requests_per_second", result.GetRequestsPerSecond(), "lower", result.GetLowerRequestsPerSecond(),
+		"upper", result.GetUpperRequestsPerSecond(), "steps", len(result.GetSteps()), "duration_ms", time.Since(begin).Milliseconds())
+}
+
+// plan begins near what is known: the last capacity, else the hint, else what an instance of production serves right now.
+func (l *lane) plan() probe.Plan {
+	r := l.workload.Replay
+	const below = 0.8 // a first level that passes costs less than one that floods the instance
+	start := below * l.known.Rate()
+	if start == 0 {
+		start = below * l.workload.Policy.CapacityHint
+	}
+	if start == 0 {
+		start, _ = l.productionRate()
+	}
+	return probe.Plan{
+		SLO: l.slo(), Start: max(start, minStartRequests/r.StepDuration.Seconds()), MaxRate: r.MaxRate, Precision: r.Precision,
+		MaxSteps: l.cfg.MaxSteps, Settle: r.SettleDuration, Hold: r.StepDuration,
+	}
+}
+
+// minStartRequests in the first step: fewer say nothing of a tail.
+const minStartRequests = 20
+
+func (l *lane) slo() probe.SLO {
+	return probe.SLO{Quantile: l.workload.SLO.Quantile, Latency: l.workload.SLO.Latency, ErrorRatio: l.workload.SLO.ErrorRatio}
+}
+
+// productionRate is what one instance of production serves right now, in requests per second; false when not known.
+func (l *lane) productionRate() (float64, bool) {
+	rate, known := l.reservoir.Rate(time.Now())
+	instances := l.fleet.ProductionReady()
+	if !known || instances == 0 || rate == 0 {
+		return 0, false
+	}
+	return rate / float64(instances), true
+}
+
+// experimentable says why an experiment cannot run now.
+func (l *lane) experimentable() error {
+	if _, known := l.productionRate(); !known || l.reservoir.Len() == 0 {
+		return fmt.Errorf("workload %q: no recent traffic of production is known: %w", l.workload.Name, rpc.ErrPrecondition)
+	}
+	if len(l.fleet.Ready()) == 0 {
+		return fmt.Errorf("workload %q: the shadow has no ready instance: %w", l.workload.Name, rpc.ErrPrecondition)
+	}
+	return nil
+}
+
+// experiment holds the loads of a job and returns why it ended early, or nothing.
+func (l *lane) experiment(ctx context.Context, job experiment.Job) (failure string) {
+	rate, known := l.productionRate()
+	mix := l.reservoir.Mix()
+	instance, release, ok := l.fleet.Lease()
+	if !ok {
+		return "the shadow has no ready instance"
+	}
+	defer release()
+	if !known || mix == nil {
+		return "no recent traffic of production is known"
+	}
+	for _, a := range job.Amplifications {
+		level := probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold}
+		step, err := l.holder.Hold(ctx, instance, mix, level, l.slo())
+		switch {
+		case err != nil:
+			return "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
+		case !l.fleet.IsReady(instance.ID):
+			return "the instance " + instance.ID + " went away"
+		case step.Requests == 0:
+			return fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)
+		case !step.Valid:
+			return fmt.Sprintf("the load generator was the bottleneck at %.2f requests/s: it lagged %.0f ms", level.Rate, step.MaxLag*1e3)
+		}
+		l.experiments.Record(job.ID, measure.Steps([]probe.Step{step})[0])
+	}
+	return ""
+}
