@@ -1,0 +1,183 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const day = 24 * time.Hour
+
+// windowTables are those that are stored by day.
+var windowTables = [...]string{"traffic_window", "traffic_stratum", "usage_window", "usage_instance"}
+
+// Storage keeps the days of the window tables. It is safe for concurrent use.
+type Storage struct {
+	pool *pgxpool.Pool
+
+	mu sync.Mutex
+	// known are days that have partitions; nil until the first look, and again when that turned out to be wrong.
+	known     map[time.Time]bool
+	timescale bool
+}
+
+// NewStorage returns the storage of a database that Migrate has been called on, or will be.
+func NewStorage(pool *pgxpool.Pool) *Storage { return &Storage{pool: pool} }
+
+// Prepare makes room for rows of the given start times. It must come before the transaction that writes them:
+// a partition made inside it would be locked until its end.
+func (s *Storage) Prepare(ctx context.Context, starts ...time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		timescale, err := isTimescale(ctx, s.pool)
+		if err != nil {
+			return err
+		}
+		s.timescale, s.known = timescale, map[time.Time]bool{}
+	}
+	if s.timescale {
+		return nil
+	}
+	for _, start := range starts {
+		d := start.UTC().Truncate(day)
+		if s.known[d] {
+			continue
+		}
+		for _, table := range windowTables {
+			if err := s.createDay(ctx, table, d); err != nil {
+				return err
+			}
+		}
+		s.known[d] = true
+	}
+	return nil
+}
+
+// Explain looks at the error of a write: when a day that was there is gone (another aggregator with a shorter retention
+// has dropped it), it is made again before the next attempt.
+func (s *Storage) Explain(err error) error {
+	if hasCode(err, checkViolation) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.known = nil
+	}
+	return err
+}
+
+func partitionName(table string, d time.Time) string { return table + "_" + d.Format("20060102") }
+
+// createDay is one transaction per table: one that held two tables could deadlock with a writer. Attaching a table does
+// not lock out readers and writers of the others, as creating it in place would.
+func (s *Storage) createDay(ctx context.Context, table string, d time.Time) error {
+	name := partitionName(table, d)
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", lockStorage); err != nil {
+			return err
+		}
+		var there bool
+		if err := tx.QueryRow(ctx, "select to_regclass($1) is not null", name).Scan(&there); err != nil || there {
+			return err
+		}
+		from, to := d.Format(time.RFC3339), d.Add(day).Format(time.RFC3339)
+		_, err := tx.Exec(ctx, fmt.Sprintf(`create table %[1]s (like %[2]s including defaults);
+			alter table %[2]s attach partition %[1]s for values from ('%[3]s') to ('%[4]s')`, name, table, from, to))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create partition %s: %w", name, err)
+	}
+	return nil
+}
+
+// dropLockTimeout: dropping a day locks out writers for a moment; when it has to wait, it is tried again later.
+const dropLockTimeout = 2 * time.Second
+
+// Expire drops whole days that ended before the given time.
+func (s *Storage) Expire(ctx context.Context, before time.Time) error {
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
+	for _, table := range windowTables {
+		if s.timescale {
+			if _, err := s.pool.Exec(ctx, "select drop_chunks($1::regclass, older_than => $2::timestamptz)", table, before); err != nil {
+				return fmt.Errorf("drop chunks of %s: %w", table, err)
+			}
+			continue
+		}
+		if err := s.expireDays(ctx, table, before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Storage) expireDays(ctx context.Context, table string, before time.Time) error {
+	rows, err := s.pool.Query(ctx, `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+		where i.inhparent = $1::regclass and c.relname < $2 order by 1`, table, partitionName(table, before.UTC().Truncate(day)))
+	if err != nil {
+		return fmt.Errorf("list partitions of %s: %w", table, err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list partitions of %s: %w", table, err)
+	}
+	for _, name := range names {
+		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d; drop table if exists %s",
+				dropLockTimeout.Milliseconds(), pgx.Identifier{name}.Sanitize()))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("drop partition %s: %w", name, err)
+		}
+	}
+	if len(names) > 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.known = nil
+	}
+	return nil
+}
+
+// Tables without days, and the column that tells a row's age. All but the decisions are kept only as long as they can
+// still be of use: an event is re-sent, and a stream catches up, within minutes.
+var agingTables = [...]struct {
+	table, column string
+	keep          time.Duration // 0 = the retention
+}{
+	{"producer_sequence", "update_time", 14 * day},
+	{"window_change", "commit_time", ChangesKept},
+	{"capacity_measurement", "happen_time", 0},
+	{"recommendation", "happen_time", 0},
+	{"scaling_action", "happen_time", 0},
+}
+
+// ChangesKept is how long a change of a window can be followed.
+const ChangesKept = day
+
+// Maintain drops what has expired and makes the days ahead.
+func (s *Storage) Maintain(ctx context.Context, now time.Time, retention time.Duration) error {
+	if err := s.Prepare(ctx, now, now.Add(day)); err != nil {
+		return err
+	}
+	// A day more, so that a row that was accepted a moment ago is not about to go.
+	if err := s.Expire(ctx, now.Add(-retention-day)); err != nil {
+		return err
+	}
+	for _, a := range agingTables {
+		keep := a.keep
+		if keep == 0 {
+			keep = retention
+		}
+		sql := fmt.Sprintf("delete from %s where %s < $1", a.table, a.column)
+		if _, err := s.pool.Exec(ctx, sql, now.Add(-keep)); err != nil {
+			return fmt.Errorf("expire rows of %s: %w", a.table, err)
+		}
+	}
+	return nil
+}
