@@ -116,7 +116,7 @@ func serverArgs(cfg PostgresConfig, socketDir string) []string {
 		"unix_socket_permissions=0700",
 		fmt.Sprintf("max_connections=%d", cfg.MaxConnections),
 		"shared_buffers=64MB",
-		// Small shared memory segments keep the server within /dev/shm of a container, which has 64 MiB.
+		// Parallel queries take their memory from /dev/shm by default, of which a container has 64 MiB.
 		"dynamic_shared_memory_type=mmap",
 		"log_checkpoints=off",
 		"timezone=UTC",

@@ -72,7 +72,7 @@ func (c *client) request(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, c.cfg.RequestTimeout)
 }
 
-// partitions lists the partitions of a topic in order.
+// partitions lists the partitions of a topic, in order and at least one.
 func (c *client) partitions(ctx context.Context, topic string) ([]int, error) {
 	ctx, cancel := c.request(ctx)
 	defer cancel()
@@ -85,15 +85,17 @@ func (c *client) partitions(ctx context.Context, topic string) ([]int, error) {
 			continue
 		}
 		if t.Error != nil {
-			return nil, fmt.Errorf("read partitions of topic %s: %w", topic, t.Error)
+			return nil, c.explain("read partitions of topic "+topic, t.Error)
 		}
 		ids := make([]int, len(t.Partitions))
 		for i, p := range t.Partitions {
 			ids[i] = p.ID
 		}
-		return ids, nil
+		if len(ids) > 0 {
+			return ids, nil
+		}
 	}
-	return nil, fmt.Errorf("read partitions of topic %s: %w", topic, kafkago.UnknownTopicOrPartition)
+	return nil, c.explain("read partitions of topic "+topic, kafkago.UnknownTopicOrPartition)
 }
 
 // explain names the brokers, which kafka-go's errors leave out.
@@ -127,7 +129,7 @@ func (c *client) pingOne(ctx context.Context, broker string) error {
 	if err != nil {
 		return c.explainDial(broker, err)
 	}
-	defer conn.Close() // #nosec: a read-only connection has nothing to lose at its close
+	defer conn.Close() // nothing was written that a close could lose
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
 			return c.explainDial(broker, err)

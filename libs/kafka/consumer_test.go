@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/embedded"
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
 	"github.com/prometheus/client_golang/prometheus"
@@ -184,14 +185,14 @@ func TestPoisonGoesToTheDLQAndTheOffsetMovesOn(t *testing.T) {
 			t.Errorf("dead letter says it is from %v", l)
 		}
 	}
-	const metrics = `
+	metrics := strings.ReplaceAll(`
 # HELP foreshadow_kafka_consumed_total Records handled and committed.
 # TYPE foreshadow_kafka_consumed_total counter
-foreshadow_kafka_consumed_total{group="group-TestPoisonGoesToTheDLQAndTheOffsetMovesOn",topic="TestPoisonGoesToTheDLQAndTheOffsetMovesOn"} 3
+foreshadow_kafka_consumed_total{group="group-TOPIC",topic="TOPIC"} 3
 # HELP foreshadow_kafka_dead_lettered_total Records set aside in the topic's .dlq.
 # TYPE foreshadow_kafka_dead_lettered_total counter
-foreshadow_kafka_dead_lettered_total{group="group-TestPoisonGoesToTheDLQAndTheOffsetMovesOn",topic="TestPoisonGoesToTheDLQAndTheOffsetMovesOn"} 3
-`
+foreshadow_kafka_dead_lettered_total{group="group-TOPIC",topic="TOPIC"} 3
+`, "TOPIC", topic)
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(metrics),
 		"foreshadow_kafka_consumed_total", "foreshadow_kafka_dead_lettered_total"); err != nil {
 		t.Error(err)
@@ -218,13 +219,63 @@ func TestLostOffsetStartsFromTheOldestRecord(t *testing.T) {
 	}
 	stop()
 	wantEach(t, sink.Records(), 10)
-	const want = `
+	want := strings.ReplaceAll(`
 # HELP foreshadow_kafka_offset_resets_total Stored offsets that the broker no longer had.
 # TYPE foreshadow_kafka_offset_resets_total counter
-foreshadow_kafka_offset_resets_total{group="group-TestLostOffsetStartsFromTheOldestRecord",topic="TestLostOffsetStartsFromTheOldestRecord"} 1
-`
+foreshadow_kafka_offset_resets_total{group="group-TOPIC",topic="TOPIC"} 1
+`, "TOPIC", topic)
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "foreshadow_kafka_offset_resets_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOffsetDeletedByRetentionStartsFromTheOldestRecord(t *testing.T) {
+	t.Parallel()
+	cfg := kafkatest.NewBroker(t, func(c *embedded.BrokerConfig) { c.CleanInterval = 10 * time.Millisecond }).Config()
+	topic := kafkatest.TopicFrom(t, cfg, kafka.Topic{Partitions: 1, Retention: time.Hour})
+	p := newPublisher(t, publisherConfig(cfg, topic))
+	background(t, p.Run)
+	publish := func(from, to int64, at time.Time) {
+		for n := from; n < to; n++ {
+			p.PublishEvent(kafka.Event[number]{Key: "key", Message: wrapperspb.Int64(n), Time: at})
+		}
+		if err := p.Flush(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(0, 10, time.Now().Add(-2*time.Hour))
+	awaitFirstOffset(t, cfg, topic, 10)
+	publish(10, 15, time.Now())
+
+	sink := kafkatest.NewSink()
+	sink.SetOffset(topic, 0, 3)
+	var from atomic.Int64
+	sink.Before = func(_ context.Context, c kafka.Chunk) error { from.CompareAndSwap(0, c.From); return nil }
+	background(t, newConsumer(t, cfg, topic, sink).Run)
+	if err := sink.Await(deadline(t), 5); err != nil {
+		t.Fatal(err)
+	}
+	if got := sink.Records(); len(got) != 5 || got[0].Offset != 10 {
+		t.Errorf("read %d records from offset %d, want 5 from 10", len(got), got[0].Offset)
+	}
+	if from.Load() != 3 {
+		t.Errorf("first chunk compares with offset %d, want the stored 3", from.Load())
+	}
+}
+
+// awaitFirstOffset asks until the broker has deleted what lies before want.
+func awaitFirstOffset(t testing.TB, cfg kafka.Config, topic string, want int64) {
+	t.Helper()
+	client, transport := bareClient(cfg)
+	defer transport.CloseIdleConnections()
+	for ctx := deadline(t); ; {
+		resp, err := client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{topic: {kafkago.FirstOffsetOf(0)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Topics[topic][0].FirstOffset >= want {
+			return
+		}
 	}
 }
 

@@ -163,12 +163,12 @@ type partitionKey struct {
 func (s *Sender) sendOnce(ctx context.Context, batch []*outgoing) error {
 	var order []partitionKey
 	groups := map[partitionKey][]*outgoing{}
+	if err := s.choosePartitions(ctx, batch); err != nil {
+		return err
+	}
 	for _, o := range batch {
 		if o.done {
 			continue
-		}
-		if err := s.choosePartition(ctx, o); err != nil {
-			return err
 		}
 		key := partitionKey{o.topic, o.partition}
 		if groups[key] == nil {
@@ -188,20 +188,24 @@ func (s *Sender) sendOnce(ctx context.Context, batch []*outgoing) error {
 // balancer is the one Java clients use, so that a key goes to the same partition whoever writes it.
 var balancer = kafkago.Murmur2Balancer{}
 
-// choosePartition decides once for each message: a copy that is re-sent after partitions were added must land
+// choosePartitions decides once for each message: a copy that is re-sent after partitions were added must land
 // beside the original, or no reader could tell that it is a copy.
-func (s *Sender) choosePartition(ctx context.Context, o *outgoing) error {
-	if o.partition != noPartition {
-		return nil
+func (s *Sender) choosePartitions(ctx context.Context, batch []*outgoing) error {
+	byTopic := map[string][]int{}
+	for _, o := range batch {
+		if o.partition != noPartition {
+			continue
+		}
+		partitions, known := byTopic[o.topic]
+		if !known {
+			var err error
+			if partitions, err = s.client.partitions(ctx, o.topic); err != nil {
+				return err
+			}
+			byTopic[o.topic] = partitions
+		}
+		o.partition = balancer.Balance(kafkago.Message{Key: o.key}, partitions...)
 	}
-	partitions, err := s.client.partitions(ctx, o.topic)
-	if err != nil {
-		return err
-	}
-	if len(partitions) == 0 {
-		return fmt.Errorf("publish to topic %s: %w", o.topic, kafkago.UnknownTopicOrPartition)
-	}
-	o.partition = balancer.Balance(kafkago.Message{Key: o.key}, partitions...)
 	return nil
 }
 

@@ -125,7 +125,7 @@ func TestTailWaitsForATopicThatComesLater(t *testing.T) {
 	t.Parallel()
 	cfg := kafkatest.NewBroker(t).Config()
 	tt := startTail(t, kafka.TailConfig{Kafka: cfg, Topic: t.Name()})
-	topic := kafkatest.Topic(t, cfg, 2)
+	topic := kafkatest.TopicFrom(t, cfg, kafka.Topic{Name: t.Name(), Partitions: 2})
 	publishAll(t, cfg, topic, 10)
 	for range 10 {
 		tt.next(t)

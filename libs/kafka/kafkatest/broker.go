@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"crypto/rand"
 	"testing"
 
 	"github.com/foreshadow/foreshadow/libs/embedded"
@@ -14,11 +15,14 @@ type Broker struct {
 	running *embedded.Broker
 }
 
-// NewBroker starts one. It ends with the test.
-func NewBroker(t testing.TB) *Broker {
+// NewBroker starts one, configured further by changes. It ends with the test.
+func NewBroker(t testing.TB, changes ...func(*embedded.BrokerConfig)) *Broker {
 	t.Helper()
 	cfg := embedded.DefaultBrokerConfig()
 	cfg.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()
+	for _, change := range changes {
+		change(&cfg)
+	}
 	b := &Broker{t: t, cfg: cfg}
 	b.Start()
 	b.cfg.Listen = b.running.Addr()
@@ -70,14 +74,22 @@ func Config(addr string) kafka.Config {
 	return cfg
 }
 
-// Topic creates a topic, and its DLQ, named after the test.
+// Topic creates a topic, and its DLQ, named after the test and new in each run of it.
 func Topic(t testing.TB, cfg kafka.Config, partitions int) string {
 	t.Helper()
-	name := topicName(t.Name())
-	if err := kafka.EnsureTopics(t.Context(), cfg, []kafka.Topic{{Name: name, Partitions: partitions}}); err != nil {
+	return TopicFrom(t, cfg, kafka.Topic{Partitions: partitions})
+}
+
+// TopicFrom is Topic for one that has more to it than partitions. A name it has is kept.
+func TopicFrom(t testing.TB, cfg kafka.Config, topic kafka.Topic) string {
+	t.Helper()
+	if topic.Name == "" {
+		topic.Name = topicName(t.Name()) + "-" + rand.Text()[:8]
+	}
+	if err := kafka.EnsureTopics(t.Context(), cfg, []kafka.Topic{topic}); err != nil {
 		t.Fatal(err)
 	}
-	return name
+	return topic.Name
 }
 
 // topicName replaces what a topic's name may not hold.
