@@ -20,6 +20,7 @@ type Config struct {
 	RateDelay      time.Duration // age of the newest request rate a policy sees; rounded to ticks
 	MetricWindow   time.Duration // CPU utilization is averaged over it
 	MetricEvery    time.Duration // and published this often, so it is up to this old
+	Warmup         time.Duration // played but not scored: policies that learn may learn in it
 	// Patience is how long a request waits for a free instance before it is given up. Zero: no queue, excess is refused.
 	Patience time.Duration
 }
@@ -51,7 +52,7 @@ func (c Config) Validate() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"startup", c.Startup}, {"rate_delay", c.RateDelay}, {"metric_window", c.MetricWindow}, {"metric_every", c.MetricEvery}, {"patience", c.Patience}} {
+	}{{"startup", c.Startup}, {"rate_delay", c.RateDelay}, {"metric_window", c.MetricWindow}, {"metric_every", c.MetricEvery}, {"patience", c.Patience}, {"warmup", c.Warmup}} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s %s: must not be negative", d.name, d.value))
 		}

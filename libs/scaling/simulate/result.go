@@ -43,8 +43,9 @@ type ScaleUp struct {
 	Needed bool
 }
 
-// tally is one scored tick.
+// tally is one tick.
 type tally struct {
+	tick              int
 	requests, refused float64
 	violated          bool
 	need, ready       int
@@ -53,15 +54,17 @@ type tally struct {
 
 type score struct {
 	r      Result
+	from   int // first tick that counts
 	scored int
+	paid   int // instances, summed over ticks
 }
 
-func newScore(n int) score {
-	return score{r: Result{Ready: make([]int32, 0, n), Desired: make([]int32, 0, n), Need: make([]int32, 0, n)}}
+func newScore(n, from int) score {
+	return score{from: from, r: Result{Ready: make([]int32, 0, n), Desired: make([]int32, 0, n), Need: make([]int32, 0, n)}}
 }
 
 func (s *score) scaled(tick, from, to int) {
-	if from == to {
+	if from == to || tick < s.from {
 		return
 	}
 	s.r.Actions++
@@ -70,13 +73,23 @@ func (s *score) scaled(tick, from, to int) {
 	}
 }
 
-func (s *score) unknown(ready, total int) {
+func (s *score) unknown(tick, ready, total int) {
 	s.r.Ready = append(s.r.Ready, int32(ready))
 	s.r.Desired = append(s.r.Desired, int32(total))
 	s.r.Need = append(s.r.Need, -1)
+	if tick >= s.from {
+		s.paid += total
+	}
 }
 
 func (s *score) served(t tally) {
+	s.r.Ready = append(s.r.Ready, int32(t.ready))
+	s.r.Desired = append(s.r.Desired, int32(t.total))
+	s.r.Need = append(s.r.Need, int32(t.need))
+	if t.tick < s.from {
+		return
+	}
+	s.paid += t.total
 	s.scored++
 	s.r.Requests += t.requests
 	s.r.Refused += t.refused
@@ -92,17 +105,12 @@ func (s *score) served(t tally) {
 		s.r.OverAccuracy -= relative
 		s.r.OverTimeshare++
 	}
-	s.r.Ready = append(s.r.Ready, int32(t.ready))
-	s.r.Desired = append(s.r.Desired, int32(t.total))
-	s.r.Need = append(s.r.Need, int32(t.need))
 }
 
 func (s *score) finish(policy string, c Config) Result {
 	r := s.r
 	r.Policy = policy
-	for _, n := range r.Desired {
-		r.InstanceSeconds += float64(n) * c.Tick.Seconds()
-	}
+	r.InstanceSeconds = float64(s.paid) * c.Tick.Seconds()
 	if s.scored > 0 {
 		n := float64(s.scored)
 		r.UnderAccuracy /= n
@@ -110,7 +118,7 @@ func (s *score) finish(policy string, c Config) Result {
 		r.UnderTimeshare /= n
 		r.OverTimeshare /= n
 	}
-	if days := float64(len(r.Desired)) * c.Tick.Hours() / 24; days > 0 {
+	if days := float64(len(r.Desired)-s.from) * c.Tick.Hours() / 24; days > 0 {
 		r.ActionsPerDay = float64(r.Actions) / days
 	}
 	startup := ticks(c.Startup, c.Tick)

@@ -54,7 +54,7 @@ func newRun(demand []float64, c Config) *run {
 		initial = c.Need(r.rates[0])
 	}
 	r.fleet = newFleet(min(max(initial, c.Min), c.Max), ticks(c.Startup, c.Tick))
-	r.score = newScore(len(demand))
+	r.score = newScore(len(demand), ticks(c.Warmup, c.Tick))
 	return r
 }
 
@@ -88,7 +88,7 @@ func (r *run) serve(t int) {
 	requests := r.demand[t]
 	if math.IsNaN(requests) {
 		r.metrics.record(r.cpu)
-		r.score.unknown(r.fleet.ready, r.fleet.total)
+		r.score.unknown(t, r.fleet.ready, r.fleet.total)
 		return
 	}
 	able := float64(r.fleet.ready) * r.c.Capacity * r.c.Tick.Seconds()
@@ -108,6 +108,7 @@ func (r *run) serve(t int) {
 	r.metrics.record(r.cpu)
 	need := r.c.need(r.rates[t])
 	r.score.served(tally{
+		tick:     t,
 		requests: requests, refused: refused, violated: utilization > r.c.MaxUtilization+grain,
 		need: need, ready: r.fleet.ready, total: r.fleet.total,
 	})

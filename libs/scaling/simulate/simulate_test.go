@@ -215,6 +215,20 @@ func TestOldGroupsMerge(t *testing.T) {
 	}
 }
 
+func TestWarmupIsPlayedButNotScored(t *testing.T) {
+	t.Parallel()
+	c := world()
+	c.Warmup = 30 * time.Second
+	wants := []int{1, 2, 3, 3, 1}
+	got := play(t, []float64{800, 800, 80, 80, 80}, c, &script{wants: wants})
+	if got.Requests != 160 || got.Violated != 0 || got.InstanceSeconds != 40 || got.Actions != 1 || len(got.ScaleUps) != 0 {
+		t.Errorf("%+v: want only the last two ticks scored", got)
+	}
+	if got.ActionsPerDay != 86400.0/20 || len(got.Ready) != 5 {
+		t.Errorf("%g actions per day over %d ticks", got.ActionsPerDay, len(got.Ready))
+	}
+}
+
 func TestRunRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	if _, err := Run([]float64{1, -1}, world(), &script{wants: []int{1}}); err == nil || !strings.Contains(err.Error(), "tick 1") {
