@@ -79,7 +79,7 @@ func unknownKeys(name string, node *yaml.Node, t reflect.Type, path string) []er
 		t = t.Elem()
 	}
 	if node.Kind == yaml.AliasNode {
-		node = node.Alias
+		return nil // what it stands for is checked where it is written
 	}
 	var errs []error
 	switch {
@@ -95,6 +95,8 @@ func unknownKeys(name string, node *yaml.Node, t reflect.Type, path string) []er
 			full := strings.TrimPrefix(path+"."+key.Value, ".")
 			field, known := fields[key.Value]
 			switch {
+			case key.Tag == "!!merge":
+				errs = append(errs, unknownKeys(name, node.Content[i+1], t, path)...)
 			case seen[key.Value]:
 				errs = append(errs, fmt.Errorf("%s:%d: key %q is given twice", name, key.Line, full))
 			case !known:

@@ -86,6 +86,19 @@ func TestDecodeNamesEveryFaultWithItsLine(t *testing.T) {
 	}
 }
 
+func TestDecodeMergesAnchors(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(valid, "process: {command: [shop], ready_path: /healthz}}", "process: &p {command: [shop], ready_path: /healthz}}", 1)
+	text = strings.Replace(text, "shop-shadow, process: {command: [shop], ready_path: /healthz}", "shop-shadow, process: {<<: *p, initial: 3}", 1)
+	var f file
+	if err := workload.Decode("f.yaml", []byte(text), nil, &f); err != nil {
+		t.Fatal(err)
+	}
+	if p := f.Workloads[0].Shadow.Process; p.ReadyPath != "/healthz" || p.Initial != 3 {
+		t.Errorf("got %+v, want production's process with 3 instances", p)
+	}
+}
+
 func TestValidateNamesTheKey(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(*workload.Workload){

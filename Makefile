@@ -1,0 +1,77 @@
+# Foreshadow. `make help` explains every target.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN    := $(CURDIR)/bin
+CACHE  := $(CURDIR)/.cache
+WEB    := services/console/web
+TOOLS  := -modfile=deployments/tools/go.mod
+GO     ?= go
+# Tests and demo find PostgreSQL and Chromium here when the machine has none of its own.
+export FORESHADOW_PG_BIN ?= $(shell deployments/tools/postgres.sh --print 2>/dev/null)
+export FORESHADOW_CHROMIUM ?= $(shell deployments/tools/chromium.sh --print 2>/dev/null)
+ifeq ($(FORESHADOW_PG_BIN),)
+unexport FORESHADOW_PG_BIN
+endif
+ifeq ($(FORESHADOW_CHROMIUM),)
+unexport FORESHADOW_CHROMIUM
+endif
+
+.PHONY: help
+help: ## Explain every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: setup build ## Build everything and watch Foreshadow scale a sample shop (DEMO="--for 4m" passes flags)
+	@exec $(BIN)/foreshadow demo $(DEMO)
+
+.PHONY: test
+test: setup build ## Set up what is needed and run every test
+	$(GO) test -race -timeout 15m $(shell $(GO) list ./... | grep -v /integration)
+	cd $(WEB) && npm test --silent
+	FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
+
+.PHONY: build
+build: console ## Build the binary into bin/
+	$(GO) build -trimpath -o $(BIN)/foreshadow .
+
+.PHONY: console
+console: $(WEB)/dist/index.html ## Build the web page that is embedded into the binary
+
+WEB_SOURCES := $(shell find $(WEB) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+$(WEB)/dist/index.html: $(WEB)/node_modules/.installed $(WEB_SOURCES)
+	cd $(WEB) && npm run build --silent
+	@touch $@
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+.PHONY: setup
+setup: ## Find or install PostgreSQL and Chromium
+	@deployments/tools/postgres.sh
+	@deployments/tools/chromium.sh
+
+.PHONY: lint
+lint: ## Run golangci-lint, buf lint and go vet
+	$(GO) vet ./...
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	$(GO) tool $(TOOLS) buf lint proto
+	$(GO) tool $(TOOLS) golangci-lint run ./...
+
+.PHONY: generate
+generate: ## Regenerate the Go code of proto/
+	$(GO) build -o $(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go
+	$(GO) build $(TOOLS) -o $(BIN)/ google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	cd proto && PATH="$(BIN):$$PATH" $(GO) tool -modfile=../deployments/tools/go.mod buf generate
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN) $(CACHE) $(WEB)/node_modules
+	find $(WEB)/dist -mindepth 1 -not -name .gitkeep -delete
