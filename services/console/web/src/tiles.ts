@@ -1,0 +1,102 @@
+// The six numbers at the top: what they say is decided here, without the DOM.
+import { UNKNOWN, duration, latency, number, quantile, seconds } from "./format";
+import { forecastAt } from "./series";
+import type { Store } from "./store";
+import type { TrafficPoint, Workload } from "./types";
+
+export interface Tile {
+  id: string;
+  label: string;
+  value: string;
+  unit: string;
+  note: string;
+  /** How to colour it; stale: the number is old. */
+  tone: "" | "good" | "bad" | "warn" | "stale";
+}
+
+/** A window older than this many of its lengths (and 5 s) is not "now". */
+const FRESH = 5;
+
+export function tiles(store: Store, workload: Workload, now: number): Tile[] {
+  return [demand(store, now), forecast(store, now), instances(store, now), production(store, workload, now), shadow(store, workload, now), capacity(store, now)];
+}
+
+function ageOf(p: { start: number; duration: number } | undefined, now: number): number {
+  return p ? now - p.start - p.duration : Infinity;
+}
+
+function stale(p: { start: number; duration: number } | undefined, now: number): boolean {
+  return ageOf(p, now) > Math.max(5, FRESH * (p?.duration ?? 1));
+}
+
+function demand(store: Store, now: number): Tile {
+  const p = store.traffic.newest("production");
+  const tile: Tile = { id: "demand", label: "Demand now", value: UNKNOWN, unit: "", note: "no window yet", tone: "stale" };
+  if (!p) return tile;
+  const old = stale(p, now);
+  const errors = p.error_ratio === null ? "no responses" : `${number(p.error_ratio * 100)} % errors`;
+  return { ...tile, value: number(p.requests_per_second), unit: "req/s", note: old ? `${duration(ageOf(p, now))} old` : errors, tone: old ? "stale" : "" };
+}
+
+function forecast(store: Store, now: number): Tile {
+  const lead = store.sizing.at(-1)?.lead_time_seconds ?? 0;
+  const tile: Tile = { id: "forecast", label: lead > 0 ? `Forecast in ${duration(lead)}` : "Forecast", value: UNKNOWN, unit: "", note: "", tone: "stale" };
+  const problem = store.status.problems["forecast"];
+  if (problem) return { ...tile, note: problem.message };
+  const f = store.forecast;
+  const point = f && forecastAt(f, now + lead);
+  if (!f || !point) return { ...tile, note: f ? "it does not reach that far" : "none yet" };
+  const low = point.quantiles[0], high = point.quantiles.at(-1);
+  const interval = low && high ? `${number(low.value_per_second)} to ${number(high.value_per_second)} (${quantile(low.level)}–${quantile(high.level)})` : "no interval";
+  return { ...tile, value: number(point.mean_per_second), unit: "req/s", note: f.trusted ? interval : `${interval}, not trusted`, tone: f.trusted ? "" : "warn" };
+}
+
+function instances(store: Store, now: number): Tile {
+  const p = store.usage.newest("production");
+  const tile: Tile = { id: "instances", label: "Ready / desired", value: UNKNOWN, unit: "", note: "not reported yet", tone: "stale" };
+  if (!p) return tile;
+  const last = store.sizing.at(-1);
+  const starting = p.ready < p.desired ? `${p.desired - p.ready} to come, ` : "";
+  const note = stale(p, now) ? `${duration(ageOf(p, now))} old`
+    : last ? `${starting}reactive ${last.reactive} · HPA ${last.hpa ?? UNKNOWN}` : "no recommendation yet";
+  return { ...tile, value: `${p.ready} / ${p.desired}`, unit: "instances", note, tone: stale(p, now) ? "stale" : "" };
+}
+
+function latencyTile(id: string, label: string, p: TrafficPoint, workload: Workload, now: number): Tile {
+  const [value, unit] = latency(p.slo_latency_seconds);
+  const slo = latency(workload.slo_latency_seconds).join(" ");
+  const old = stale(p, now);
+  const met = p.slo_latency_seconds !== null && p.slo_latency_seconds <= workload.slo_latency_seconds;
+  const note = old ? `${duration(ageOf(p, now))} old` : p.slo_latency_seconds === null ? "no responses" : `SLO ${slo} ${met ? "met" : "missed"}`;
+  return { id, label, value, unit, note, tone: old || p.slo_latency_seconds === null ? "stale" : met ? "good" : "bad" };
+}
+
+function production(store: Store, workload: Workload, now: number): Tile {
+  const label = `Production ${quantile(workload.slo_quantile)}`;
+  const p = store.traffic.newest("production");
+  if (!p) return { id: "production", label, value: UNKNOWN, unit: "", note: "no window yet", tone: "stale" };
+  return latencyTile("production", label, p, workload, now);
+}
+
+/** Whether the shadow has no instances on purpose; undefined when nobody has said. */
+export function asleep(store: Store): boolean | undefined {
+  const usage = store.usage.newest("shadow");
+  if (usage) return usage.desired === 0 && usage.ready === 0;
+  if (store.provisioning?.shadow) return store.provisioning.shadow.instances === 0;
+  return undefined;
+}
+
+function shadow(store: Store, workload: Workload, now: number): Tile {
+  const label = `Shadow ${quantile(workload.slo_quantile)}`;
+  if (asleep(store)) return { id: "shadow", label, value: "asleep", unit: "", note: "nothing to be learnt now", tone: "" };
+  const p = store.traffic.newest("shadow");
+  if (!p) return { id: "shadow", label, value: UNKNOWN, unit: "", note: "no window yet", tone: "stale" };
+  return latencyTile("shadow", label, p, workload, now);
+}
+
+function capacity(store: Store, now: number): Tile {
+  const c = store.validCapacity();
+  const tile: Tile = { id: "capacity", label: "Capacity per instance", value: UNKNOWN, unit: "", note: "not measured yet", tone: "stale" };
+  if (!c) return tile;
+  return { ...tile, value: number(c.requests_per_second), unit: "req/s", note: `measured ${duration(now - seconds(c.measure_time))} ago`, tone: "" };
+}
