@@ -198,10 +198,7 @@ func awaitPredecessor(ctx context.Context, dataDir string) error {
 		line, _, _ := strings.Cut(string(content), "\n")
 		pid, err := strconv.Atoi(strings.TrimSpace(line))
 		if err != nil || !isPostgres(pid, dataDir) {
-			if err := os.Remove(lock); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove stale postgres lock file: %w", err)
-			}
-			return nil
+			return removeLocks(lock, filepath.Join(dataDir, ".s.PGSQL.5432.lock"))
 		}
 		// A predecessor whose parent has died is ending; one that is in use stays.
 		timer := time.NewTimer(50 * time.Millisecond)
@@ -212,4 +209,13 @@ func awaitPredecessor(ctx context.Context, dataDir string) error {
 			return fmt.Errorf("start postgres in %s: a server with process id %d is running on that directory", dataDir, pid)
 		}
 	}
+}
+
+func removeLocks(paths ...string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove stale postgres lock file: %w", err)
+		}
+	}
+	return nil
 }

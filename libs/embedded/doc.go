@@ -9,8 +9,8 @@
 //	   |
 //	   +-- postgres                     StartPostgres: the machine's own server, run as an unprivileged user
 //	   |      |
-//	   |      +-- /tmp/fspg-*/          unix socket only; who cannot enter the directory cannot connect
 //	   |      +-- data directory        copied from a cached template, made by initdb once per version
+//	   |            +-- unix socket     the only way in: who cannot enter the directory cannot connect
 //	   |
 //	   +-- services                     know only an address and a URL, as in production
 //

@@ -85,28 +85,43 @@ func StartPostgres(ctx context.Context, cfg PostgresConfig) (*Postgres, error) {
 	if err := awaitPredecessor(ctx, cfg.DataDir); err != nil {
 		return nil, err
 	}
-	// The path of a socket may have 107 bytes, which a data directory or a test's temporary one easily exceeds.
-	socketDir, err := os.MkdirTemp("/tmp", "fspg-")
+	socketDir, remove, err := makeSocketDir(cfg.DataDir, acc)
 	if err != nil {
-		return nil, fmt.Errorf("make postgres socket directory: %w", err)
-	}
-	if err := acc.own(socketDir); err != nil {
-		return nil, errors.Join(fmt.Errorf("give postgres its socket directory: %w", err), os.RemoveAll(socketDir))
+		return nil, err
 	}
 	process, err := startProcess(acc, bin.path("postgres"), serverArgs(cfg, socketDir)...)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(socketDir))
+		return nil, errors.Join(err, remove())
 	}
 	p := &Postgres{socketDir: socketDir, process: process, stopped: make(chan struct{})}
 	go func() {
 		defer close(p.stopped)
 		<-process.done
-		_ = os.RemoveAll(socketDir) // what stays is an empty directory
+		_ = remove() // what stays is an empty directory
 	}()
 	if err := p.awaitReady(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start postgres in %s: %w", cfg.DataDir, err), p.Stop(context.WithoutCancel(ctx)))
 	}
 	return p, nil
+}
+
+// maxSocketPath is what the address of a unix socket holds: 108 bytes on Linux, 104 on macOS, with a NUL.
+const maxSocketPath = 103
+
+// makeSocketDir returns where the socket goes: the data directory, which is private to the server's user and leaves
+// nothing behind when all are killed, or, when its path is too long for a socket, a new directory in /tmp.
+func makeSocketDir(dataDir string, acc account) (dir string, remove func() error, err error) {
+	if len(dataDir)+len("/.s.PGSQL.5432") <= maxSocketPath {
+		return dataDir, func() error { return nil }, nil
+	}
+	if dir, err = os.MkdirTemp("/tmp", "fspg-"); err != nil {
+		return "", nil, fmt.Errorf("make postgres socket directory: %w", err)
+	}
+	remove = func() error { return os.RemoveAll(dir) }
+	if err := acc.own(dir); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("give postgres its socket directory: %w", err), remove())
+	}
+	return dir, remove, nil
 }
 
 func serverArgs(cfg PostgresConfig, socketDir string) []string {

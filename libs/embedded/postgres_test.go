@@ -169,6 +169,21 @@ func TestStaleLockIsRemovedWhenItsNumberIsAnotherProgramsNow(t *testing.T) {
 	}
 }
 
+func TestPostgresReachesASocketWhoseDirectoryHasALongPath(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(filepath.Dir(serverDir(t)), strings.Repeat("long", 25), "data")
+	server := startServer(t, testConfig(dir))
+	if server.socketDir == dir {
+		t.Fatalf("socket lies in %s, whose path no socket can have", dir)
+	}
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(server.socketDir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("socket directory stays behind: %v", err)
+	}
+}
+
 func TestPostgresRefusesADirectoryInUse(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(serverDir(t))
