@@ -101,9 +101,6 @@ func (r *Relay) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		heard := r.bell.Heard()
 		n, err := r.RelayOnce(ctx)
-		if err == nil {
-			err = r.account(ctx)
-		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -145,7 +142,8 @@ type row struct {
 	Payload []byte
 }
 
-// RelayOnce publishes the oldest events, in order, and returns how many; 0 when there are none, or another relay works.
+// RelayOnce publishes the oldest events, in order, and returns how many; 0 when there are none, or another relay works. It
+// brings the ledger up to date.
 func (r *Relay) RelayOnce(ctx context.Context) (relayed int, err error) {
 	err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		installation, rows, err := take(ctx, tx)
@@ -162,7 +160,7 @@ func (r *Relay) RelayOnce(ctx context.Context) (relayed int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("relay outbox: %w", err)
 	}
-	return relayed, nil
+	return relayed, r.account(ctx)
 }
 
 // take reads a slice under a lock that no other relay gets before this transaction has ended.

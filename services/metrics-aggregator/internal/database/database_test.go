@@ -1,0 +1,150 @@
+package database_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/foreshadow/foreshadow/libs/embedded/embeddedtest"
+	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/metrics-aggregator/internal/database"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+func open(t *testing.T, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := database.Open(workload.Secret(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestMigrateIsIdempotentAndConcurrent(t *testing.T) {
+	t.Parallel()
+	url := embeddedtest.Postgres(t)
+	var all sync.WaitGroup
+	for range 4 {
+		pool := open(t, url)
+		all.Go(func() {
+			for range 2 {
+				if err := database.Migrate(t.Context(), pool); err != nil {
+					t.Error(err)
+				}
+			}
+			storage := database.NewStorage(pool)
+			now := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
+			if err := storage.Maintain(t.Context(), now, 30*24*time.Hour); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	var installations int
+	if err := open(t, url).QueryRow(t.Context(), "select count(*) from installation where not timescale").Scan(&installations); err != nil || installations != 1 {
+		t.Errorf("%d installations, %v", installations, err)
+	}
+}
+
+// days lists the partitions of a table, without its name.
+func days(t *testing.T, pool *pgxpool.Pool, table string) []string {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), "select inhrelid::regclass::text from pg_inherits where inhparent = $1::regclass order by 1", table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range names {
+		names[i] = strings.TrimPrefix(names[i], table+"_")
+	}
+	return names
+}
+
+func TestDaysComeOnDemandAndGoWithRetention(t *testing.T) {
+	t.Parallel()
+	pool := open(t, embeddedtest.Postgres(t))
+	if err := database.Migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 4, 15, 0, 0, 0, time.UTC)
+	storage := database.NewStorage(pool)
+	if err := storage.Prepare(t.Context(), now.AddDate(0, 0, -5), now.AddDate(0, 0, -2), now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), "insert into recommendation values ('old', 'shop', $1, ''), ('new', 'shop', $2, '')", now.AddDate(0, 0, -5), now); err != nil {
+		t.Fatal(err)
+	}
+	if err := storage.Maintain(t.Context(), now, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"traffic_window", "traffic_stratum", "usage_window", "usage_instance"} {
+		// What began two days before is younger than the retention and a day in part.
+		if diff := cmp.Diff([]string{"20260302", "20260304", "20260305"}, days(t, pool, table)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", table, diff)
+		}
+	}
+	var left string
+	if err := pool.QueryRow(t.Context(), "select string_agg(event_id, ' ') from recommendation").Scan(&left); err != nil || left != "new" {
+		t.Errorf("recommendations left: %q, %v", left, err)
+	}
+}
+
+func TestADayThatWasDroppedByAnotherIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	pool := open(t, embeddedtest.Postgres(t))
+	if err := database.Migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 3, 4, 15, 0, 0, 0, time.UTC)
+	mine, other := database.NewStorage(pool), database.NewStorage(pool)
+	if err := mine.Prepare(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Expire(t.Context(), at.AddDate(0, 0, 2)); err != nil {
+		t.Fatal(err)
+	}
+	insert := func() error {
+		if err := mine.Prepare(t.Context(), at); err != nil {
+			return err
+		}
+		_, err := pool.Exec(t.Context(), "insert into usage_window values ('shop', 1, $1, '1 s', 1, 1, 1)", at)
+		return mine.Explain(err)
+	}
+	if err := insert(); err == nil {
+		t.Fatal("a row was written for a day that is gone")
+	}
+	if err := insert(); err != nil {
+		t.Errorf("the next attempt: %v", err)
+	}
+}
+
+func TestErrorsNameTheAddressAndHideThePassword(t *testing.T) {
+	t.Parallel()
+	pool := open(t, "postgres://aggregator:hunter2@127.0.0.1:1/history")
+	err := database.Ping(t.Context(), pool)
+	if err == nil || !strings.Contains(err.Error(), "history at 127.0.0.1:1") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("ping of nobody: %v", err)
+	}
+	if away := database.Away(err); !errors.Is(away, rpc.ErrUnavailable) {
+		t.Errorf("a connection that is refused is not unavailable: %v", away)
+	}
+	if err := database.Check("postgres://u:hunter2@host:notaport/db"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("check of a broken url: %v", err)
+	}
+	if err := database.Away(context.Canceled); !errors.Is(err, context.Canceled) || errors.Is(err, rpc.ErrUnavailable) {
+		t.Errorf("a cancelled call: %v", err)
+	}
+}
