@@ -1,0 +1,137 @@
+package captured_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/foreshadow/foreshadow/libs/traffic"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
+)
+
+func event() *foreshadowv1.CapturedRequest {
+	return &foreshadowv1.CapturedRequest{
+		Workload: "shop", Session: "s", ArriveTime: timestamppb.New(time.Unix(1000, 0)), Method: "POST",
+		Target: "/search%2Fall?q=blue%20hat", Host: "shop.example", Weight: 4,
+		Headers: []*foreshadowv1.Header{
+			{Name: "Accept", Value: "text/html"}, {Name: "Accept", Value: "*/*"}, {Name: "connection", Value: "close"},
+			{Name: "Transfer-Encoding", Value: "chunked"}, {Name: "Host", Value: "evil.example"}, {Name: "Baggage", Value: "k=v"},
+			{Name: "Traceparent", Value: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, {Name: "Foreshadow-Shadow", Value: "other"},
+		},
+		BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL, Body: []byte("hello"), BodySizeBytes: 5,
+	}
+}
+
+func TestRequestIsMarkedAndGoesWhereItIsSent(t *testing.T) {
+	t.Parallel()
+	r, err := captured.Parse(event())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := r.HTTP(t.Context(), "127.0.0.1:4001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := r.HTTP(t.Context(), "127.0.0.1:4002")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.URL.String() != "http://127.0.0.1:4001/search%2Fall?q=blue%20hat" || first.Host != "shop.example" || second.URL.Host != "127.0.0.1:4002" {
+		t.Errorf("goes to %v as %v, then %v", first.URL, first.Host, second.URL)
+	}
+	want := map[string]string{
+		"Foreshadow-Shadow": "shop", "Baggage": "k=v,foreshadow-shadow=1", "User-Agent": "", "Connection": "", "Transfer-Encoding": "", "Host": "",
+	}
+	for name, value := range want {
+		if got := first.Header.Get(name); got != value {
+			t.Errorf("header %s = %q, want %q", name, got, value)
+		}
+	}
+	if diff := cmp.Diff([]string{"text/html", "*/*"}, first.Header.Values("Accept")); diff != "" {
+		t.Errorf("Accept (-want +got):\n%s", diff)
+	}
+	if !traffic.IsShadow(first.Header) {
+		t.Error("the tap would not know it")
+	}
+	a, b := first.Header.Get("Traceparent"), second.Header.Get("Traceparent")
+	if a == b || len(a) != 55 || !strings.HasPrefix(a, "00-") || !strings.HasSuffix(a, "-00") || strings.Contains(a, "0af7651916cd43dd") {
+		t.Errorf("traceparents %q and %q, want two new traces that are not recorded", a, b)
+	}
+	for _, req := range []io.Reader{first.Body, second.Body} {
+		if body, err := io.ReadAll(req); err != nil || string(body) != "hello" {
+			t.Errorf("body %q, %v", body, err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		edit     func(*foreshadowv1.CapturedRequest)
+		complete bool
+		err      string
+	}{
+		"whole body":        {func(*foreshadowv1.CapturedRequest) {}, true, ""},
+		"absolute target":   {func(p *foreshadowv1.CapturedRequest) { p.Target = "http://prod.example/" }, false, "want a path"},
+		"authority target":  {func(p *foreshadowv1.CapturedRequest) { p.Target = "//prod.example/x" }, true, ""},
+		"no target":         {func(p *foreshadowv1.CapturedRequest) { p.Target = "" }, false, "parse target"},
+		"method with space": {func(p *foreshadowv1.CapturedRequest) { p.Method = "GET /" }, false, "parse method"},
+		"no method":         {func(p *foreshadowv1.CapturedRequest) { p.Method = "" }, false, "parse method"},
+		"no time":           {func(p *foreshadowv1.CapturedRequest) { p.ArriveTime = nil }, false, "arrive_time"},
+		"prefix of a body": {func(p *foreshadowv1.CapturedRequest) {
+			p.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_PREFIX
+		}, false, ""},
+		"no body": {func(p *foreshadowv1.CapturedRequest) {
+			p.BodyDisposition, p.Body, p.BodySizeBytes = foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, nil, 0
+		}, true, ""},
+		"body left behind": {func(p *foreshadowv1.CapturedRequest) {
+			p.BodyDisposition, p.Body = foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, nil
+		}, false, ""},
+	}
+	for name, tc := range tests {
+		p := event()
+		tc.edit(p)
+		r, err := captured.Parse(p)
+		if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: error %v, want %q", name, err, tc.err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if r.Complete != tc.complete {
+			t.Errorf("%s: complete %v, want %v", name, r.Complete, tc.complete)
+		}
+		if req, err := r.HTTP(t.Context(), "127.0.0.1:1"); err != nil || req.URL.Host != "127.0.0.1:1" {
+			t.Errorf("%s: goes to %v, %v", name, req, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	seed, err := proto.Marshal(event())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var p foreshadowv1.CapturedRequest
+		if proto.Unmarshal(data, &p) != nil {
+			return
+		}
+		r, err := captured.Parse(&p)
+		if err != nil {
+			return
+		}
+		req, err := r.HTTP(t.Context(), "127.0.0.1:4001")
+		if err == nil && (req.URL.Host != "127.0.0.1:4001" || req.URL.Scheme != "http" || !traffic.IsShadow(req.Header)) {
+			t.Errorf("%q goes to %v", p.GetTarget(), req.URL)
+		}
+	})
+}
