@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
 // Config says how to reach a Kafka cluster.
@@ -50,27 +51,10 @@ const (
 
 // SASL authenticates this client. The zero value is anonymous.
 type SASL struct {
-	Mechanism string `yaml:"mechanism"`
-	Username  string `yaml:"username"`
-	Password  Secret `yaml:"password"`
+	Mechanism string          `yaml:"mechanism"`
+	Username  string          `yaml:"username"`
+	Password  workload.Secret `yaml:"password"`
 }
-
-// Secret is a string that does not print itself.
-type Secret string
-
-const redacted = "[redacted]"
-
-// String hides the secret from fmt.
-func (Secret) String() string { return redacted }
-
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return redacted }
-
-// LogValue hides the secret from slog.
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText hides the secret from encoders that dump a configuration.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Default is a broker on this machine, without encryption.
 func Default() Config {

@@ -1,6 +1,9 @@
 package workload
 
-import "net/url"
+import (
+	"log/slog"
+	"net/url"
+)
 
 // Secret is a string that never prints itself.
 type Secret string
@@ -10,6 +13,9 @@ func (Secret) String() string { return "[redacted]" }
 
 // GoString is String for %#v.
 func (Secret) GoString() string { return "[redacted]" }
+
+// LogValue keeps the secret out of logs.
+func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // MarshalText keeps the secret out of YAML and JSON written for people.
 func (Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
