@@ -21,7 +21,8 @@ type Config struct {
 	ForecastMaxAge time.Duration // an older forecast is missing
 	MaxMixDrift    float64       // above it the capacity no longer describes the traffic
 	DownHold       time.Duration // the highest need of this past keeps its instances
-	DownAhead      time.Duration // and so does the expected need of this future, beyond the lead time
+	DownAhead      time.Duration // and so does the need of this future, beyond the lead time, at DownQuantile
+	DownQuantile   float64       // of the demand to come that keeps instances: a middling one, as growing stays possible
 	DownMargin     float64       // share of the instances that must be idle before any is released
 	DownStep       float64       // share of the instances released at once, at least one
 	// Headroom is the share by which CPU, memory and network of an instance exceed the expected use.
@@ -46,10 +47,22 @@ func DefaultConfig() Config {
 		Interval: 15 * time.Second, StartupGuess: time.Minute,
 		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
 		MaxMixDrift: 0.2,
-		DownHold:    5 * time.Minute, DownAhead: 10 * time.Minute, DownMargin: 0.05, DownStep: 0.25,
+		DownHold:    5 * time.Minute, DownAhead: 10 * time.Minute, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5,
 		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
 		HPA: HPA{TargetPercent: 70, Sync: 15 * time.Second, Tolerance: 0.1, DownHold: 5 * time.Minute},
 	}
+}
+
+// Faster returns the configuration for a world whose time is compressed by a factor, as in a demo day of two minutes.
+// Start-up times and the demand's own windows are measured, not configured, and stay the caller's.
+func (c Config) Faster(factor float64) Config {
+	for _, d := range []*time.Duration{
+		&c.Interval, &c.StartupGuess, &c.Smoothing, &c.DemandMaxAge, &c.ForecastMaxAge, &c.DownHold, &c.DownAhead,
+		&c.Lifetime, &c.HPA.Sync, &c.HPA.DownHold,
+	} {
+		*d = time.Duration(float64(*d) / factor)
+	}
+	return c
 }
 
 // Validate joins everything that is wrong with the configuration.
@@ -88,7 +101,7 @@ type field[T any] struct {
 func (c Config) shares() []field[float64] {
 	return []field[float64]{
 		{"risk", c.Risk, 1}, {"imbalance", c.Imbalance, 10}, {"max_mix_drift", c.MaxMixDrift, 1},
-		{"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"headroom", c.Headroom, 10},
+		{"down_quantile", c.DownQuantile, 1}, {"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"headroom", c.Headroom, 10},
 		{"hpa.tolerance", c.HPA.Tolerance, 1},
 	}
 }
@@ -116,6 +129,7 @@ func (c Config) usable() Config {
 	c.Risk = shareOr(c.Risk, d.Risk, 1)
 	c.Imbalance = shareOr(c.Imbalance, d.Imbalance, 10)
 	c.MaxMixDrift = shareOr(c.MaxMixDrift, d.MaxMixDrift, 1)
+	c.DownQuantile = shareOr(c.DownQuantile, d.DownQuantile, 1)
 	c.DownMargin = shareOr(c.DownMargin, d.DownMargin, 1)
 	c.DownStep = shareOr(c.DownStep, d.DownStep, 1)
 	c.Headroom = shareOr(c.Headroom, d.Headroom, 10)

@@ -133,7 +133,7 @@ func (d *decider) trusted() bool {
 		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false
 	}
-	hold, ok := at(f.Hold, e.Quantile)
+	hold, ok := at(f.Hold, d.c.DownQuantile)
 	if !ok && len(f.Hold) > 0 {
 		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false

@@ -70,6 +70,9 @@ func TestDecide(t *testing.T) {
 		"risk between two levels": {func(in *Input) {
 			in.Forecast.Lead[2].PerSecond, in.Config.Risk = 1300, 0.03
 		}, 12, Predictive, ForecastAboveCommitted, ForecastTrusted},
+		"risk beyond the highest level": {func(in *Input) {
+			in.Config.Risk = 0.001
+		}, 11, Predictive, ForecastAboveCommitted, ForecastTrusted},
 		"untrusted forecast is not used": {func(in *Input) {
 			in.Forecast.Lead[1].PerSecond, in.Forecast.Earned = 3000, false
 		}, 10, Reactive, EnoughInstances, ForecastUntrusted},
@@ -144,13 +147,13 @@ func TestDecide(t *testing.T) {
 			in.Instances.Desired = 0
 		}, 10, Predictive, EnoughInstances, ForecastTrusted},
 		"shrinks in steps": {func(in *Input) {
-			in.Instances = Instances{Desired: 20, Ready: 20}
+			in.Instances, in.Config.DownStep = Instances{Desired: 20, Ready: 20}, 0.25
 		}, 15, Predictive, ScaleDown, ScaleDownInSteps},
 		"shrinks to what the longer forecast needs": {func(in *Input) {
 			in.Instances = Instances{Desired: 12, Ready: 12}
 		}, 10, Predictive, ScaleDown, ForecastTrusted},
 		"longer forecast keeps instances": {func(in *Input) {
-			in.Instances, in.Forecast.Hold[1].PerSecond = Instances{Desired: 12, Ready: 12}, 1250
+			in.Instances, in.Forecast.Hold[0].PerSecond = Instances{Desired: 12, Ready: 12}, 1250
 		}, 12, Predictive, ScaleDownHeldByFuture, ForecastTrusted},
 		"a trifle is not released": {func(in *Input) {
 			in.Instances, in.Config.DownMargin = Instances{Desired: 11, Ready: 11}, 0.2
@@ -174,6 +177,44 @@ func texts(d Decision) []string {
 		out = append(out, string(r.Code)+": "+d.Text(r))
 	}
 	return out
+}
+
+func TestTailOfTheForecast(t *testing.T) {
+	t.Parallel()
+	three := []Quantile{{0.5, 100}, {0.9, 110}, {0.99, 120}}
+	for name, tc := range map[string]struct {
+		quantiles []Quantile
+		level     float64
+		want      float64
+		ok        bool
+	}{
+		"a level given":       {three, 0.9, 110, true},
+		"between two":         {three, 0.945, 115, true},
+		"below the lowest":    {three, 0.2, 100, true},
+		"beyond the highest":  {three, 0.999, 100 + 20*3.090232/2.326348, true},
+		"certainty is finite": {three, 1, 100 + 20*7.034484/2.326348, true},
+		"one level only":      {three[1:2], 0.999, 110, true},
+		"no spread":           {[]Quantile{{0.5, 7}, {0.9, 7}}, 0.999, 7, true},
+		"none":                {nil, 0.9, 0, false},
+		"impossible level":    {[]Quantile{{1, 7}}, 0.9, 0, false},
+		"negative demand":     {[]Quantile{{0.5, -7}}, 0.9, 0, false},
+	} {
+		got, ok := at(tc.quantiles, tc.level)
+		if ok != tc.ok || math.Abs(got-tc.want) > 1e-4 {
+			t.Errorf("%s: %g, %t; want %g, %t", name, got, ok, tc.want, tc.ok)
+		}
+	}
+}
+
+func TestConfigFaster(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig().Faster(15)
+	if c.Interval != time.Second || c.DownHold != 20*time.Second || c.HPA.Sync != time.Second || c.HPA.DownHold != 20*time.Second {
+		t.Errorf("%+v", c)
+	}
+	if c.Risk != DefaultConfig().Risk || c.MaxInstances != DefaultConfig().MaxInstances {
+		t.Errorf("compressing time changed more than times: %+v", c)
+	}
 }
 
 func TestSmallDemandIsUncertain(t *testing.T) {
@@ -280,7 +321,7 @@ func TestAlternativesAndEvidence(t *testing.T) {
 		t.Errorf("HPA %d, reactive %d; want 12, 9", got.HPAInstances, got.ReactiveInstances)
 	}
 	want := Evidence{
-		Demand: 800, DemandAge: time.Second, Quantile: 0.95, Forecast: 960, ForecastHold: 980, ForecastMean: 820,
+		Demand: 800, DemandAge: time.Second, Quantile: 0.95, Forecast: 960, ForecastHold: 960, ForecastMean: 820,
 		ForecastTrusted: true, Capacity: 100, CapacityUsed: 100, Utilization: 0.84, Startup: 30 * time.Second,
 		LeadTime: 45 * time.Second, Ready: 10, Desired: 10, Needed: 10, NeededLater: 10, HPATarget: 70, Minimum: 2, Maximum: 40,
 	}

@@ -58,8 +58,9 @@ func normal(level float64) float64 {
 	return distuv.UnitNormal.Quantile(level)
 }
 
-// at interpolates the demand of a level; beyond the given levels the nearest one is used. False when any entry is
-// impossible or there is none: half a forecast is no forecast.
+// at interpolates the demand of a level. Above the highest given level the distance from the lowest grows as that of a
+// normal distribution; below the lowest, the lowest is used. False when any entry is impossible or there is none: half a
+// forecast is no forecast.
 func at(quantiles []Quantile, level float64) (float64, bool) {
 	below, above := -1, -1
 	for i, q := range quantiles {
@@ -78,11 +79,30 @@ func at(quantiles []Quantile, level float64) (float64, bool) {
 		return 0, false
 	case below < 0:
 		return quantiles[above].PerSecond, true
-	case above < 0 || below == above:
+	case above < 0:
+		return beyond(quantiles, quantiles[below], level), true
+	case below == above:
 		return quantiles[below].PerSecond, true
 	}
 	lo, hi := quantiles[below], quantiles[above]
 	return lo.PerSecond + (level-lo.Level)/(hi.Level-lo.Level)*(hi.PerSecond-lo.PerSecond), true
+}
+
+// beyond extends the tail: the few errors a forecaster has seen do not reach the levels that a small risk asks for.
+func beyond(quantiles []Quantile, top Quantile, level float64) float64 {
+	lowest := top
+	for _, q := range quantiles {
+		if q.Level < lowest.Level {
+			lowest = q
+		}
+	}
+	if !(lowest.Level >= 0.5 && top.Level > lowest.Level && top.PerSecond > lowest.PerSecond) {
+		return top.PerSecond
+	}
+	unit := distuv.UnitNormal
+	from := unit.Quantile(lowest.Level)
+	stretch := (unit.Quantile(min(level, 1-1e-12)) - from) / (unit.Quantile(top.Level) - from)
+	return math.Min(lowest.PerSecond+stretch*(top.PerSecond-lowest.PerSecond), math.MaxFloat64)
 }
 
 // demandNow is the mean over the smoothing time before the newest point, the time that mean spans, and its age. False
