@@ -1,0 +1,182 @@
+// Package provisioner turns recommendations into changes of size, safely: each passes the guardrails of its workload, is
+// carried out on the platform under its generation, is verified, and is recorded with what became of it.
+//
+//	scaling.recommended ──▶ production lane ──▶ platform        ProvisioningService: status, pause, approve, list
+//	                   └──▶ shadow lane     ──▶ platform
+//	                              └──▶ journal ──▶ scaling.applied
+//
+// Without recommendations nothing happens. It may be killed at any moment: what it must not forget is in the journal, what
+// runs is known by the platform, and the next recommendation continues from there.
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/provisioner/internal/api"
+	"github.com/foreshadow/foreshadow/services/provisioner/internal/journal"
+	"github.com/foreshadow/foreshadow/services/provisioner/internal/record"
+	"github.com/foreshadow/foreshadow/services/provisioner/internal/rollout"
+)
+
+// Platform is where the instances run; local.Client is one.
+type Platform = rollout.Platform
+
+// History lists actions of all times; foreshadowv1.HistoryServiceClient is one.
+type History = api.History
+
+// Deps is what the provisioner works with.
+type Deps struct {
+	Workloads []workload.Workload
+	Kafka     kafka.Config
+	Platform  Platform
+	// History may be nil; actions are then listed since the start of the process.
+	History  History
+	Log      *slog.Logger
+	Registry prometheus.Registerer
+	Admin    *telemetry.Admin
+	// Now is the clock of the decisions; nil means time.Now.
+	Now func() time.Time
+}
+
+// Service is the provisioner.
+type Service struct {
+	cfg             Config
+	deps            Deps
+	metrics         *record.Metrics
+	recommendations *metric.Book
+	// following is called when recommendations come in; tests wait for it.
+	following func()
+}
+
+// New checks the configuration; it does no I/O.
+func New(cfg Config, deps Deps) (*Service, error) {
+	if err := errors.Join(cfg.Validate(), deps.Kafka.Validate()); err != nil {
+		return nil, err
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	metrics, err := record.NewMetrics(deps.Registry)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, deps: deps, metrics: metrics, recommendations: metric.NewBook("provisioner/recommendations"), following: func() {}}
+	deps.Admin.AddLedger(s.recommendations.Ledger)
+	return s, nil
+}
+
+// Run provisions until ctx ends. A change under way then is verified by the next process.
+func (s *Service) Run(ctx context.Context) error {
+	ln, err := rpc.Listen(s.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, ln)
+}
+
+func (s *Service) serve(ctx context.Context, ln net.Listener) error {
+	defer func() { _ = ln.Close() }()
+	j, err := journal.Open(s.cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	sender, err := kafka.NewSender(s.deps.Kafka, s.deps.Log)
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
+	recorder := record.New(sender, j, s.metrics, s.deps.Log)
+	workloads := s.workloads(j, recorder)
+	server := rpc.NewServer(s.deps.Log)
+	foreshadowv1.RegisterProvisioningServiceServer(server, &api.API{
+		Workloads: workloads, States: s.deps.Platform, Journal: j, History: s.deps.History, Memory: recorder, Now: s.deps.Now,
+	})
+
+	// The recorder outlives the lanes: what they complete last is published too.
+	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRecording()
+	recorded := make(chan error, 1)
+	go func() { recorded <- recorder.Run(recording) }()
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Serve(ctx, ln) })
+	g.Go(func() error { return s.follow(ctx, workloads) })
+	for _, w := range workloads {
+		g.Go(func() error { return w.Production.Run(ctx) })
+		g.Go(func() error { return w.Shadow.Run(ctx) })
+	}
+	err = g.Wait()
+	stopRecording()
+	return errors.Join(err, <-recorded)
+}
+
+func (s *Service) workloads(j *journal.Journal, records rollout.Records) map[string]api.Workload {
+	deps := rollout.Deps{
+		Platform: s.deps.Platform, Journal: j, Records: records, Health: s.deps.Admin, Log: s.deps.Log, Now: s.deps.Now,
+	}
+	out := map[string]api.Workload{}
+	for _, w := range s.deps.Workloads {
+		out[w.Name] = api.Workload{
+			Declared: w, Production: rollout.Production(w, deps, s.settled), Shadow: rollout.Shadow(w, deps),
+		}
+	}
+	return out
+}
+
+// settled books a recommendation.
+func (s *Service) settled(reason string) {
+	if reason == "" {
+		s.recommendations.Pass(1)
+		return
+	}
+	s.recommendations.Drop(reason, 1)
+}
+
+// follow hands new recommendations to the lanes. Those from before the start are left alone: the predictor repeats what
+// still holds.
+func (s *Service) follow(ctx context.Context, workloads map[string]api.Workload) error {
+	const part = "recommendations"
+	s.deps.Admin.NotReady(part, fmt.Sprintf("waiting for topic %s at %v", kafka.TopicScalingRecommended, s.deps.Kafka.Brokers))
+	cfg := kafka.TailConfig{
+		Kafka: s.deps.Kafka, Topic: kafka.TopicScalingRecommended, From: kafka.Latest(), Logger: s.deps.Log,
+		CaughtUp: func() {
+			s.deps.Admin.Ready(part)
+			s.following()
+		},
+	}
+	err := kafka.Tail(ctx, cfg, func(rec kafka.Record) error {
+		s.recommendations.See(1)
+		r := &foreshadowv1.Recommendation{}
+		if err := rec.Decode(r); err != nil {
+			s.deps.Log.Warn("recommendation left out", "offset", rec.Offset, "err", err)
+			s.recommendations.Drop("poison", 1)
+			return nil
+		}
+		w, known := workloads[r.GetWorkload()]
+		if !known {
+			s.recommendations.Drop("unknown_workload", 1)
+			return nil
+		}
+		w.Production.Offer(r)
+		w.Shadow.Offer(r)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("follow recommendations: %w", err)
+	}
+	return nil
+}
