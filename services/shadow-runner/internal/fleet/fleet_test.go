@@ -94,7 +94,9 @@ func instance(id, address string, phase platform.Phase) platform.Instance {
 	return platform.Instance{ID: id, Address: address, Phase: phase}
 }
 
-func group(instances ...platform.Instance) news { return news{state: platform.State{Instances: instances}} }
+func group(instances ...platform.Instance) news {
+	return news{state: platform.State{Instances: instances}}
+}
 
 func TestNothingIsSentBeforeBothSidesAreKnown(t *testing.T) {
 	run(t, func(t *testing.T, b bench) {

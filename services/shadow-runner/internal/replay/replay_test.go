@@ -115,6 +115,12 @@ func get(t *testing.T, session string, after time.Duration) *captured.Request {
 	return referencetest.Request(t, session, "/"+session, time.Now().Add(after))
 }
 
+// elapse lets time pass, and then everything that is due in it.
+func elapse(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func asIs(*replay.Options) {}
 
 func TestSpacingIsProductions(t *testing.T) {
@@ -125,7 +131,7 @@ func TestSpacingIsProductions(t *testing.T) {
 		for _, i := range []int{3, 0, 4, 1, 2} { // partitions do not keep the order among sessions
 			b.offer(get(t, fmt.Sprint(i), gaps[i]))
 		}
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		var got []time.Duration
 		for _, at := range b.sent {
 			got = append(got, at.Sub(begin)-time.Second)
@@ -145,9 +151,9 @@ func TestALaterArrivalThatIsDueEarlier(t *testing.T) {
 	run(t, asIs, func(t *testing.T, b bench) {
 		begin := time.Now()
 		b.offer(get(t, "late", 900*time.Millisecond))
-		time.Sleep(500 * time.Millisecond)
+		elapse(500 * time.Millisecond)
 		b.offer(get(t, "early", -400*time.Millisecond))
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		if len(b.sent) != 2 || b.sent[0].Sub(begin) != 1100*time.Millisecond || b.order[0] != "GET /early" {
 			t.Errorf("sent %v at %v", b.order, b.sent)
 		}
@@ -164,11 +170,11 @@ func TestAStalledShadowDoesNotSlowTheLoad(t *testing.T) {
 		for i := range n {
 			b.offer(get(t, "s", time.Duration(i)*10*time.Millisecond))
 		}
-		time.Sleep(7 * time.Second)
+		elapse(7 * time.Second)
 		if len(b.sent) != n || b.sent[n-1].Sub(begin) != time.Second+(n-1)*10*time.Millisecond {
 			t.Fatalf("%d sent while the shadow stalls, want all %d on time", len(b.sent), n)
 		}
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		// Counted from the due moment, each latency is the rest of the stall, however many came before.
 		slices.Sort(b.latencies)
 		if len(b.latencies) != n || b.latencies[0] != 10*time.Second-(n-1)*10*time.Millisecond || b.latencies[n-1] != 10*time.Second {
@@ -191,12 +197,12 @@ func TestEveryDropHasItsReason(t *testing.T) {
 		for range 6 {
 			b.offer(get(t, "s", 0))
 		}
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		b.mu.Lock()
 		b.reason = "asleep"
 		b.mu.Unlock()
 		b.offer(get(t, "s", 0))
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		b.offer(get(t, "s", 0))
 		b.stop()
 		b.offer(get(t, "s", 0))
@@ -225,7 +231,7 @@ func TestARequestThatCannotBeOnTimeIsDropped(t *testing.T) {
 		for i := range 20 {
 			b.offer(get(t, "s", time.Duration(i)*100*time.Millisecond))
 		}
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		l := b.captured.Ledger()
 		if l.Dropped[replay.Late] != 8 || l.Passed != 12 || b.maxLag != 200*time.Millisecond {
 			t.Errorf("ledger %+v, lag %v; want what was over 250 ms late dropped", l, b.maxLag)
@@ -245,7 +251,7 @@ func TestAmplificationKeepsSessionsWhole(t *testing.T) {
 						b.offer(get(t, fmt.Sprintf("s%d", s), time.Duration(i)*50*time.Millisecond))
 					}
 				}
-				time.Sleep(4 * time.Second)
+				elapse(4 * time.Second)
 				perSession := map[string]int{}
 				for _, route := range b.order {
 					perSession[route]++

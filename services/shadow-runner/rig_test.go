@@ -1,0 +1,208 @@
+package shadowrunner_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	shadowrunner "github.com/foreshadow/foreshadow/services/shadow-runner"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/referencetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// groups is a platform whose groups a test sets.
+type groups struct {
+	mu      sync.Mutex
+	states  map[string]platform.State
+	changed chan struct{}
+}
+
+func (g *groups) set(group string, instances ...platform.Instance) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.states[group] = platform.State{Group: group, Instances: instances}
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+func (g *groups) Watch(ctx context.Context, group string, fn func(platform.State, error)) {
+	for {
+		g.mu.Lock()
+		state, changed := g.states[group], g.changed
+		g.mu.Unlock()
+		fn(state, nil)
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (g *groups) Usage(context.Context, string) ([]platform.Usage, error) { return nil, nil }
+
+// rig is a runner between a real broker, a real shadow and a production that must not be reached.
+type rig struct {
+	t          testing.TB
+	kafka      kafka.Config
+	platform   *groups
+	production *referencetest.Server
+	shadow     *referencetest.Server
+	admin      *telemetry.Admin
+	listen     string
+	stop       func()
+
+	sender   *kafka.Sender
+	sequence uint64
+}
+
+func ready(id, address string) platform.Instance {
+	now := time.Now()
+	return platform.Instance{ID: id, Address: address, Phase: platform.Ready, Version: "v1", StartTime: now.Add(-4 * time.Second), ReadyTime: now}
+}
+
+func start(t testing.TB, shadow *referencetest.Server, edit func(*workload.Workload)) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, kafka: kafkatest.NewBroker(t).Config(), shadow: shadow, production: referencetest.New(t, 10, 0),
+		platform: &groups{states: map[string]platform.State{}, changed: make(chan struct{})},
+	}
+	if err := kafka.EnsureTopics(t.Context(), r.kafka, kafka.DefaultTopics()); err != nil {
+		t.Fatal(err)
+	}
+	r.platform.set("shop", ready("p1", r.production.Address))
+	r.platform.set("shop-shadow", ready("s1", shadow.Address))
+	w := workload.Default()
+	w.Name, w.Production.Group, w.Shadow.Group = "shop", "shop", "shop-shadow"
+	w.SLO = workload.SLO{Quantile: 0.95, Latency: 100 * time.Millisecond, ErrorRatio: 0.01}
+	w.Replay.MinRequests = 1 << 30 // nothing is measured unless a test wants it
+	edit(&w)
+	cfg := shadowrunner.DefaultConfig()
+	cfg.Listen, cfg.Lag = freeAddress(t), 700*time.Millisecond
+	r.listen = cfg.Listen
+	registry := telemetry.NewRegistry()
+	r.admin = telemetry.NewAdmin(registry)
+	service, err := shadowrunner.New(cfg, shadowrunner.Deps{
+		Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Kafka: r.kafka,
+		Workloads: []workload.Workload{w}, Instances: r.platform,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- service.Run(ctx) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v after a clean stop", err)
+		}
+	})
+	if r.sender, err = kafka.NewSender(r.kafka, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.sender.Close(); r.stop() })
+	r.await("the consumer to be assigned", func() bool {
+		r.send(r.event("warm-up", "/", func(e *foreshadowv1.CapturedRequest) { e.Workload = "nobody" }))
+		return r.ledger("shadow-runner/replay").Seen > 0
+	})
+	return r
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
+}
+
+func (r *rig) event(session, target string, edit func(*foreshadowv1.CapturedRequest)) kafka.RawMessage {
+	r.t.Helper()
+	e := referencetest.Event("shop", session, target, time.Now())
+	if edit != nil {
+		edit(e)
+	}
+	value, err := proto.Marshal(e)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.sequence++
+	return kafka.RawMessage{Topic: kafka.TopicTrafficCaptured, Key: "shop/" + session, Value: value, Meta: kafka.Meta{
+		ID: kafka.EventID("tap", r.sequence), Type: "foreshadow.v1.CapturedRequest", Source: "/replicator/shop", Time: time.Now(),
+		ProducerID: "tap", Sequence: r.sequence,
+	}}
+}
+
+func (r *rig) send(messages ...kafka.RawMessage) {
+	r.t.Helper()
+	if err := r.sender.SendRaw(r.t.Context(), messages); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) ledger(hop string) metric.Ledger {
+	r.t.Helper()
+	for _, l := range r.admin.Ledgers() {
+		if l.Hop == hop {
+			return l
+		}
+	}
+	r.t.Fatalf("no ledger %s", hop)
+	return metric.Ledger{}
+}
+
+func (r *rig) await(what string, done func() bool) {
+	r.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(40 * time.Second)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("waited in vain for %s; ledgers %+v", what, r.admin.Ledgers())
+		}
+	}
+}
+
+// read returns what a topic holds now, without the copies of re-sent records.
+func read[M proto.Message](r *rig, topic string, newMessage func() M) []M {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	dedup := kafka.NewDedup(100)
+	var out []M
+	caughtUp := false
+	err := kafka.Tail(ctx, kafka.TailConfig{Kafka: r.kafka, Topic: topic, CaughtUp: func() { caughtUp = true; cancel() }}, func(rec kafka.Record) error {
+		m := newMessage()
+		if err := rec.Decode(m); err != nil {
+			return fmt.Errorf("decode %s: %w", topic, err)
+		}
+		if dedup.First(rec) {
+			out = append(out, m)
+		}
+		return nil
+	})
+	if err != nil || !caughtUp {
+		r.t.Fatalf("read %s: %v, caught up: %v", topic, err, caughtUp)
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+package shadowrunner_test
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	shadowrunner "github.com/foreshadow/foreshadow/services/shadow-runner"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/referencetest"
+)
+
+func asIs(*workload.Workload) {}
+
+func TestWhatIsCapturedIsReplayedOnceAndAccountedFor(t *testing.T) {
+	t.Parallel()
+	r := start(t, referencetest.New(t, 10, 5*time.Millisecond), asIs)
+	const sessions, each = 8, 12
+	var batch []kafka.RawMessage
+	for i := range each {
+		for s := range sessions {
+			batch = append(batch, r.event(fmt.Sprint("s", s), fmt.Sprintf("/items/%d", i), nil))
+		}
+	}
+	post := r.event("s0", "/cart", func(e *foreshadowv1.CapturedRequest) { e.Method = http.MethodPost })
+	poison := r.event("s1", "http://"+r.production.Address+"/", nil)
+	r.send(batch...)
+	r.send(post, poison)
+	r.send(batch[:10]...) // a slice whose acknowledgement was lost comes again, with its sequences
+	const total = sessions*each + 2 + 10
+	r.await("everything to be settled", func() bool {
+		l := r.ledger("shadow-runner/replay")
+		return l.Seen-l.Dropped["unknown_workload"] == total && l.Pending == 0
+	})
+	r.platform.set("shop-shadow")
+	r.await("an asleep shadow", func() bool {
+		r.send(r.event("s2", "/", nil))
+		return r.ledger("shadow-runner/replay").Dropped["asleep"] > 0
+	})
+	r.stop()
+
+	l := r.ledger("shadow-runner/replay")
+	if l.Dropped["duplicate"] != 10 || l.Dropped["state_changing"] != 1 || l.Dropped["poison"] != 1 || l.Passed != sessions*each {
+		t.Errorf("ledger %+v", l)
+	}
+	for _, l := range r.admin.Ledgers() {
+		if !l.Balanced() || l.Pending != 0 {
+			t.Errorf("ledger %+v does not balance after the end", l)
+		}
+	}
+	seen := r.shadow.Seen()
+	if len(seen) != sessions*each || len(r.production.Seen()) != 0 {
+		t.Errorf("the shadow saw %d, want %d; production saw %d, want none", len(seen), sessions*each, len(r.production.Seen()))
+	}
+	for _, s := range seen {
+		if s.Method != http.MethodGet || s.Host != "shop.example" || s.Header.Get("Foreshadow-Shadow") != "shop" ||
+			!strings.Contains(s.Header.Get("Baggage"), "foreshadow-shadow=1") || s.Header.Get("Traceparent") == "" {
+			t.Fatalf("the shadow saw %+v", s)
+		}
+	}
+	checkObservations(t, r, uint64(len(seen)))
+}
+
+// checkObservations compares what was published with what the shadow itself counted.
+func checkObservations(t *testing.T, r *rig, want uint64) {
+	t.Helper()
+	sum := metric.Strata{}
+	starts := map[int64]int{}
+	for _, o := range read(r, kafka.TopicMetricsObserved, func() *foreshadowv1.MetricsObserved { return &foreshadowv1.MetricsObserved{} }) {
+		if o.GetEnvironment() != foreshadowv1.Environment_ENVIRONMENT_SHADOW || o.GetSource() != "shadow-runner" || o.GetWorkload() != "shop" {
+			t.Errorf("observation %v", o)
+		}
+		starts[o.GetStartTime().AsTime().UnixNano()]++
+		strata, err := metric.StrataFromProto(o.GetTraffic())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Merge(strata)
+	}
+	total := sum.Total()
+	if total.Requests != want || total.Responses != want || total.Errors != 0 || total.Latency.Count() != want {
+		t.Errorf("observed %d requests, %d responses, %d errors; the shadow served %d", total.Requests, total.Responses, total.Errors, want)
+	}
+	var seconds []int64
+	for s, n := range starts {
+		if n != 1 {
+			t.Errorf("second %d reported %d times", s, n)
+		}
+		seconds = append(seconds, s)
+	}
+	slices.Sort(seconds)
+	for i := 1; i < len(seconds); i++ {
+		if seconds[i]-seconds[i-1] != int64(time.Second) {
+			t.Errorf("seconds between %v and %v were not reported", time.Unix(0, seconds[i-1]), time.Unix(0, seconds[i]))
+		}
+	}
+	if len(seconds) < 2 {
+		t.Errorf("%d seconds reported", len(seconds))
+	}
+}
+
+func TestASharedAddressIsNeverReplayedTo(t *testing.T) {
+	t.Parallel()
+	r := start(t, referencetest.New(t, 10, 0), asIs)
+	r.platform.set("shop-shadow", ready("s1", r.shadow.Address), ready("s2", r.production.Address))
+	r.await("the refusal", func() bool {
+		r.send(r.event("s", "/", nil))
+		return r.ledger("shadow-runner/replay").Dropped["unverified"] > 0
+	})
+	if n := len(r.production.Seen()); n != 0 {
+		t.Errorf("production saw %d requests", n)
+	}
+}
+
+func TestCapacityIsMeasuredAndExperimentsRun(t *testing.T) {
+	t.Parallel()
+	shadow := referencetest.New(t, 4, 25*time.Millisecond) // at most 160 requests/s; see package measure
+	r := start(t, shadow, func(w *workload.Workload) {
+		w.Replay.MinRequests, w.Replay.StepDuration, w.Replay.SettleDuration = 60, 600*time.Millisecond, 100*time.Millisecond
+	})
+	conn, err := rpc.Dial(r.listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	experiments := foreshadowv1.NewExperimentServiceClient(conn)
+	ask := &foreshadowv1.CreateExperimentRequest{Workload: "shop", Amplifications: []float64{0.5, 1}, HoldSeconds: 1, RequestId: "once"}
+	if _, err := experiments.CreateExperiment(t.Context(), ask); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("an experiment without any traffic: %v", err)
+	}
+	for s := 12; s > 0; s-- { // the last seconds of production, at 40 requests/s: 20 copies of weight 2
+		var batch []kafka.RawMessage
+		for i := range 20 {
+			batch = append(batch, r.event(fmt.Sprint("s", i), "/", func(e *foreshadowv1.CapturedRequest) {
+				e.ArriveTime.Seconds -= int64(s)
+				e.Weight = 2
+			}))
+		}
+		r.send(batch...)
+	}
+	var created *foreshadowv1.CreateExperimentResponse
+	r.await("an experiment to be taken", func() bool {
+		created, err = experiments.CreateExperiment(t.Context(), ask)
+		return err == nil
+	})
+	id := created.GetExperiment().GetExperimentId()
+	var e *foreshadowv1.Experiment
+	r.await("the experiment", func() bool {
+		got, err := experiments.GetExperiment(t.Context(), &foreshadowv1.GetExperimentRequest{ExperimentId: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e = got.GetExperiment()
+		return e.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING
+	})
+	if e.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_SUCCEEDED || len(e.GetResults()) != 2 ||
+		math.Abs(e.GetResults()[0].GetOfferedPerSecond()-20) > 2 || math.Abs(e.GetResults()[1].GetOfferedPerSecond()-40) > 2 {
+		t.Errorf("experiment %v, want loads of 20 and 40 requests/s", e)
+	}
+	r.await("a capacity", func() bool { return r.ledger("shadow-runner/capacities").Passed > 0 })
+	list := read(r, kafka.TopicCapacityMeasured, func() *foreshadowv1.CapacityMeasured { return &foreshadowv1.CapacityMeasured{} })
+	// The steps are short and the machine is shared: this is about the way, package measure is about the number.
+	if c := list[0]; len(list) != 1 || !c.GetValid() || c.GetRequestsPerSecond() < 80 || c.GetRequestsPerSecond() > 190 ||
+		c.GetWorkload() != "shop" || c.GetVersion() != "v1" || c.GetStartupSeconds() < 3 || len(c.GetMix()) != 1 {
+		t.Errorf("%d capacities, the first %v", len(list), c)
+	}
+	r.stop()
+	replayed, probed := r.ledger("shadow-runner/replay"), r.ledger("shadow-runner/probe")
+	if !probed.Balanced() || probed.Pending != 0 || probed.Passed+replayed.Passed != uint64(len(shadow.Seen())) || len(r.production.Seen()) != 0 {
+		t.Errorf("replayed %+v, probed %+v, the shadow saw %d, production %d", replayed, probed, len(shadow.Seen()), len(r.production.Seen()))
+	}
+	checkObservations(t, r, replayed.Passed)
+}
+
+func TestConfigNamesEveryFault(t *testing.T) {
+	t.Parallel()
+	if err := shadowrunner.DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	err := shadowrunner.Config{Listen: "x", InstanceCores: -1}.Validate()
+	for _, key := range []string{"listen", "admin", "lag", "max_queued", "reservoir_requests", "reservoir_bytes", "max_steps", "instance_cores"} {
+		if err == nil || !strings.Contains(err.Error(), "shadow_runner."+key) {
+			t.Errorf("error %v does not name shadow_runner.%s", err, key)
+		}
+	}
+}
