@@ -126,7 +126,7 @@ func (s *script) GetForecast(context.Context, *foreshadowv1.GetForecastRequest) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.abstains != "" {
-		return nil, fmtPrecondition(s.abstains)
+		return nil, abstention(s.abstains)
 	}
 	return &foreshadowv1.GetForecastResponse{Forecast: s.forecast}, nil
 }
@@ -160,5 +160,7 @@ func (s *script) setPaused(paused bool, reason, actor string) {
 }
 
 func (s *script) ListExperiments(context.Context, *foreshadowv1.ListExperimentsRequest) (*foreshadowv1.ListExperimentsResponse, error) {
-	return &foreshadowv1.ListExperimentsResponse{}, nil
+	return &foreshadowv1.ListExperimentsResponse{Experiments: []*foreshadowv1.Experiment{{
+		ExperimentId: "e1", Workload: shop, Amplifications: []float64{1, 2}, State: foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING,
+	}}}, nil
 }

@@ -14,7 +14,7 @@ import (
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
-func fmtPrecondition(reason string) error { return fmt.Errorf("%s: %w", reason, rpc.ErrPrecondition) }
+func abstention(reason string) error { return fmt.Errorf("%s: %w", reason, rpc.ErrPrecondition) }
 
 const (
 	production = foreshadowv1.Environment_ENVIRONMENT_PRODUCTION

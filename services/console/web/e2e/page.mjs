@@ -45,6 +45,7 @@ try {
   await shows("#tile-capacity .note", /measured \d+ (s|min) ago/);
   await shows("#actions li", "max_step_up allows 2 instances at once");
   await shows("#decisions li", "reactive would hold");
+  await shows("#experiments li", "experiment at ×1, ×2");
   assert.equal(await page.locator("canvas").count(), 3);
   await shoot("light-1280");
 
@@ -62,6 +63,7 @@ try {
   await page.keyboard.type("freeze for the audit");
   await page.keyboard.press("Tab");
   await page.keyboard.type("kim");
+  await shoot("light-1280-dialog");
   await page.keyboard.press("Enter");
   await shows("#paused", /Paused by kim at .*: freeze for the audit/);
   await shows("#pause", /^Resume$/);

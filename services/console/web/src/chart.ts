@@ -31,6 +31,8 @@ export interface ChartSpec {
   height: number;
 }
 
+/** Steps of the time axis, in seconds. */
+const TIMES = [5, 10, 15, 30, 60, 120, 180, 300, 600, 1800, 3600, 7200, 21600, 86400];
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const SYNC = "foreshadow";
 
@@ -89,8 +91,8 @@ export class Chart {
       cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: false, y: false } },
       scales: { x: { time: true, range: () => this.range }, y: this.scale() },
       axes: [
-        { ...axis, size: 26, space: 62, values: (_, ticks) => ticks.map((t) => clock(t)) },
-        { ...axis, ...(this.spec.whole ? { incrs: WHOLE } : {}), size: 52, space: this.spec.log ? 20 : 34, values: (_, ticks) => ticks.map((t) => (t === null ? "" : this.spec.axis(t))) },
+        { ...axis, incrs: TIMES, size: 26, space: 62, values: (_, ticks) => ticks.map((t) => clock(t)) },
+        { ...axis, ...(this.spec.whole ? { incrs: WHOLE } : {}), size: 52, space: this.spec.log || this.spec.whole ? 20 : 34, values: (_, ticks) => ticks.map((t) => (t === null ? "" : this.spec.axis(t))) },
       ],
       series: [{}, ...this.spec.lines.map((l) => this.series(l, color))],
       hooks: { draw: [(u) => this.nowLine(u, color("--quiet"))], setCursor: [() => this.legend()] },

@@ -5,7 +5,7 @@ import { Charts } from "./charts";
 import { byId, h, setText } from "./dom";
 import { clock, latency, percent, quantile } from "./format";
 import { notices } from "./notices";
-import { announcement, renderActions, renderCapacity, renderDecisions, renderNotices, renderTiles } from "./panels";
+import { announcement, renderActions, renderCapacity, renderDecisions, renderExperiments, renderNotices, renderTiles } from "./panels";
 import { PauseControl } from "./pause";
 import { Store } from "./store";
 import { openStream } from "./stream";
@@ -56,6 +56,7 @@ class Page {
     renderDecisions(s.decisions);
     renderActions(s.actions);
     renderCapacity(s);
+    renderExperiments(s.experiments);
     this.pause.render(s.provisioning);
     this.charts.draw(s, this.workload, now, this.span);
     const abstains = s.status.problems["forecast"];

@@ -4,7 +4,7 @@ import { UNKNOWN, bytes, clock, duration, enumName, latency, number, percent, qu
 import type { Notice } from "./notices";
 import type { Store } from "./store";
 import type { Tile } from "./tiles";
-import type { Action, Capacity, Decision, Sizing } from "./types";
+import type { Action, Capacity, Decision, Experiment, Sizing } from "./types";
 
 export function renderTiles(tiles: Tile[]): void {
   keyed(byId("tiles"), tiles, (t) => t.id,
@@ -107,6 +107,18 @@ function makeAction(a: Action): HTMLElement {
       h("span", { class: "pill", "data-tone": OUTCOME_TONE[outcome] ?? "quiet" }, outcome)),
     a.reason ? h("p", {}, a.reason) : null,
     facts.length ? h("p", { class: "quiet" }, facts.join(" · ")) : null);
+}
+
+const STATE_TONE: Record<string, string> = { running: "warn", succeeded: "good", failed: "bad" };
+
+export function renderExperiments(experiments: Experiment[]): void {
+  keyed(byId("experiments"), experiments, (e) => `${e.experiment_id} ${e.state}`, (e) => {
+    const state = enumName(e.state, "EXPERIMENT_STATE_");
+    return h("li", {},
+      h("p", { class: "line" }, h("time", {}, clock(seconds(e.create_time))), h("span", {}, `experiment at ${e.amplifications.map((a) => `×${number(a)}`).join(", ")}`),
+        h("span", { class: "pill", "data-tone": STATE_TONE[state] ?? "quiet" }, state)),
+      e.failure ? h("p", { class: "quiet" }, e.failure) : null);
+  }, () => undefined);
 }
 
 /** Drawn again only when there is another measurement. */

@@ -1,6 +1,6 @@
 // The state of the page: a snapshot, and the events after it.
 import type {
-  Action, Capacity, Decision, Environment, Forecast, Provisioning, SizingPoint, Snapshot, Status, TrafficPoint, UsagePoint, WindowPoint,
+  Action, Capacity, Decision, Environment, Experiment, Forecast, Provisioning, SizingPoint, Snapshot, Status, TrafficPoint, UsagePoint, WindowPoint,
 } from "./types";
 
 /** How many seconds of windows and how many decisions the page keeps. */
@@ -46,6 +46,7 @@ export class Store {
   actions: Action[] | undefined;
   capacity: Capacity[] | undefined;
   provisioning: Provisioning | undefined;
+  experiments: Experiment[] = [];
   status: Status = { backends: [], problems: {} };
   /** Console's clock minus the browser's, in seconds. */
   clockOffset = 0;
@@ -62,6 +63,7 @@ export class Store {
       case "actions": this.actions = (data as { actions: Action[] }).actions; return;
       case "capacity": this.capacity = (data as { measurements: Capacity[] }).measurements; return;
       case "provisioning": this.provisioning = (data as { status?: Provisioning }).status; return;
+      case "experiments": this.experiments = (data as { experiments: Experiment[] }).experiments; return;
       case "status": this.status = data as Status; return;
     }
   }
@@ -78,6 +80,7 @@ export class Store {
     this.actions = s.actions?.actions;
     this.capacity = s.capacity?.measurements;
     this.provisioning = s.provisioning?.status;
+    this.experiments = s.experiments?.experiments ?? [];
     this.status = s.status;
   }
 

@@ -1,7 +1,7 @@
 // The stream of events of one workload. The browser reconnects by itself after a loss of the network, but not after an
 // answer that is no stream, nor when a connection is dead without saying so.
 
-const EVENTS = ["snapshot", "heartbeat", "traffic", "usage", "recommendation", "forecast", "actions", "capacity", "provisioning", "status"];
+const EVENTS = ["snapshot", "heartbeat", "traffic", "usage", "recommendation", "forecast", "actions", "capacity", "provisioning", "experiments", "status"];
 /** Three heartbeats. */
 const SILENCE_MS = 15_000;
 const RETRY_MS = 2_000;

@@ -56,9 +56,8 @@ function instances(store: Store, now: number): Tile {
   const tile: Tile = { id: "instances", label: "Ready / desired", value: UNKNOWN, unit: "", note: "not reported yet", tone: "stale" };
   if (!p) return tile;
   const last = store.sizing.at(-1);
-  const starting = p.ready < p.desired ? `${p.desired - p.ready} to come, ` : "";
   const note = stale(p, now) ? `${duration(ageOf(p, now))} old`
-    : last ? `${starting}reactive ${last.reactive} · HPA ${last.hpa ?? UNKNOWN}` : "no recommendation yet";
+    : last ? `reactive ${last.reactive} · HPA ${last.hpa ?? UNKNOWN}` : "no recommendation yet";
   return { ...tile, value: `${p.ready} / ${p.desired}`, unit: "instances", note, tone: stale(p, now) ? "stale" : "" };
 }
 

@@ -144,6 +144,14 @@ export interface Capacity {
   steps: CapacityStep[];
 }
 
+export interface Experiment {
+  experiment_id: string;
+  amplifications: number[];
+  state: string;
+  failure: string;
+  create_time?: string;
+}
+
 export interface Provisioning {
   mode: string;
   paused: boolean;
@@ -185,5 +193,6 @@ export interface Snapshot {
   actions: { actions: Action[] } | null;
   capacity: { measurements: Capacity[] } | null;
   provisioning: { status?: Provisioning } | null;
+  experiments: { experiments: Experiment[] } | null;
   status: Status;
 }

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { notices } from "../src/notices";
+import { Store } from "../src/store";
+import { tiles, type Tile } from "../src/tiles";
+import type { Status, TrafficPoint, Workload } from "../src/types";
+
+const shop: Workload = {
+  name: "shop", slo_quantile: 0.95, slo_latency_seconds: 0.1, slo_error_ratio: 0.01, min_instances: 1, max_instances: 9, policy: "predictive",
+  mode: "automatic", interval_seconds: 1,
+};
+const traffic = (environment: "production" | "shadow", start: number, rps: number, slo: number | null): TrafficPoint =>
+  ({ environment, start, duration: 1, revision: 1, requests_per_second: rps, error_ratio: slo === null ? null : 0, violation_ratio: 0, p50_seconds: slo, p95_seconds: slo, p99_seconds: slo, slo_latency_seconds: slo });
+const usage = (environment: "production" | "shadow", start: number, ready: number, desired: number) => ({ environment, start, duration: 1, revision: 1, ready, desired });
+const tile = (s: Store, now: number, id: string): Tile => tiles(s, shop, now).find((t) => t.id === id)!;
+
+describe("tiles", () => {
+  it("show a dash, never a zero, where nothing is known", () => {
+    expect(tiles(new Store(), shop, 100).map((t) => t.value)).toEqual(["–", "–", "–", "–", "–", "–"]);
+  });
+  it("judge the latency by the SLO", () => {
+    const s = new Store();
+    s.apply("traffic", traffic("production", 99, 120, 0.0423), 0);
+    expect(tile(s, 100, "production")).toMatchObject({ value: "42.3", unit: "ms", tone: "good", note: "SLO 100 ms met" });
+    s.apply("traffic", traffic("production", 100, 120, 1.26), 0);
+    expect(tile(s, 101, "production")).toMatchObject({ value: "1.26", unit: "s", tone: "bad" });
+  });
+  it("mark an old number as old", () => {
+    const s = new Store();
+    s.apply("traffic", traffic("production", 99, 0, null), 0);
+    expect(tile(s, 101, "demand")).toMatchObject({ value: "0", tone: "", note: "no responses" });
+    expect(tile(s, 130, "demand")).toMatchObject({ value: "0", tone: "stale", note: "30 s old" });
+  });
+  it("say that the shadow sleeps rather than show its last latency", () => {
+    const s = new Store();
+    s.apply("traffic", traffic("shadow", 50, 10, 0.02), 0);
+    s.apply("usage", usage("shadow", 99, 0, 0), 0);
+    expect(tile(s, 100, "shadow").value).toBe("asleep");
+    s.apply("usage", usage("shadow", 100, 0, 1), 0);
+    expect(tile(s, 101, "shadow")).toMatchObject({ value: "20", tone: "stale" });
+  });
+  it("show the forecast at the lead time with its interval, and why there is none", () => {
+    const s = new Store();
+    s.apply("forecast", { forecast: { step_seconds: 1, trusted: false, points: [{ start_time: new Date(100_000).toISOString(), mean_per_second: 412.4, quantiles: [{ level: 0.05, value_per_second: 390 }, { level: 0.975, value_per_second: 440 }] }] } }, 0);
+    expect(tile(s, 100.5, "forecast")).toMatchObject({ value: "412", note: "390 to 440 (p5–p97.5), not trusted", tone: "warn" });
+    s.apply("status", { backends: [], problems: { forecast: { backend: "predictor", code: "FAILED_PRECONDITION", message: "too little history", since: "" } } }, 0);
+    expect(tile(s, 100.5, "forecast")).toMatchObject({ value: "–", note: "too little history" });
+  });
+});
+
+describe("notices", () => {
+  const status: Status = {
+    backends: [{ name: "predictor", address: "a:1", reachable: false, since: new Date(90_000).toISOString() }, { name: "provisioner", address: "b:2", reachable: true, since: new Date(0).toISOString() }],
+    problems: {
+      forecast: { backend: "predictor", code: "UNAVAILABLE", message: "refused", since: new Date(90_000).toISOString() },
+      actions: { backend: "provisioner", code: "INTERNAL", message: "boom", since: new Date(0).toISOString() },
+    },
+  };
+  it("name who is away once, since when, and who answers with an error", () => {
+    const list = notices(status, 100);
+    expect(list.map((n) => n.key)).toEqual(["away predictor", "problem actions"]);
+    expect(list[0]!.text).toContain("(10 s), no connection to a:1");
+    expect(list[1]!.text).toContain("provisioner answers INTERNAL");
+  });
+  it("do not call a backend away that has only just been dialled", () => {
+    expect(notices(status, 91).map((n) => n.key)).toEqual(["problem actions"]);
+  });
+});
