@@ -167,9 +167,13 @@ func (p *Postgres) awaitReady(ctx context.Context) error {
 }
 
 // URL is the connection string of a database of this server. The database is not created by it.
-func (p *Postgres) URL(database string) string {
+func (p *Postgres) URL(database string) string { return PostgresURL(p.socketDir, database) }
+
+// PostgresURL is the connection string of a database of a private server whose socket is in a directory: its data directory,
+// unless the path of that is too long for a socket.
+func PostgresURL(socketDir, database string) string {
 	u := url.URL{Scheme: "postgres", Path: "/" + database}
-	u.RawQuery = url.Values{"host": {p.socketDir}, "user": {superuser}}.Encode()
+	u.RawQuery = url.Values{"host": {socketDir}, "user": {superuser}}.Encode()
 	return u.String()
 }
 

@@ -31,13 +31,13 @@ const (
 
 	partInstances = "instances"
 	setAside      = 500 * time.Millisecond
-	watchPause    = time.Second
 )
 
 // Instances reports where production runs.
 type Instances interface {
-	// Watch calls fn with the state at once and on each change, until ctx ends. It reconnects by itself.
-	Watch(ctx context.Context, group string, fn func(platform.State)) error
+	// Watch calls fn with the state at once and on each change, until ctx ends. It reconnects by itself; while the platform
+	// does not report, fn gets the error once, and what was known before still holds.
+	Watch(ctx context.Context, group string, fn func(platform.State, error))
 }
 
 // Deps is what the service is given. All are required but Log.
@@ -193,21 +193,13 @@ func (s *Service) serve(ctx context.Context, ln net.Listener) error {
 
 // watch follows the platform until ctx ends.
 func (s *Service) watch(ctx context.Context) {
-	group, failing := s.workload.Production.Group, false
-	for ctx.Err() == nil {
-		err := s.deps.Instances.Watch(ctx, group, func(state platform.State) {
-			failing = false
-			s.update(state)
-		})
-		if err != nil && ctx.Err() == nil && !failing {
-			failing = true
+	s.deps.Instances.Watch(ctx, s.workload.Production.Group, func(state platform.State, err error) {
+		if err != nil {
 			s.deps.Log.Warn("platform does not report, keeping the instances it reported last", "workload", s.workload.Name, "err", err)
+			return
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(watchPause):
-		}
-	}
+		s.update(state)
+	})
 }
 
 func (s *Service) update(state platform.State) {

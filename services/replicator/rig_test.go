@@ -46,15 +46,15 @@ func (p *reported) set(instances ...platform.Instance) {
 }
 
 // Watch implements replicator.Instances.
-func (p *reported) Watch(ctx context.Context, _ string, fn func(platform.State)) error {
+func (p *reported) Watch(ctx context.Context, _ string, fn func(platform.State, error)) {
 	for {
 		p.mu.Lock()
 		state, changed := p.state, p.changed
 		p.mu.Unlock()
-		fn(state)
+		fn(state, nil)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		case <-changed:
 		}
 	}
@@ -186,6 +186,13 @@ func (r *rig) ledger(hop string) metric.Ledger {
 	}
 	r.t.Fatalf("no ledger of hop %s", hop)
 	return metric.Ledger{}
+}
+
+// metrics returns the admin page.
+func (r *rig) metrics() string {
+	rec := httptest.NewRecorder()
+	r.admin.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return rec.Body.String()
 }
 
 // records reads a whole topic.

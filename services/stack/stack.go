@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/embedded"
 )
 
 // Names of the children, in the order they start.
@@ -120,7 +122,7 @@ func (s *Stack) postgresDir() string { return filepath.Join(s.cfg.Dir, "postgres
 
 // DatabaseURL is the connection string of the private PostgreSQL.
 func (s *Stack) DatabaseURL() string {
-	return "postgres:///foreshadow?host=" + s.postgresDir() + "&user=postgres"
+	return embedded.PostgresURL(s.postgresDir(), "foreshadow")
 }
 
 // environment tells every child where the others are.

@@ -1,0 +1,113 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/platform/local"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/console"
+	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
+	"github.com/foreshadow/foreshadow/services/predictor"
+	"github.com/foreshadow/foreshadow/services/provisioner"
+	"github.com/foreshadow/foreshadow/services/replicator"
+	shadowrunner "github.com/foreshadow/foreshadow/services/shadow-runner"
+)
+
+// file is the one configuration file: what the user declares, and a section per room.
+type file struct {
+	Workloads     []workload.Workload `yaml:"workloads"`
+	Kafka         kafka.Config        `yaml:"kafka"`
+	Database      database            `yaml:"database"`
+	Telemetry     telemetry.Config    `yaml:"telemetry"`
+	LocalPlatform local.AgentConfig   `yaml:"local_platform"`
+	Replicator    replicator.Config   `yaml:"replicator"`
+	ShadowRunner  shadowrunner.Config `yaml:"shadow_runner"`
+	Aggregator    aggregator.Config   `yaml:"metrics_aggregator"`
+	Predictor     predictor.Config    `yaml:"predictor"`
+	Provisioner   provisioner.Config  `yaml:"provisioner"`
+	Console       console.Config      `yaml:"console"`
+}
+
+type database struct {
+	// URL of PostgreSQL or TimescaleDB.
+	URL workload.Secret `yaml:"url"`
+}
+
+func defaultFile() file {
+	return file{
+		Kafka: kafka.Default(), Telemetry: telemetry.DefaultConfig(), LocalPlatform: local.DefaultAgentConfig(),
+		Database:   database{URL: "postgres://foreshadow@127.0.0.1:5432/foreshadow"},
+		Replicator: replicator.DefaultConfig(), ShadowRunner: shadowrunner.DefaultConfig(), Aggregator: aggregator.DefaultConfig(),
+		Predictor: predictor.DefaultConfig(), Provisioner: provisioner.DefaultConfig(), Console: console.DefaultConfig(),
+	}
+}
+
+// validate reports every fault of the file at once.
+func (f file) validate() error {
+	var errs []error
+	if len(f.Workloads) == 0 {
+		errs = append(errs, errors.New("workloads: is missing: say which service to scale"))
+	}
+	seen := map[string]bool{}
+	for i, w := range f.Workloads {
+		errs = append(errs, prefixed(fmt.Sprintf("workloads[%d] %s: ", i, w.Name), w.Validate()))
+		if seen[w.Name] {
+			errs = append(errs, fmt.Errorf("workloads[%d].name: %q is given twice", i, w.Name))
+		}
+		seen[w.Name] = true
+	}
+	errs = append(errs, prefixed("kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
+		prefixed("local_platform.", f.LocalPlatform.Validate()))
+	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(), prefixed("metrics_aggregator.", f.Aggregator.Validate()),
+		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())
+	return errors.Join(errs...)
+}
+
+// load reads and validates the file of the --config flag.
+func load(path string) (file, error) {
+	f := defaultFile()
+	if path == "" {
+		return f, usageError{errors.New("--config is missing: name the configuration file")}
+	}
+	if err := workload.Load(path, os.Environ(), &f); err != nil {
+		return f, usageError{err}
+	}
+	f.Aggregator.Database = f.Database.URL
+	if err := f.validate(); err != nil {
+		return f, usageError{prefixed(path+": ", err)}
+	}
+	return f, nil
+}
+
+// prefixed puts a prefix before each of the joined errors.
+func prefixed(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(prefix + strings.ReplaceAll(err.Error(), "\n", "\n"+prefix))
+}
+
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("config", "", "configuration file")
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check the configuration file", Args: noArgs}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := load(*path)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d workload(s)\n", *path, len(f.Workloads))
+		return err
+	}
+	return cmd
+}

@@ -1,0 +1,89 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+)
+
+// process is what every service of one process shares.
+type process struct {
+	file     file
+	log      *slog.Logger
+	registry *prometheus.Registry
+	admin    *telemetry.Admin
+}
+
+func newProcess(f file, service string) *process {
+	registry := telemetry.NewRegistry()
+	return &process{
+		file: f, log: f.Telemetry.Logger(os.Stderr, service), registry: registry, admin: telemetry.NewAdmin(registry),
+	}
+}
+
+// runner is a service, whatever it does.
+type runner interface {
+	Run(ctx context.Context) error
+}
+
+// run serves the admin pages and the service until either ends.
+func (p *process) run(ctx context.Context, adminAddress string, service runner) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.admin.Serve(ctx, adminAddress) })
+	g.Go(func() error { return service.Run(ctx) })
+	p.log.Info("started", "admin", adminAddress)
+	err := g.Wait()
+	if err == nil {
+		p.log.Info("stopped")
+	}
+	return err
+}
+
+const reachTimeout = 10 * time.Second
+
+// reach makes sure, before anything is started, that the broker answers and the topics are there.
+func reach(ctx context.Context, cfg kafka.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := kafka.Ping(ctx, cfg); err != nil {
+		return err
+	}
+	if err := kafka.EnsureTopics(ctx, cfg, kafka.DefaultTopics()); err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	return nil
+}
+
+// serviceCommand is the command of one service. needsKafka: it cannot begin without the broker.
+func serviceCommand(name, short string, needsKafka bool, build func(p *process) (runner, string, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := load(*path)
+		if err != nil {
+			return err
+		}
+		p := newProcess(f, name)
+		service, admin, err := build(p)
+		if err != nil {
+			return usageError{err}
+		}
+		if err := reach(cmd.Context(), f.Kafka); err != nil {
+			if needsKafka {
+				return err
+			}
+			p.log.Warn("the broker is away, going on without it", "err", err)
+		}
+		return p.run(cmd.Context(), admin, service)
+	}
+	return cmd
+}

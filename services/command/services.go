@@ -1,0 +1,90 @@
+package command
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foreshadow/foreshadow/libs/platform/local"
+	"github.com/foreshadow/foreshadow/libs/rpc"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/console"
+	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
+	"github.com/foreshadow/foreshadow/services/predictor"
+	"github.com/foreshadow/foreshadow/services/provisioner"
+	"github.com/foreshadow/foreshadow/services/replicator"
+	shadowrunner "github.com/foreshadow/foreshadow/services/shadow-runner"
+)
+
+func serviceCommands() []*cobra.Command {
+	return []*cobra.Command{
+		// The tap serves users whether or not anything behind it is there.
+		serviceCommand("replicator", "Serve users, and copy a redacted sample of their requests", false, buildReplicator),
+		serviceCommand("shadow-runner", "Replay the copies against the shadow and measure what one instance carries", true, buildShadowRunner),
+		serviceCommand("metrics-aggregator", "Merge what was observed into exact windows, and keep and serve history", true, buildAggregator),
+		serviceCommand("predictor", "Forecast the demand and recommend sizes ahead of time", true, buildPredictor),
+		serviceCommand("provisioner", "Carry recommendations out, within guardrails", true, buildProvisioner),
+		serviceCommand("console", "Serve the web page", false, buildConsole),
+	}
+}
+
+func buildReplicator(p *process) (runner, string, error) {
+	s, err := replicator.New(p.file.Replicator, replicator.Deps{
+		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
+		Instances: local.NewClient(p.file.LocalPlatform.Socket),
+	})
+	return s, p.file.Replicator.Admin, err
+}
+
+func buildShadowRunner(p *process) (runner, string, error) {
+	s, err := shadowrunner.New(p.file.ShadowRunner, shadowrunner.Deps{
+		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
+		Instances: local.NewClient(p.file.LocalPlatform.Socket),
+	})
+	return s, p.file.ShadowRunner.Admin, err
+}
+
+func buildAggregator(p *process) (runner, string, error) {
+	s, err := aggregator.New(p.file.Aggregator, aggregator.Deps{
+		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry,
+		Admin: p.admin, Instances: local.NewClient(p.file.LocalPlatform.Socket),
+	})
+	return s, p.file.Aggregator.Admin, err
+}
+
+func buildPredictor(p *process) (runner, string, error) {
+	s, err := predictor.New(p.file.Predictor, predictor.Deps{
+		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
+	})
+	return s, p.file.Predictor.Admin, err
+}
+
+func buildProvisioner(p *process) (runner, string, error) {
+	conn, err := rpc.Dial(p.file.Provisioner.History)
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := provisioner.New(p.file.Provisioner, provisioner.Deps{
+		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
+		Platform: local.NewClient(p.file.LocalPlatform.Socket), History: foreshadowv1.NewHistoryServiceClient(conn),
+	})
+	return s, p.file.Provisioner.Admin, err
+}
+
+func buildConsole(p *process) (runner, string, error) {
+	s, err := console.New(p.file.Console, console.Deps{
+		Workloads: p.file.Workloads, Log: p.log, Registry: p.registry, Admin: p.admin,
+	})
+	return s, p.file.Console.Admin, err
+}
+
+// binary is the program that runs, for the children that are the same program.
+func binary() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,99 @@
+package command
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/demo"
+	"github.com/foreshadow/foreshadow/services/stack"
+)
+
+func demoCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Watch Foreshadow scale a sample web shop through real days of real traffic", Args: noArgs,
+		Long: `Runs everything on this machine: the embedded broker, a private PostgreSQL, the five services, the console, and a sample
+web shop as real processes behind the replicator. Users send real HTTP requests, mixed like a real access log and paced
+like real days of a real service. At the end it says what Foreshadow did, and what the Kubernetes HPA would have done.
+The exit code is 1 when an invariant broke.`,
+	}
+	o := demo.Options{Policy: workload.Predictive}
+	flags := cmd.Flags()
+	flags.DurationVar(&o.For, "for", 0, "how long users come; 0 = until Ctrl-C")
+	flags.DurationVar(&o.Day, "day", 2*time.Minute, "how long a day of the trace takes")
+	flags.StringVar((*string)(&o.Policy), "policy", string(o.Policy), "predictive or reactive")
+	flags.StringVar(&o.Report, "report", "", "write the report to this file, as JSON")
+	flags.StringVar(&o.Console, "console", "", "address of the web page (default: a free port of this machine)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.Validate(); err != nil {
+			return usageError{err}
+		}
+		var err error
+		if o.Binary, err = binary(); err != nil {
+			return err
+		}
+		o.Out = cmd.OutOrStdout()
+		return demo.Run(cmd.Context(), o)
+	}
+	return cmd
+}
+
+func upCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "up", Short: "Run everything on this machine for the workloads of a configuration file", Args: noArgs,
+	}
+	path := configFlag(cmd)
+	dir := cmd.Flags().String("dir", ".foreshadow", "directory for data and logs; kept")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := load(*path)
+		if err != nil {
+			return err
+		}
+		program, err := binary()
+		if err != nil {
+			return err
+		}
+		root, err := filepath.Abs(*dir)
+		if err != nil {
+			return fmt.Errorf("find run directory: %w", err)
+		}
+		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+		s, err := stack.New(stack.Config{
+			Binary: program, ConfigFile: *path, Dir: root,
+			Listen: map[string]string{
+				stack.Replicator: f.Replicator.Listen, stack.Console: f.Console.Listen, stack.Predictor: f.Predictor.Listen,
+				stack.Provisioner: f.Provisioner.Listen, stack.Aggregator: f.Aggregator.Listen, stack.ShadowRunner: f.ShadowRunner.Listen,
+			},
+		}, log)
+		if err != nil {
+			return err
+		}
+		go func() {
+			select {
+			case <-s.Ready():
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Users: http://%s   Console: http://%s   Logs: %s\n",
+					s.Listen(stack.Replicator), s.Listen(stack.Console), filepath.Join(root, "logs"))
+			case <-cmd.Context().Done():
+			}
+		}()
+		return s.Run(cmd.Context())
+	}
+	return cmd
+}
+
+func usersCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "users", Short: "Send the demo's users to a URL, until Ctrl-C", Args: noArgs,
+	}
+	url := cmd.Flags().String("url", "http://127.0.0.1:8080", "where to send them")
+	day := cmd.Flags().Duration("day", 2*time.Minute, "how long a day of the trace takes")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return demo.SendUsers(cmd.Context(), *url, *day)
+	}
+	return cmd
+}
