@@ -75,7 +75,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer pool.Close()
 	r := &run{cfg: s.cfg, deps: s.deps, pool: pool, storage: database.NewStorage(pool)}
-	if err := r.assemble(); err != nil {
+	if err := r.assemble(ctx.Done()); err != nil {
 		return err
 	}
 	defer r.sender.Close()
@@ -108,7 +108,8 @@ type run struct {
 	history   *history.Server
 }
 
-func (r *run) assemble() error {
+// assemble builds the parts; stopping is closed when the service is to stop.
+func (r *run) assemble(stopping <-chan struct{}) error {
 	bell := &notify.Bell{}
 	store := window.NewStore(r.pool, r.storage, time.Now)
 	sink, err := ingest.New(ingest.Config{
@@ -144,7 +145,7 @@ func (r *run) assemble() error {
 	for i, w := range r.deps.Workloads {
 		names[i] = w.Name
 	}
-	r.history = history.New(history.Config{Pool: r.pool, Bell: bell, Workloads: names, Width: r.cfg.Window, Now: time.Now})
+	r.history = history.New(history.Config{Pool: r.pool, Bell: bell, Workloads: names, Width: r.cfg.Window, Now: time.Now, Done: stopping})
 	r.deps.Admin.AddLedger(sink.Ledger)
 	r.deps.Admin.AddLedger(r.relay.Ledger)
 	return nil

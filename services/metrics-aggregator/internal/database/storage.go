@@ -157,11 +157,16 @@ var agingTables = [...]struct {
 	{"scaling_action", "happen_time", 0},
 }
 
+// maintainTimeout bounds one round; what is left over comes in the next.
+const maintainTimeout = 5 * time.Minute
+
 // ChangesKept is how long a change of a window can be followed.
 const ChangesKept = day
 
 // Maintain drops what has expired and makes the days ahead.
 func (s *Storage) Maintain(ctx context.Context, now time.Time, retention time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, maintainTimeout)
+	defer cancel()
 	if err := s.Prepare(ctx, now, now.Add(day)); err != nil {
 		return err
 	}

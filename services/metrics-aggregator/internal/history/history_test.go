@@ -51,6 +51,7 @@ type bench struct {
 	pool   *pgxpool.Pool
 	store  *window.Store
 	bell   *notify.Bell
+	done   chan struct{}
 	client foreshadowv1.HistoryServiceClient
 }
 
@@ -61,8 +62,8 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	b := &bench{pool: pool, store: window.NewStore(pool, database.NewStorage(pool), now), bell: &notify.Bell{}}
-	b.client = serve(t, history.New(history.Config{Pool: pool, Bell: b.bell, Workloads: []string{"shop"}, Width: time.Second, Now: now}))
+	b := &bench{pool: pool, store: window.NewStore(pool, database.NewStorage(pool), now), bell: &notify.Bell{}, done: make(chan struct{})}
+	b.client = serve(t, history.New(history.Config{Pool: pool, Bell: b.bell, Workloads: []string{"shop"}, Width: time.Second, Now: now, Done: b.done}))
 	return b
 }
 
@@ -103,7 +104,8 @@ func (b *bench) add(t *testing.T, i int, rng *rand.Rand) *window.Traffic {
 	}
 	w := &window.Traffic{Strata: strata, MaxInFlight: uint32(rng.IntN(9)), MaxLag: 0}
 	deltas := map[window.Key]*window.Traffic{{Workload: "shop", Environment: production, Start: epoch.Add(time.Duration(i) * time.Second), Width: time.Second}: w}
-	if err := b.store.Prepare(t.Context(), deltas); err != nil {
+	if err := b.store.Prepare(t.Context(), map[time.Time]bool{epoch: true},
+		map[traffic.Stratum]bool{{Route: "GET /a"}: true, {Route: "GET /b"}: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error { return b.store.Merge(t.Context(), tx, "test", deltas) }); err != nil {

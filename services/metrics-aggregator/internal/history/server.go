@@ -32,6 +32,8 @@ type Config struct {
 	// Width of the traffic windows.
 	Width time.Duration
 	Now   func() time.Time
+	// Done is closed when the server stops: streams have no end of their own and would hold it up.
+	Done <-chan struct{}
 }
 
 // Server implements foreshadowv1.HistoryServiceServer.
@@ -43,11 +45,12 @@ type Server struct {
 	workloads map[string]bool
 	width     time.Duration
 	now       func() time.Time
+	done      <-chan struct{}
 }
 
 // New returns a server; it does no I/O.
 func New(cfg Config) *Server {
-	s := &Server{pool: cfg.Pool, bell: cfg.Bell, workloads: map[string]bool{}, width: cfg.Width, now: cfg.Now}
+	s := &Server{pool: cfg.Pool, bell: cfg.Bell, workloads: map[string]bool{}, width: cfg.Width, now: cfg.Now, done: cfg.Done}
 	for _, name := range cfg.Workloads {
 		s.workloads[name] = true
 	}

@@ -119,6 +119,8 @@ func (s *Server) follow(ctx context.Context, req *foreshadowv1.StreamWindowsRequ
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.done:
+			return fmt.Errorf("the server is stopping: %w", rpc.ErrUnavailable)
 		case <-heard:
 		case <-ticker.C:
 		}

@@ -120,6 +120,13 @@ func TestStreamFollowsOnlyWhatIsNewWithoutAStart(t *testing.T) {
 			break // came without a bell, by the poll
 		}
 	}
+	close(b.done)
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("a stream of a server that stops ends with %v", err)
+	}
 	for field, req := range map[string]*foreshadowv1.StreamWindowsRequest{
 		"workload":     {},
 		"environments": {Workload: "shop", Environments: []foreshadowv1.Environment{0}},

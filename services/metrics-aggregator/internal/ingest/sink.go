@@ -25,6 +25,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/traffic"
 	"github.com/foreshadow/foreshadow/services/metrics-aggregator/internal/notify"
 	"github.com/foreshadow/foreshadow/services/metrics-aggregator/internal/window"
 )
@@ -38,15 +39,20 @@ const (
 	reasonPoison    = "poison"
 )
 
+// commitTimeout is how long a database that hangs is waited for before the connection is given up.
+const commitTimeout = 30 * time.Second
+
 // Config is what a sink needs.
 type Config struct {
-	Pool   *pgxpool.Pool
-	Store  *window.Store
-	Bell   *notify.Bell
-	Width  time.Duration
-	Now    func() time.Time
-	Retain time.Duration
-	// Observed is the topic of the observations; the others are told by their names.
+	Pool  *pgxpool.Pool
+	Store *window.Store
+	// Bell is rung after each commit.
+	Bell *notify.Bell
+	// Width of the windows.
+	Width time.Duration
+	// Retain is how old an observation may be.
+	Retain     time.Duration
+	Now        func() time.Time
 	Registerer prometheus.Registerer
 }
 
@@ -78,6 +84,8 @@ func (s *Sink) Ledger() metric.Ledger { return s.book.Ledger() }
 
 // LoadOffset implements kafka.Sink.
 func (s *Sink) LoadOffset(ctx context.Context, topic string, partition int) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	var next int64
 	err := s.cfg.Pool.QueryRow(ctx, "select next_offset from consumer_offset where topic = $1 and partition = $2", topic, partition).Scan(&next)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -91,6 +99,8 @@ func (s *Sink) LoadOffset(ctx context.Context, topic string, partition int) (int
 
 // HandleChunk implements kafka.Sink.
 func (s *Sink) HandleChunk(ctx context.Context, chunk kafka.Chunk) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	began := time.Now()
 	var err error
 	if chunk.Topic == kafka.TopicMetricsObserved {
@@ -122,7 +132,7 @@ func (s *Sink) handleObserved(ctx context.Context, chunk kafka.Chunk) error {
 		s.book.Drop(reasonPoison, uint64(len(poison)))
 		return &kafka.PoisonError{Records: poison}
 	}
-	if err := s.cfg.Store.Prepare(ctx, sum(observations)); err != nil {
+	if err := s.prepare(ctx, observations); err != nil {
 		return fmt.Errorf("prepare chunk: %w", err)
 	}
 	merged := 0
@@ -145,6 +155,17 @@ func (s *Sink) handleObserved(ctx context.Context, chunk kafka.Chunk) error {
 	s.book.Pass(uint64(merged))
 	s.book.Drop(reasonDuplicate, uint64(len(observations)-merged))
 	return nil
+}
+
+func (s *Sink) prepare(ctx context.Context, observations []observation) error {
+	starts, strata := map[time.Time]bool{}, map[traffic.Stratum]bool{}
+	for _, o := range observations {
+		starts[o.key.Start] = true
+		for st := range o.delta.Strata {
+			strata[st] = true
+		}
+	}
+	return s.cfg.Store.Prepare(ctx, starts, strata)
 }
 
 // sum adds up observations by window.

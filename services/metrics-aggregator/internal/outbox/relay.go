@@ -23,6 +23,8 @@ const (
 	sliceBytes  = 4 << 20
 	// publishTimeout bounds how long one slice holds its transaction while the brokers are away.
 	publishTimeout = 10 * time.Second
+	// databaseTimeout is how long a database that hangs is waited for.
+	databaseTimeout = 20 * time.Second
 	// idle is how long the relay waits for a bell before it looks by itself: rows may be another process's.
 	idle = time.Second
 
@@ -145,6 +147,8 @@ type row struct {
 // RelayOnce publishes the oldest events, in order, and returns how many; 0 when there are none, or another relay works. It
 // brings the ledger up to date.
 func (r *Relay) RelayOnce(ctx context.Context) (relayed int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout+databaseTimeout)
+	defer cancel()
 	err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		installation, rows, err := take(ctx, tx)
 		if err != nil || len(rows) == 0 {

@@ -137,11 +137,13 @@ func TestSilentPlatformLeavesWindowsAbsent(t *testing.T) {
 		time.Sleep(3500 * time.Millisecond) // windows 0, 1, 2 have ended
 		shop.setSilent(true)
 		time.Sleep(3 * time.Second) // windows 3, 4, 5 end unseen
+		synctest.Wait()
 		if status.reasons["usage of shop production"] == "" {
 			t.Error("nobody was told that the platform is silent")
 		}
 		shop.setSilent(false)
 		time.Sleep(2 * time.Second) // windows 6, 7
+		synctest.Wait()
 		if len(status.reasons) != 0 {
 			t.Errorf("still not ready: %v", status.reasons)
 		}

@@ -36,15 +36,8 @@ func NewStore(pool *pgxpool.Pool, storage *database.Storage, now func() time.Tim
 	}
 }
 
-// Prepare must be called for windows before the transaction in which they are merged.
-func (s *Store) Prepare(ctx context.Context, windows map[Key]*Traffic) error {
-	starts, strata := map[time.Time]bool{}, map[traffic.Stratum]bool{}
-	for k, w := range windows {
-		starts[k.Start] = true
-		for st := range w.Strata {
-			strata[st] = true
-		}
-	}
+// Prepare must be called for the starts and strata of windows before the transaction in which they are merged.
+func (s *Store) Prepare(ctx context.Context, starts map[time.Time]bool, strata map[traffic.Stratum]bool) error {
 	if err := s.storage.Prepare(ctx, slices.Collect(maps.Keys(starts))...); err != nil {
 		return err
 	}
