@@ -57,6 +57,14 @@ type Ramp struct {
 	ShortSeconds int `json:"short_seconds"`
 }
 
+// Decision is one recommendation.
+type Decision struct {
+	Second    float64  `json:"second"`
+	Policy    string   `json:"policy"`
+	Instances int      `json:"instances"`
+	Reasons   []string `json:"reasons"`
+}
+
 // Report is the account.
 type Report struct {
 	Policy     string      `json:"policy"`
@@ -68,6 +76,8 @@ type Report struct {
 	Invariants []Invariant `json:"invariants"`
 	Rows       []Row       `json:"policies"`
 	Ramps      []Ramp      `json:"ramps"`
+	// Decisions are the recommendations that changed the size or the rule, with all their reasons.
+	Decisions []Decision `json:"decisions"`
 	// Timeline, one entry per second.
 	Demand   []int `json:"demand"`
 	Needed   []int `json:"needed"`
@@ -95,6 +105,7 @@ func Make(e Evidence) Report {
 		}
 		r.Needed = append(r.Needed, needed)
 	}
+	r.decisions(e)
 	r.fleet(e)
 	measured := Row{Policy: "Foreshadow (" + e.Policy + ")", Source: "measured", Violations: float64(violations)}
 	for _, n := range r.Desired {
@@ -121,6 +132,21 @@ func capacity(c *foreshadowv1.CapacityMeasured) (knee, saturation float64) {
 		}
 	}
 	return knee, saturation
+}
+
+func (r *Report) decisions(e Evidence) {
+	for _, rec := range e.Recommendations {
+		d := Decision{
+			Second: math.Round(10*rec.GetCreateTime().AsTime().Sub(e.Begin).Seconds()) / 10,
+			Policy: rec.GetPolicy().String(), Instances: int(rec.GetProduction().GetInstances()),
+		}
+		for _, reason := range rec.GetReasons() {
+			d.Reasons = append(d.Reasons, reason.GetText())
+		}
+		if n := len(r.Decisions); n == 0 || r.Decisions[n-1].Instances != d.Instances || r.Decisions[n-1].Policy != d.Policy {
+			r.Decisions = append(r.Decisions, d)
+		}
+	}
 }
 
 // fleet fills the ready and desired instances of each second; a second without a usage window repeats the one before.
