@@ -113,6 +113,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		c.body = &requestBody{src: r.Body, copyTo: x.Body()}
 		out.Body, _ = c.body.again() // nothing was read yet
+		// Without it net/http holds back the answer until the client has sent its whole body, and an instance that
+		// answers as it reads would wait for ever. HTTP/2 does so anyway and says that it is not supported.
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	rw := &responseWriter{ResponseWriter: w}
 	// Deferred, because a response that breaks half way ends in a panic that net/http turns into a cut connection.
