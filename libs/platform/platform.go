@@ -76,10 +76,10 @@ type Change struct {
 	ObservedDesired int `json:"observed_desired"`
 }
 
-// ErrConflict: the group has changed since it was observed, or the generation is stale. Observe again.
+// ErrConflict says that the group has changed since it was observed, or the generation is stale. Observe again.
 var ErrConflict = errors.New("the group was changed by someone else")
 
-// ErrNotFound: the platform has no such group.
+// ErrNotFound says that the platform has no such group.
 var ErrNotFound = errors.New("no such group")
 
 // Usage is what one instance used, counted since it was started; two readings make a rate.

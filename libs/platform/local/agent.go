@@ -118,7 +118,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	ln, err := listen(a.cfg.Socket)
+	ln, err := listen(ctx, a.cfg.Socket)
 	if err != nil {
 		return err
 	}
@@ -167,12 +167,12 @@ func lockSocket(socket string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-func listen(socket string) (net.Listener, error) {
+func listen(ctx context.Context, socket string) (net.Listener, error) {
 	// The lock is held, so a socket that lies there is of an agent that was killed.
 	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("remove stale socket: %w", err)
 	}
-	ln, err := net.Listen("unix", socket)
+	ln, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the local platform: %w", err)
 	}

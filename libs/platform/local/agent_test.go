@@ -224,7 +224,7 @@ func TestInstancesDieWithTheAgent(t *testing.T) {
 	defer c.Close()
 	s := await(t, c, "two ready instances", ready(2))
 	// Each answers a held request only when it is asked to end, which nobody does: the end of the answer is its death.
-	var held []*http.Response
+	held := make([]*http.Response, 0, len(s.Instances))
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	for _, i := range s.Instances {

@@ -130,10 +130,10 @@ func drainFirst(live []*instance) []*instance {
 	sorted := slices.Clone(live)
 	slices.Reverse(sorted)
 	slices.SortStableFunc(sorted, func(a, b *instance) int {
-		switch {
-		case a.phase == b.phase:
+		switch a.phase {
+		case b.phase:
 			return 0
-		case a.phase == platform.Starting:
+		case platform.Starting:
 			return -1
 		default:
 			return 1

@@ -60,7 +60,7 @@ func (i *instance) live(ctx context.Context) {
 		return
 	}
 	defer out.close()
-	p, err := startProcess(i.command(port, out))
+	p, err := startProcess(i.command(ctx, port, out))
 	if err != nil {
 		i.fail(err.Error())
 		return
@@ -91,9 +91,10 @@ func (i *instance) set(change func()) {
 }
 
 // command is how the process is run. The agent's own settings, passwords among them, are not handed down.
-func (i *instance) command(port int, out io.Writer) *exec.Cmd {
+func (i *instance) command(ctx context.Context, port int, out io.Writer) *exec.Cmd {
 	spec := i.group.spec.Process
-	cmd := exec.Command(spec.Command[0], spec.Command[1:]...) // #nosec G204: running what the user declared is the purpose
+	// The end of ctx must not kill it: it is told to end in order.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), spec.Command[0], spec.Command[1:]...) // #nosec G204: what the user declared
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "FORESHADOW_") {
 			cmd.Env = append(cmd.Env, kv)

@@ -69,7 +69,7 @@ type Situation struct {
 	Approved bool
 	// Verifying: the last change is still being carried out.
 	Verifying bool
-	// Changes were made lately, oldest first; those older than the rate period do not count.
+	// Changes were made lately, in any order; those older than the rate period do not count.
 	Changes []Change
 	// Wanted are the sizes recommended lately, and the size that ran when the memory began.
 	Wanted []Want

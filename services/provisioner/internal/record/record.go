@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,11 +91,11 @@ func (r *Recorder) nudge() {
 }
 
 func (r *Recorder) keep(a *foreshadowv1.ScalingApplied) {
-	kept := append(r.kept[a.GetWorkload()], a)
-	if len(kept) > maxKept {
-		kept = append(kept[:0:0], kept[len(kept)-maxKept:]...)
+	kept := r.kept[a.GetWorkload()]
+	if len(kept) == maxKept {
+		kept = slices.Delete(kept, 0, 1)
 	}
-	r.kept[a.GetWorkload()] = kept
+	r.kept[a.GetWorkload()] = append(kept, a)
 	r.metrics.observe(a)
 }
 

@@ -152,7 +152,7 @@ func (r *rig) verify() {
 
 // outcomes are those of the records so far.
 func (r *rig) outcomes() []foreshadowv1.Outcome {
-	var out []foreshadowv1.Outcome
+	out := make([]foreshadowv1.Outcome, 0, len(r.notes.records))
 	for _, a := range r.notes.records {
 		out = append(out, a.GetOutcome())
 	}

@@ -52,16 +52,16 @@ func settle(lane journal.Lane, st platform.State, rules workload.Guardrails, now
 func accept(lane *journal.Lane, f *journal.Flight, rules workload.Guardrails, now time.Time) {
 	f.Accepted = true
 	lane.Generation = f.Action.GetGeneration()
-	var changes []guardrail.Change
+	changes := []guardrail.Change{{
+		Time:  f.Action.GetCreateTime().AsTime(),
+		Delta: int(f.Action.GetTo().GetInstances() - f.Action.GetFrom().GetInstances()),
+	}}
 	for _, c := range lane.Changes {
 		if now.Sub(c.Time) < rules.RatePeriod {
 			changes = append(changes, c)
 		}
 	}
-	lane.Changes = append(changes, guardrail.Change{
-		Time:  f.Action.GetCreateTime().AsTime(),
-		Delta: int(f.Action.GetTo().GetInstances() - f.Action.GetFrom().GetInstances()),
-	})
+	lane.Changes = changes
 }
 
 // judge says how a change ended, and why when that needs saying; OUTCOME_UNSPECIFIED while it is under way.

@@ -109,7 +109,7 @@ func TestAcceptedChangesCountForTheRate(t *testing.T) {
 		Flights: []journal.Flight{flight(7, 4, 2, false)},
 	}
 	next, _, _ := settle(lane, running(7, 2, "ab-cd"), workload.Guardrails{VerifyTimeout: time.Minute, RatePeriod: time.Minute}, noon)
-	if len(next.Changes) != 2 || next.Changes[0].Delta != 1 || next.Changes[1].Delta != -2 || next.Generation != 7 {
+	if len(next.Changes) != 2 || next.Changes[0].Delta != -2 || next.Changes[1].Delta != 1 || next.Generation != 7 {
 		t.Errorf("lane %+v, want the change of the last minute and the one just accepted", next)
 	}
 }
