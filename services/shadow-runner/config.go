@@ -35,8 +35,6 @@ type Config struct {
 	ReservoirBytes int `yaml:"reservoir_bytes"`
 	// MaxSteps bounds the load levels of one capacity measurement.
 	MaxSteps int `yaml:"max_steps"`
-	// InstanceCores is how many CPU cores an instance may use, to name CPU as what runs out; 0 = not known.
-	InstanceCores float64 `yaml:"instance_cores"`
 }
 
 // DefaultConfig works on one machine.
@@ -67,9 +65,6 @@ func (c Config) Validate() error {
 	}
 	if c.MaxSteps < 3 {
 		errs = append(errs, fmt.Errorf("shadow_runner.max_steps: must be at least 3, got %d", c.MaxSteps))
-	}
-	if !(c.InstanceCores >= 0) {
-		errs = append(errs, fmt.Errorf("shadow_runner.instance_cores: must not be negative, got %v", c.InstanceCores))
 	}
 	return errors.Join(errs...)
 }

@@ -74,6 +74,14 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
 	return l
 }
 
+// recall adopts what an earlier run of the runner has measured, if it was measured against the SLO of today.
+func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
+	slo := l.slo()
+	if m.GetValid() && m.GetSloQuantile() == slo.Quantile && m.GetSloLatencySeconds() == slo.Latency.Seconds() && now.Before(m.GetExpireTime().AsTime()) {
+		l.known.Add(m)
+	}
+}
+
 // take gives the lane a captured request.
 func (l *lane) take(r *captured.Request) {
 	if replay.Allowed(l.workload.Tap.Methods, r) == "" {
@@ -82,12 +90,19 @@ func (l *lane) take(r *captured.Request) {
 	l.replayer.Offer(r)
 }
 
-// run works until ctx ends, lets the requests in flight finish until abort ends, and reports the last second.
-func (l *lane) run(ctx, abort context.Context) error {
+// run works until ctx ends, measures only once what was measured before is recalled, lets the requests in flight finish until abort ends, and reports the last second.
+func (l *lane) run(ctx, abort context.Context, recalled <-chan struct{}) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.fleet.Run(gctx) })
 	g.Go(func() error { return l.replayer.Run(gctx, abort) })
-	g.Go(func() error { l.measureLoop(gctx); return nil })
+	g.Go(func() error {
+		select {
+		case <-gctx.Done():
+		case <-recalled:
+			l.measureLoop(gctx)
+		}
+		return nil
+	})
 	g.Go(func() error { l.observeLoop(gctx); return nil })
 	err := g.Wait()
 	l.report(true)
@@ -143,7 +158,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	result, err := l.holder.Capacity(ctx, measure.Order{
 		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(),
 		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
-		Cores:      l.cfg.InstanceCores, TTL: l.workload.Replay.CapacityTTL,
+		Cores:      l.workload.Shadow.CPUCores, TTL: l.workload.Replay.CapacityTTL,
 	})
 	if err != nil {
 		return // the runner is stopping
@@ -214,19 +229,33 @@ func (l *lane) experiment(ctx context.Context, job experiment.Job) (failure stri
 		return "no recent traffic of production is known"
 	}
 	for _, a := range job.Amplifications {
-		level := probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold}
-		step, err := l.holder.Hold(ctx, instance, mix, level, l.slo())
-		switch {
-		case err != nil:
-			return "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
-		case !l.fleet.IsReady(instance.ID):
-			return "the instance " + instance.ID + " went away"
-		case step.Requests == 0:
-			return fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)
-		case !step.Valid:
-			return fmt.Sprintf("the load generator was the bottleneck at %.2f requests/s: it lagged %.0f ms", level.Rate, step.MaxLag*1e3)
+		step, failure := l.hold(ctx, instance, mix, probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold})
+		if failure != "" {
+			return failure
 		}
 		l.experiments.Record(job.ID, measure.Steps([]probe.Step{step})[0])
 	}
 	return ""
+}
+
+// holdAttempts at one load of an experiment, when the generator could not keep its schedule: a busy machine has its moments.
+const holdAttempts = 3
+
+// hold holds one load of an experiment; the failure says why there is no result.
+func (l *lane) hold(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level) (step probe.Step, failure string) {
+	for range holdAttempts {
+		var err error
+		step, err = l.holder.Hold(ctx, instance, mix, level, l.slo())
+		switch {
+		case err != nil:
+			return step, "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
+		case !l.fleet.IsReady(instance.ID):
+			return step, "the instance " + instance.ID + " went away"
+		case step.Requests == 0:
+			return step, fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)
+		case step.Valid:
+			return step, ""
+		}
+	}
+	return step, fmt.Sprintf("the load generator was the bottleneck at %.2f requests/s: it lagged %.0f ms", level.Rate, step.MaxLag*1e3)
 }

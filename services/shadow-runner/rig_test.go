@@ -63,6 +63,7 @@ type rig struct {
 	platform   *groups
 	production *referencetest.Server
 	shadow     *referencetest.Server
+	workload   workload.Workload
 	admin      *telemetry.Admin
 	listen     string
 	stop       func()
@@ -92,6 +93,20 @@ func start(t testing.TB, shadow *referencetest.Server, edit func(*workload.Workl
 	w.SLO = workload.SLO{Quantile: 0.95, Latency: 100 * time.Millisecond, ErrorRatio: 0.01}
 	w.Replay.MinRequests = 1 << 30 // nothing is measured unless a test wants it
 	edit(&w)
+	r.workload = w
+	var err error
+	if r.sender, err = kafka.NewSender(r.kafka, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.sender.Close() })
+	r.run()
+	return r
+}
+
+// run starts a runner, for the first time or again, and waits until it takes captured events.
+func (r *rig) run() {
+	t := r.t
+	t.Helper()
 	cfg := shadowrunner.DefaultConfig()
 	cfg.Listen, cfg.Lag = freeAddress(t), 700*time.Millisecond
 	r.listen = cfg.Listen
@@ -99,7 +114,7 @@ func start(t testing.TB, shadow *referencetest.Server, edit func(*workload.Workl
 	r.admin = telemetry.NewAdmin(registry)
 	service, err := shadowrunner.New(cfg, shadowrunner.Deps{
 		Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Kafka: r.kafka,
-		Workloads: []workload.Workload{w}, Instances: r.platform,
+		Workloads: []workload.Workload{r.workload}, Instances: r.platform,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -113,15 +128,11 @@ func start(t testing.TB, shadow *referencetest.Server, edit func(*workload.Workl
 			t.Errorf("Run = %v after a clean stop", err)
 		}
 	})
-	if r.sender, err = kafka.NewSender(r.kafka, nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.sender.Close(); r.stop() })
+	t.Cleanup(r.stop)
 	r.await("the consumer to be assigned", func() bool {
 		r.send(r.event("warm-up", "/", func(e *foreshadowv1.CapturedRequest) { e.Workload = "nobody" }))
 		return r.ledger("shadow-runner/replay").Seen > 0
 	})
-	return r
 }
 
 func freeAddress(t testing.TB) string {

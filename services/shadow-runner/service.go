@@ -129,8 +129,11 @@ func (s *Service) Run(ctx context.Context) error {
 	defer context.AfterFunc(gctx, func() { time.AfterFunc(drainTimeout, stopFlights) })()
 	g.Go(func() error { return server.Serve(gctx, ln) })
 	g.Go(func() error { return s.consumer.Run(gctx) })
+	g.Go(func() error { s.watchBroker(gctx); return nil })
+	recalled := make(chan struct{})
+	g.Go(func() error { return s.recall(gctx, recalled) })
 	for _, l := range s.lanes {
-		g.Go(func() error { return l.run(gctx, abort) })
+		g.Go(func() error { return l.run(gctx, abort, recalled) })
 	}
 	err = g.Wait()
 	stopPublishers()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/platform"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
@@ -60,9 +61,15 @@ func TestCapacityOfAServerWithAKnownLaw(t *testing.T) {
 	const want, top = 142.5, 160.0
 	server := referencetest.New(t, 4, 25*time.Millisecond)
 	h := newHolder(t, 5*time.Second)
-	got, err := h.Capacity(t.Context(), order(t, server.Address))
-	if err != nil {
-		t.Fatal(err)
+	var got *foreshadowv1.CapacityMeasured
+	for range 3 { // a machine that is too busy to generate the load says so, and then it is no test of the number
+		var err error
+		if got, err = h.Capacity(t.Context(), order(t, server.Address)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(got.GetInvalidReason(), "load generator") {
+			break
+		}
 	}
 	t.Logf("measured %.1f [%.1f, %.1f] requests/s in %d steps, %v", got.RequestsPerSecond, got.LowerRequestsPerSecond, got.UpperRequestsPerSecond, len(got.Steps), got.Steps)
 	if !got.Valid || math.Abs(got.RequestsPerSecond/want-1) > 0.2 || got.LowerRequestsPerSecond > top {

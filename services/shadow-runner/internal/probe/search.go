@@ -159,6 +159,9 @@ func (e *InvalidError) Error() string { return e.Reason }
 func (s *Search) Knee() (Knee, error) {
 	met, unmet := s.bounds()
 	switch {
+	case s.silent():
+		return Knee{}, &InvalidError{fmt.Sprintf("the instance is down or hangs: all %d requests at %.2f requests/s failed",
+			s.steps[len(s.steps)-1].Requests, s.steps[len(s.steps)-1].Offered)}
 	case s.invalid >= maxInvalid || s.invalid > 0 && s.invalid == len(s.steps):
 		worst := 0.0
 		for _, step := range s.steps {
@@ -168,9 +171,6 @@ func (s *Search) Knee() (Knee, error) {
 			worst*1e3, s.invalid, len(s.steps))}
 	case len(s.steps) == 0:
 		return Knee{}, &InvalidError{"no load level was held"}
-	case s.silent():
-		return Knee{}, &InvalidError{fmt.Sprintf("the instance is down or hangs: all %d requests at %.2f requests/s failed",
-			s.steps[len(s.steps)-1].Requests, s.steps[len(s.steps)-1].Offered)}
 	case met == 0:
 		last := s.steps[len(s.steps)-1]
 		return Knee{}, &InvalidError{fmt.Sprintf("no load level met the SLO: at %.2f requests/s %s broke it (latency %.3f s, error ratio %.3f)",
