@@ -1,0 +1,368 @@
+package backtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/scaling/policy"
+	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var epoch = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+
+// shop is a service with a steep morning every day and a little noise.
+func shop(days int, step time.Duration) forecast.Series {
+	r := rand.New(rand.NewPCG(4, 2))
+	s := forecast.Series{Start: epoch, Step: step}
+	for t := time.Duration(0); t < time.Duration(days)*24*time.Hour; t += step {
+		hour := math.Mod(t.Hours(), 24)
+		v := 200 + 800/(1+math.Exp(-6*(hour-9)))/(1+math.Exp(3*(hour-18)))
+		s.Values = append(s.Values, v*(1+0.02*r.NormFloat64()))
+	}
+	return s
+}
+
+func run(t *testing.T, s forecast.Series, o Options) Report {
+	t.Helper()
+	r, err := Run(context.Background(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRunOnAPredictableService(t *testing.T) {
+	t.Parallel()
+	calls, most := 0, 0
+	o := Default()
+	o.Startup = 10 * time.Minute
+	o.Progress = func(done, all int) { calls, most = calls+1, max(most, all) }
+	r := run(t, shop(6, time.Minute), o)
+
+	names := map[string]bool{}
+	points := 0
+	for _, c := range r.Curves {
+		names[c.Policy] = true
+		points += len(c.Points)
+	}
+	want := map[string]bool{
+		Foreshadow: true, HPA: true, Oracle: true, "Request rate": true, "HPA + cron": true, "AWS predictive": true,
+		"Crane replay": true, "PHPA Holt-Winters": true, "Autopilot window": true, "Static": true,
+	}
+	if d := cmp.Diff(want, names); d != "" {
+		t.Error(d)
+	}
+	if calls != points || most != points {
+		t.Errorf("progress told %d times of %d runs, want %d", calls, most, points)
+	}
+	if math.Abs(r.Days-6) > 1e-9 || math.Abs(r.ScoredDays-4) > 1e-9 || r.StartupSeconds != 600 {
+		t.Errorf("%g days, %g scored, start-up %g s", r.Days, r.ScoredDays, r.StartupSeconds)
+	}
+	oracle, _ := r.Curve(Oracle)
+	ours, _ := r.Curve(Foreshadow)
+	hpa, _ := r.Curve(HPA)
+	if oracle.AtCost != 0 || oracle.AtViolations >= 1 {
+		t.Errorf("the clairvoyant violates %g at cost %g", oracle.AtCost, oracle.AtViolations)
+	}
+	if hpa.AtCostRatio > 1 || hpa.AtViolations > 1 {
+		t.Errorf("the HPA compared with itself: %+v", hpa)
+	}
+	if r.Reference.ViolatedShare < 1e-3 || !(ours.AtCostRatio >= 0 && ours.AtCostRatio < 0.3) {
+		t.Errorf("Foreshadow violates %g of the HPA's %g on a service that repeats itself", ours.AtCostRatio, r.Reference.ViolatedShare)
+	}
+	if !(ours.AtViolations < 1) || ours.AtViolations < oracle.AtViolations {
+		t.Errorf("cost at equal violations %g, the bound is %g", ours.AtViolations, oracle.AtViolations)
+	}
+	if r.TrustedShare < 0.9 {
+		t.Errorf("trusted %g of the time", r.TrustedShare)
+	}
+	h := r.Forecast[0]
+	if h.Steps != 1 || h.Minutes != 5 || h.Relative > 0.05 || len(h.Coverage) != 5 || math.Abs(h.Coverage[3].Observed-0.95) > 0.04 {
+		t.Errorf("forecast quality %+v", h)
+	}
+}
+
+// Nothing may be seen before it happened: another future leaves every decision before it as it was.
+func TestNothingIsSeenBeforeItHappened(t *testing.T) {
+	t.Parallel()
+	for _, step := range []time.Duration{time.Minute, 10 * time.Minute} {
+		decide := func(s forecast.Series) []int32 {
+			o := Default()
+			w, err := o.world(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := scaling.Input{Config: o.Decision, Startup: o.Startup}
+			f, err := foresee(context.Background(), w, in.LeadTime(), in.HoldTime())
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := simulate.Run(w.demand, w.config, policy.NewForeshadow(o.Decision, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Desired
+		}
+		s := shop(6, step)
+		other := s
+		other.Values = append([]float64(nil), s.Values...)
+		// A cut inside a five-minute step, and a future that keeps the 99th percentile, which sets the scale.
+		cut := len(s.Values)*5/6 + 3
+		for i := cut; i < len(s.Values); i++ {
+			other.Values[i] = s.Values[len(s.Values)-1-(i-cut)]
+		}
+		ticks := cut * int(step/(15*time.Second))
+		a, b := decide(s), decide(other)
+		if d := cmp.Diff(a[:ticks], b[:ticks]); d != "" {
+			t.Errorf("step %s: decisions before the future began differ", step)
+		}
+		if cmp.Equal(a[ticks:], b[ticks:]) {
+			t.Errorf("step %s: the other future changed nothing at all", step)
+		}
+	}
+}
+
+func TestRunIsDeterministic(t *testing.T) {
+	t.Parallel()
+	o := Default()
+	o.Policies = []string{Oracle}
+	s := shop(5, 5*time.Minute)
+	if d := cmp.Diff(run(t, s, o), run(t, s, o)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestUnpredictableDemandFallsBack(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(9, 9))
+	s := forecast.Series{Start: epoch, Step: 5 * time.Minute}
+	level := 1000.0
+	for range 5 * 288 {
+		level = math.Max(10, level*math.Exp(0.05*r.NormFloat64()))
+		s.Values = append(s.Values, level)
+	}
+	o := Default()
+	o.Policies = []string{Oracle}
+	ours, _ := run(t, s, o).Curve(Foreshadow)
+	if ours.AtCostRatio < 0 || ours.AtCostRatio > 1 {
+		t.Errorf("on a random walk Foreshadow violates %g of what the HPA does", ours.AtCostRatio)
+	}
+}
+
+func TestMissingPointsAreSurvived(t *testing.T) {
+	t.Parallel()
+	s := shop(6, 5*time.Minute)
+	for i := range s.Values {
+		if i%7 == 0 || i > 1000 && i < 1100 {
+			s.Values[i] = math.NaN()
+		}
+	}
+	o := Default()
+	o.Policies = []string{Oracle}
+	if r := run(t, s, o); r.Reference.InstanceHours <= 0 {
+		t.Errorf("%+v", r.Reference)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	t.Parallel()
+	good := shop(1, 5*time.Minute)
+	for name, tc := range map[string]struct {
+		series forecast.Series
+		change func(*Options)
+		want   string
+	}{
+		"empty":               {forecast.Series{Step: time.Minute}, func(*Options) {}, "no demand"},
+		"all missing":         {forecast.Series{Step: time.Minute, Values: []float64{math.NaN(), math.NaN()}}, func(*Options) {}, "no demand"},
+		"all zero":            {forecast.Series{Step: time.Minute, Values: make([]float64, 9)}, func(*Options) {}, "no demand"},
+		"negative":            {forecast.Series{Step: time.Minute, Values: []float64{1, -1}}, func(*Options) {}, "value 1 is -1"},
+		"odd step":            {forecast.Series{Step: 50 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "multiple of the tick"},
+		"odd fine step":       {forecast.Series{Step: 4 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "does not divide"},
+		"tick":                {good, func(o *Options) { o.Tick = 0 }, "tick"},
+		"start-up":            {good, func(o *Options) { o.Startup = -1 }, "startup"},
+		"capacity":            {good, func(o *Options) { o.Capacity = math.NaN() }, "capacity"},
+		"instances":           {good, func(o *Options) { o.Instances = 0 }, "instances"},
+		"hpa":                 {good, func(o *Options) { o.HPA = 101 }, "hpa target 101"},
+		"decision":            {good, func(o *Options) { o.Decision.Risk = 2 }, "risk"},
+		"utilization":         {good, func(o *Options) { o.MaxUtilization = 1.5 }, "max_utilization"},
+		"all of it a warm-up": {good, func(o *Options) { o.Warmup = 48 * time.Hour }, "warmup"},
+	} {
+		o := Default()
+		tc.change(&o)
+		if _, err := Run(context.Background(), tc.series, o); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want one about %q", name, err, tc.want)
+		}
+	}
+}
+
+func TestRunStopsWhenCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	o := Default()
+	o.Progress = func(done, _ int) {
+		if done == 2 {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, shop(2, 5*time.Minute), o); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+func TestFineSeriesAreGatheredToTicks(t *testing.T) {
+	t.Parallel()
+	o := Default()
+	o.Capacity = 10
+	w, err := o.world(forecast.Series{Step: 5 * time.Second, Values: []float64{1, 2, 3, 4, 5, 6}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]float64{30, 75}, w.demand); d != "" {
+		t.Error(d)
+	}
+	if w.config.Capacity*w.config.MaxUtilization != 10 {
+		t.Errorf("capacity %g at %g", w.config.Capacity, w.config.MaxUtilization)
+	}
+}
+
+func TestCoarseSeriesAreRepeatedNotInterpolated(t *testing.T) {
+	t.Parallel()
+	o := Default()
+	o.Warmup = time.Second
+	w, err := o.world(forecast.Series{Step: 30 * time.Second, Values: []float64{10, 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]float64{150, 150, 300, 300}, w.demand); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	ref := Point{InstanceHours: 100, ViolatedShare: 1e-2, ActionsPerDay: 10}
+	c := Curve{Points: []Point{
+		{InstanceHours: 120, ViolatedShare: 1e-4, ActionsPerDay: 30}, {InstanceHours: 80, ViolatedShare: 1e-1, ActionsPerDay: 20},
+	}}
+	c.compare(ref)
+	// Half way between the costs is half way between the logarithms: sqrt(1e-1 * 1e-4), and 1e-2 is a third of the way.
+	if math.Abs(c.AtCost/math.Sqrt(1e-5)-1) > 1e-2 || math.Abs(c.AtCostRatio-c.AtCost/1e-2) > 1e-3 {
+		t.Errorf("violated %g, ratio %g", c.AtCost, c.AtCostRatio)
+	}
+	if math.Abs(c.AtViolations-(80+40.0/3)/100) > 1e-3 || c.ActionsRatio != 2 || c.Points[0].InstanceHours != 80 {
+		t.Errorf("%+v", c)
+	}
+	dear := Curve{Points: []Point{{InstanceHours: 101, ViolatedShare: 0.5}}}
+	dear.compare(ref)
+	if dear.AtCost != -1 || dear.AtCostRatio != -1 || dear.AtViolations != -1 {
+		t.Errorf("a policy that is too dear and too bad: %+v", dear)
+	}
+}
+
+func TestPeaks(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	got := peaks(forecast.Series{Step: time.Minute, Values: []float64{nan, 2, 1, nan, nan, nan, 5}}, 3)
+	if got.Step != 3*time.Minute || len(got.Values) != 3 || got.Values[0] != 2 || !math.IsNaN(got.Values[1]) || got.Values[2] != 5 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestReportFormats(t *testing.T) {
+	t.Parallel()
+	o := Default()
+	o.Policies = []string{Oracle, "Static"}
+	r := run(t, shop(5, 5*time.Minute), o)
+
+	var js bytes.Buffer
+	if err := r.WriteJSON(&js); err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	d := json.NewDecoder(&js)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, back); diff != "" {
+		t.Errorf("JSON loses something:\n%s", diff)
+	}
+
+	var table bytes.Buffer
+	if err := r.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Foreshadow", "Clairvoyant", "Static", "Kubernetes HPA at target 70 %", "instance-hours"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, table.String())
+		}
+	}
+
+	var html bytes.Buffer
+	if err := r.WriteHTML(&html); err != nil {
+		t.Fatal(err)
+	}
+	checkPage(t, html.String())
+}
+
+func checkPage(t *testing.T, page string) {
+	t.Helper()
+	for _, foreign := range []string{"http://", "https://", "<script", "<link", "src=", "@import", "url(", "NaN", "Inf", "%!"} {
+		if strings.Contains(page, foreign) {
+			t.Errorf("the page holds %q", foreign)
+		}
+	}
+	if n := strings.Count(page, "<svg"); n != 4 {
+		t.Errorf("%d charts, want 4", n)
+	}
+	for rest := page; ; {
+		_, after, ok := strings.Cut(rest, "<svg")
+		if !ok {
+			return
+		}
+		chart, next, _ := strings.Cut(after, "</svg>")
+		d := xml.NewDecoder(strings.NewReader("<svg" + chart + "</svg>"))
+		for {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("a chart is not well-formed: %v", err)
+			}
+		}
+		rest = next
+	}
+}
+
+func TestEmptyChartsDraw(t *testing.T) {
+	t.Parallel()
+	for _, p := range []plot{{}, {logY: true}, {lines: []line{{points: [][2]float64{{1, 1}}}}}, {loX: 0, hiX: 1, lines: []line{{points: [][2]float64{{5, 5}}}}}} {
+		if s := string(p.svg()); strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
+			t.Errorf("chart of nothing: %s", s)
+		}
+	}
+}
+
+func BenchmarkFourWeeksAt15Seconds(b *testing.B) {
+	s := shop(28, time.Minute)
+	for b.Loop() {
+		if _, err := Run(context.Background(), s, Default()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

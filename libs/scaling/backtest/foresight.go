@@ -1,0 +1,183 @@
+package backtest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
+)
+
+// levels are the quantiles a forecast is kept at; Decide interpolates between them and extends the tail.
+var levels = [...]float64{0.5, 0.8, 0.95, 0.99, 0.995}
+
+// foresight holds the forecasts of a whole series, each made with nothing but what came before it. They do not depend on
+// any policy, so one walk serves every run of a sweep.
+//
+// Finer series are forecast as the peaks of five minutes: scaling needs the peak, and two weeks of history then hold every
+// daily cycle in a number of points that can be fitted in milliseconds.
+type foresight struct {
+	series forecast.Series // at the step of the forecast
+	repeat int             // ticks per step
+	from   int             // first step after the warm-up
+	whole  bool            // a step is known at its first tick, because the source is no finer
+	steps  []vision
+	rates  []float64 // per tick
+	lead   int       // ticks
+	hold   int       // ticks
+	score  quality
+}
+
+// forecastStep is the coarsest step that finer series are gathered to.
+const forecastStep = 5 * time.Minute
+
+// vision is what was foreseen when a step began, for windows that end in it or in later ones.
+type vision struct {
+	lead    [2][]scaling.Quantile // of windows reaching whole and whole+1 steps beyond the running one
+	hold    [2][]scaling.Quantile
+	running float64 // median expected of the running step; NaN when it is known
+	mean    float64
+	earned  bool
+	why     string
+	abstain string
+}
+
+func newForesight(w world, lead, hold time.Duration) *foresight {
+	f := &foresight{
+		series: w.series, repeat: w.repeat, whole: true, rates: make([]float64, len(w.demand)),
+		lead: int(lead / w.config.Tick), hold: int(hold / w.config.Tick),
+	}
+	for i, v := range w.demand {
+		f.rates[i] = v / w.config.Tick.Seconds()
+	}
+	if n := int(forecastStep / w.series.Step); n > 1 {
+		f.series, f.repeat, f.whole = peaks(w.series, n), n*w.repeat, false
+	}
+	f.steps = make([]vision, (len(w.demand)+f.repeat-1)/f.repeat)
+	f.from = min(int(w.config.Warmup/f.series.Step), len(f.series.Values))
+	return f
+}
+
+// peaks returns the highest of each n successive points; a group without any measured point is missing.
+func peaks(s forecast.Series, n int) forecast.Series {
+	out := forecast.Series{Start: s.Start, Step: s.Step * time.Duration(n)}
+	for i := 0; i < len(s.Values); i += n {
+		peak := math.NaN()
+		for _, v := range s.Values[i:min(i+n, len(s.Values))] {
+			if !(v <= peak) && !math.IsNaN(v) {
+				peak = v
+			}
+		}
+		out.Values = append(out.Values, peak)
+	}
+	return out
+}
+
+// foresee walks the forecast engine over the series.
+func foresee(ctx context.Context, w world, lead, hold time.Duration) (*foresight, error) {
+	f := newForesight(w, lead, hold)
+	horizon := f.hold/f.repeat + 2
+	day := int(24 * time.Hour / f.series.Step)
+	engine, err := forecast.New(forecast.Config{Step: f.series.Step, Horizon: max(12, min(horizon, 2000)), RefitEvery: max(day, 50)})
+	if err != nil {
+		return nil, fmt.Errorf("start forecast: %w", err)
+	}
+	past := f.series
+	past.Values = past.Values[:f.from]
+	if err := engine.Load(past); err != nil {
+		return nil, err
+	}
+	for i := range f.steps[:f.from] {
+		f.steps[i].abstain = "the warm-up is still running"
+	}
+	for i := f.from; i < len(f.steps); i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if f.whole {
+			err = engine.Observe(f.series.Time(i), f.series.Values[i])
+		} else if i > f.from {
+			err = engine.Observe(f.series.Time(i-1), f.series.Values[i-1])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("observe step %d: %w", i, err)
+		}
+		if engine.NeedsRefit() {
+			// An abstention shows again, with its reason, when the forecast is asked for.
+			_ = engine.Refit()
+		}
+		f.steps[i] = f.look(engine, i, horizon)
+	}
+	return f, nil
+}
+
+// look keeps what the engine foresees when step i runs.
+func (f *foresight) look(engine *forecast.Engine, i, horizon int) vision {
+	first := i
+	if f.whole {
+		first = i + 1
+	}
+	seen, err := engine.Forecast(f.series.Time(first), horizon)
+	if err != nil {
+		return vision{abstain: err.Error()}
+	}
+	f.score.add(f.series.Values, first, seen)
+	trust := engine.Trust()
+	v := vision{earned: trust.Earned, why: trust.Reason, running: math.NaN()}
+	leadSteps, holdSteps := f.lead/f.repeat, f.hold/f.repeat
+	if !f.whole {
+		v.running = seen.Quantile(0, 0.5)
+	}
+	for more := range 2 {
+		v.lead[more] = quantiles(seen, leadSteps+more-(first-i))
+		v.hold[more] = quantiles(seen, holdSteps+more-(first-i))
+	}
+	v.mean = seen.Mean[min(leadSteps, len(seen.Mean)-1)]
+	return v
+}
+
+// quantiles returns those of the highest value of the steps up to last; nil when there is none.
+func quantiles(f forecast.Forecast, last int) []scaling.Quantile {
+	if last < 0 {
+		return nil
+	}
+	out := make([]scaling.Quantile, len(levels))
+	for i, level := range levels {
+		out[i] = scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, last, level)}
+	}
+	return out
+}
+
+// Forecast implements policy.Forecaster.
+func (f *foresight) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.Forecast {
+	v := f.steps[o.Tick/f.repeat]
+	if v.abstain != "" {
+		return scaling.Forecast{Reason: v.abstain}
+	}
+	return scaling.Forecast{
+		Issued: o.Now, Earned: v.earned, Reason: v.why, Mean: v.mean,
+		Lead: f.window(v, v.lead, o, f.lead), Hold: f.window(v, v.hold, o, f.hold),
+	}
+}
+
+// window picks the window that ends the given ticks ahead. One that ends within a known step holds its rate; a rate now
+// above what was expected of the running step raises what is expected after it by as much.
+func (f *foresight) window(v vision, of [2][]scaling.Quantile, o *simulate.Observation, ahead int) []scaling.Quantile {
+	q := of[(o.Tick%f.repeat+ahead)/f.repeat-ahead/f.repeat]
+	rate := o.Rate()
+	if q == nil && !math.IsNaN(rate) {
+		return []scaling.Quantile{{Level: 0.5, PerSecond: rate}}
+	}
+	surprise := rate - v.running
+	if !(surprise > 0) {
+		return q
+	}
+	raised := make([]scaling.Quantile, len(q))
+	for i := range q {
+		raised[i] = scaling.Quantile{Level: q[i].Level, PerSecond: q[i].PerSecond + surprise}
+	}
+	return raised
+}

@@ -1,0 +1,80 @@
+package backtest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
+)
+
+// Run plays a series, requests per second (or any rate Options.Capacity is given in), through all policies.
+func Run(ctx context.Context, s forecast.Series, o Options) (Report, error) {
+	if err := o.validate(); err != nil {
+		return Report{}, fmt.Errorf("check options: %w", err)
+	}
+	w, err := o.world(s)
+	if err != nil {
+		return Report{}, fmt.Errorf("prepare demand: %w", err)
+	}
+	in := scaling.Input{Config: o.Decision, Startup: o.Startup}
+	f, err := foresee(ctx, w, in.LeadTime(), in.HoldTime())
+	if err != nil {
+		return Report{}, fmt.Errorf("forecast: %w", err)
+	}
+	contenders := o.contenders(w, f)
+	results, err := play(ctx, w, contenders, o.Progress)
+	if err != nil {
+		return Report{}, err
+	}
+	return o.report(w, f, contenders, results)
+}
+
+// play runs all contenders, as many at a time as there are processors. Results keep the order of the contenders.
+func play(ctx context.Context, w world, contenders []contender, progress func(done, all int)) ([]simulate.Result, error) {
+	results := make([]simulate.Result, len(contenders))
+	errs := make([]error, len(contenders))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range min(runtime.GOMAXPROCS(0), len(contenders)) {
+		workers.Go(func() {
+			for i := range next {
+				results[i], errs[i] = simulate.Run(w.demand, w.config, contenders[i].policy())
+				if !contenders[i].keep {
+					results[i].Ready, results[i].Desired, results[i].Need = nil, nil, nil
+				}
+				mu.Lock()
+				done++
+				if progress != nil {
+					progress(done, len(contenders))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range contenders {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("run policies: %w", err)
+	}
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("run %s (%s): %w", contenders[i].curve, contenders[i].setting, err)
+		}
+	}
+	return results, nil
+}
+
+func days(d time.Duration) float64 { return d.Hours() / 24 }
