@@ -68,9 +68,9 @@ func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *rese
 	}
 	s.requests = mix.Draw(h.Rand, len(s.dues))
 	s.flights = make([]flight, len(s.dues))
-	s.begin = h.Now()
 	h.Book.See(uint64(len(s.dues)))
 	before := h.usage(ctx, instance.ID)
+	s.begin = h.Now() // only now: asking the platform takes time, and the first requests would be late by it
 	sent, err := s.run(ctx)
 	after := h.usage(ctx, instance.ID)
 	s.inFlight.Wait()

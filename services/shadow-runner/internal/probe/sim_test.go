@@ -47,9 +47,9 @@ func (s server) hold(rng *rand.Rand, rate float64, settle, length time.Duration)
 func (s server) knee(slo probe.SLO) float64 {
 	lo, hi := 0.3, 1.0
 	top := float64(s.workers) / s.service.Seconds()
-	for range 12 {
+	for range 9 {
 		mid := (lo + hi) / 2
-		const long = 2000 * time.Second
+		const long = 600 * time.Second
 		samples := s.hold(rand.New(rand.NewPCG(7, 7)), mid*top, 20*time.Second, long)
 		step := probe.Judge(samples, probe.Window{Start: 20 * time.Second, End: 20*time.Second + long}, slo)
 		if step.Latency <= slo.Latency.Seconds() {
