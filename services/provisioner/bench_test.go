@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ import (
 
 func TestMain(m *testing.M) {
 	localtest.ServeIfAsked()
+	if os.Getenv(killVariable) != "" {
+		os.Exit(provisionUntilKilled())
+	}
 	embeddedtest.Main(m)
 }
 
@@ -45,13 +49,7 @@ type bench struct {
 // newBench has three instances of production. The workload is named after the test: the tests share the broker's topics.
 func newBench(t *testing.T, adjust func(*workload.Workload)) *bench {
 	t.Helper()
-	name := strings.ToLower(t.Name())
-	w := workload.Default()
-	w.Name = name
-	w.Production = workload.Target{Platform: "local", Group: "production", Process: localtest.Process(50*time.Millisecond, 3)}
-	w.Shadow = workload.Target{Platform: "local", Group: "shadow", Process: localtest.Process(0, 0)}
-	w.Instances, w.ShadowInstances = workload.Limits{Min: 1, Max: 6}, workload.Limits{Min: 0, Max: 2}
-	w.Guardrails = workload.Guardrails{Mode: workload.Automatic, RatePeriod: time.Minute, VerifyTimeout: hangTimeout}
+	w := declared(strings.ToLower(t.Name()))
 	if adjust != nil {
 		adjust(&w)
 	}
@@ -75,6 +73,16 @@ func newBench(t *testing.T, adjust func(*workload.Workload)) *bench {
 	<-caughtUp
 	b.start()
 	return b
+}
+
+func declared(name string) workload.Workload {
+	w := workload.Default()
+	w.Name = name
+	w.Production = workload.Target{Platform: "local", Group: "production", Process: localtest.Process(50*time.Millisecond, 3)}
+	w.Shadow = workload.Target{Platform: "local", Group: "shadow", Process: localtest.Process(0, 0)}
+	w.Instances, w.ShadowInstances = workload.Limits{Min: 1, Max: 6}, workload.Limits{Min: 0, Max: 2}
+	w.Guardrails = workload.Guardrails{Mode: workload.Automatic, RatePeriod: time.Minute, VerifyTimeout: hangTimeout}
+	return w
 }
 
 // background runs something until the test ends.

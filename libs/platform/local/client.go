@@ -43,6 +43,9 @@ func NewClient(socket string) *Client {
 	}}}
 }
 
+// Socket is the path of the agent's socket.
+func (c *Client) Socket() string { return c.socket }
+
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
