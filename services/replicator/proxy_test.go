@@ -443,3 +443,57 @@ func TestDrainAtTheEndFinishesOpenRequests(t *testing.T) {
 		t.Errorf("observed %+v", sum.Total())
 	}
 }
+
+func TestRequestBeyondTheDrainIsCutAndAnError(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{config: func(c *replicator.Config) { c.DrainTimeout = 20 * time.Millisecond }})
+	arrived := make(chan struct{})
+	r.use(serve(t, func(_ http.ResponseWriter, req *http.Request) {
+		close(arrived)
+		<-req.Context().Done()
+	}))
+	go func() { <-arrived; r.cancel() }()
+	if resp, err := r.client.Do(request(t, http.MethodGet, r.url, "")); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("got %d", resp.StatusCode)
+	}
+	if _, sum := r.observed(); sum.Total().Responses != 1 || sum.Total().Errors != 1 {
+		t.Errorf("observed %+v", sum.Total())
+	}
+	if want := `foreshadow_replicator_errors_total{reason="shutdown"} 1`; !strings.Contains(r.metrics(), want) {
+		t.Errorf("metrics lack %s", want)
+	}
+}
+
+func TestInstancesServeOnWhileThePlatformIsAway(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{})
+	r.use(serve(t, func(http.ResponseWriter, *http.Request) {}))
+	do(t, r.client, request(t, http.MethodGet, r.url, ""))
+	r.platform.fail(errors.New("away"))
+	waitFor(t, "the replicator hears of it", func() bool { return r.platform.failures() > 0 })
+	if code, _ := do(t, r.client, request(t, http.MethodGet, r.url, "")); code != http.StatusOK {
+		t.Errorf("got %d", code)
+	}
+}
+
+// TestMetricNames: names are what dashboards and alerts are written against.
+func TestMetricNames(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{})
+	var got []string
+	for line := range strings.Lines(r.metrics()) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok && (strings.HasPrefix(name, "foreshadow_replicator") || strings.HasPrefix(name, "foreshadow_ledger")) {
+			got = append(got, strings.TrimSpace(name))
+		}
+	}
+	want := []string{
+		"foreshadow_ledger_items_total untyped", "foreshadow_replicator_errors_total counter",
+		"foreshadow_replicator_in_flight_requests gauge", "foreshadow_replicator_ready_instances gauge",
+		"foreshadow_replicator_request_duration_seconds histogram", "foreshadow_replicator_requests_total counter",
+		"foreshadow_replicator_retries_total counter",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

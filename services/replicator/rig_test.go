@@ -31,6 +31,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type reported struct {
 	mu      sync.Mutex
 	state   platform.State
+	err     error
+	failed  int
 	changed chan struct{}
 }
 
@@ -45,13 +47,36 @@ func (p *reported) set(instances ...platform.Instance) {
 	p.changed = make(chan struct{})
 }
 
+// fail reports an error in place of the state.
+func (p *reported) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// failures is how often the error was reported.
+func (p *reported) failures() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
 // Watch implements replicator.Instances.
 func (p *reported) Watch(ctx context.Context, _ string, fn func(platform.State, error)) {
 	for {
 		p.mu.Lock()
-		state, changed := p.state, p.changed
+		state, err, changed := p.state, p.err, p.changed
 		p.mu.Unlock()
-		fn(state, nil)
+		if err != nil {
+			fn(platform.State{}, err)
+			p.mu.Lock()
+			p.failed++
+			p.mu.Unlock()
+		} else {
+			fn(state, nil)
+		}
 		select {
 		case <-ctx.Done():
 			return
