@@ -46,7 +46,7 @@ type Config struct {
 // DefaultConfig returns values that work on one machine.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9080",
+		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9101",
 		QueueBytes: 64 << 20, ObservationQueueBytes: 64 << 20,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ConnectTimeout: time.Second, WaitReady: time.Second, MaxWaiting: 1000, DrainTimeout: 10 * time.Second,
