@@ -25,7 +25,7 @@ func brokerCommand() *cobra.Command {
 		Use: "broker", Short: "Run the embedded Kafka broker (one machine only: no replication, no access control)", Args: noArgs,
 	}
 	cfg := embedded.DefaultBrokerConfig()
-	admin := cmd.Flags().String("admin", "127.0.0.1:9208", "address of the admin listener")
+	admin := cmd.Flags().String("admin", "127.0.0.1:9108", "address of the admin listener")
 	cmd.Flags().StringVar(&cfg.Listen, "listen", cfg.Listen, "address to listen on")
 	cmd.Flags().StringVar(&cfg.Advertise, "advertise", cfg.Advertise, "address that clients are told to come back to")
 	cmd.Flags().StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "directory of the log; empty keeps it in RAM")
@@ -45,7 +45,7 @@ func brokerCommand() *cobra.Command {
 func postgresCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "postgres", Short: "Run a private PostgreSQL found on this machine", Args: noArgs}
 	cfg := embedded.DefaultPostgresConfig()
-	admin := cmd.Flags().String("admin", "127.0.0.1:9209", "address of the admin listener")
+	admin := cmd.Flags().String("admin", "127.0.0.1:9109", "address of the admin listener")
 	cmd.Flags().StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "directory of the data; created when missing")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := cfg.Validate(); err != nil {

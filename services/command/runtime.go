@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
+	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
 )
 
 // process is what every service of one process shares.
@@ -50,21 +50,28 @@ func (p *process) run(ctx context.Context, adminAddress string, service runner) 
 
 const reachTimeout = 10 * time.Second
 
-// reach makes sure, before anything is started, that the broker answers and the topics are there.
-func reach(ctx context.Context, cfg kafka.Config) error {
+// broker makes sure that the broker answers and the topics are there.
+func broker(ctx context.Context, f file) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	if err := kafka.Ping(ctx, cfg); err != nil {
+	if err := kafka.Ping(ctx, f.Kafka); err != nil {
 		return err
 	}
-	if err := kafka.EnsureTopics(ctx, cfg, kafka.DefaultTopics()); err != nil {
-		return fmt.Errorf("create topics: %w", err)
-	}
-	return nil
+	return kafka.EnsureTopics(ctx, f.Kafka, kafka.DefaultTopics())
 }
 
-// serviceCommand is the command of one service. needsKafka: it cannot begin without the broker.
-func serviceCommand(name, short string, needsKafka bool, build func(p *process) (runner, string, error)) *cobra.Command {
+// brokerAndDatabase makes sure that both answer.
+func brokerAndDatabase(ctx context.Context, f file) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := aggregator.Ping(ctx, f.Database.URL); err != nil {
+		return err
+	}
+	return broker(ctx, f)
+}
+
+// serviceCommand is the command of one service. What needs reaches must be there when it begins; nil needs nothing.
+func serviceCommand(name, short string, needs func(context.Context, file) error, build func(p *process) (runner, string, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -77,11 +84,10 @@ func serviceCommand(name, short string, needsKafka bool, build func(p *process) 
 		if err != nil {
 			return usageError{err}
 		}
-		if err := reach(cmd.Context(), f.Kafka); err != nil {
-			if needsKafka {
+		if needs != nil {
+			if err := needs(cmd.Context(), f); err != nil {
 				return err
 			}
-			p.log.Warn("the broker is away, going on without it", "err", err)
 		}
 		return p.run(cmd.Context(), admin, service)
 	}

@@ -21,12 +21,12 @@ import (
 func serviceCommands() []*cobra.Command {
 	return []*cobra.Command{
 		// The tap serves users whether or not anything behind it is there.
-		serviceCommand("replicator", "Serve users, and copy a redacted sample of their requests", false, buildReplicator),
-		serviceCommand("shadow-runner", "Replay the copies against the shadow and measure what one instance carries", true, buildShadowRunner),
-		serviceCommand("metrics-aggregator", "Merge what was observed into exact windows, and keep and serve history", true, buildAggregator),
-		serviceCommand("predictor", "Forecast the demand and recommend sizes ahead of time", true, buildPredictor),
-		serviceCommand("provisioner", "Carry recommendations out, within guardrails", true, buildProvisioner),
-		serviceCommand("console", "Serve the web page", false, buildConsole),
+		serviceCommand("replicator", "Serve users, and copy a redacted sample of their requests", nil, buildReplicator),
+		serviceCommand("shadow-runner", "Replay the copies against the shadow and measure what one instance carries", broker, buildShadowRunner),
+		serviceCommand("metrics-aggregator", "Merge what was observed into exact windows, and keep and serve history", brokerAndDatabase, buildAggregator),
+		serviceCommand("predictor", "Forecast the demand and recommend sizes ahead of time", broker, buildPredictor),
+		serviceCommand("provisioner", "Carry recommendations out, within guardrails", broker, buildProvisioner),
+		serviceCommand("console", "Serve the web page", nil, buildConsole),
 	}
 }
 

@@ -33,7 +33,7 @@ type Config struct {
 // DefaultConfig finds the other services on this machine.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9106",
+		Listen: "127.0.0.1:8090", Admin: "127.0.0.1:9106",
 		History: "127.0.0.1:7003", Predictor: "127.0.0.1:7004", Provisioner: "127.0.0.1:7005", ShadowRunner: "127.0.0.1:7002",
 		Retention: 10 * time.Minute, MaxClients: 100,
 	}

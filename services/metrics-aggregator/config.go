@@ -30,7 +30,7 @@ type Config struct {
 // DefaultConfig needs only a database.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:7003", Admin: "127.0.0.1:7103",
+		Listen: "127.0.0.1:7003", Admin: "127.0.0.1:9103",
 		Window: time.Second, UsageInterval: time.Second, Retention: 90 * 24 * time.Hour,
 	}
 }

@@ -22,7 +22,7 @@ type Config struct {
 // DefaultConfig works on one machine.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:9104", Admin: "127.0.0.1:9204", History: "127.0.0.1:9102", StateDir: "foreshadow-state/provisioner",
+		Listen: "127.0.0.1:7005", Admin: "127.0.0.1:9105", History: "127.0.0.1:7003", StateDir: "foreshadow-state/provisioner",
 	}
 }
 

@@ -40,7 +40,7 @@ type Config struct {
 // DefaultConfig works on one machine.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:9102", Admin: "127.0.0.1:9202", Lag: time.Second, MaxLate: 250 * time.Millisecond,
+		Listen: "127.0.0.1:7002", Admin: "127.0.0.1:9102", Lag: time.Second, MaxLate: 250 * time.Millisecond,
 		MaxQueued: 50_000, ReservoirRequests: 5_000, ReservoirBytes: 32 << 20, MaxSteps: 7,
 	}
 }

@@ -38,7 +38,7 @@ type AgentConfig struct {
 
 // DefaultAgentConfig keeps the socket in the working directory and discards the instances' output.
 func DefaultAgentConfig() AgentConfig {
-	return AgentConfig{Socket: "foreshadow-platform.sock", Admin: "127.0.0.1:9207"}
+	return AgentConfig{Socket: "foreshadow-platform.sock", Admin: "127.0.0.1:9107"}
 }
 
 // Validate names the key of each fault.

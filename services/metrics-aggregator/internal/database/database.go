@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,9 +61,23 @@ func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := pool.Ping(ctx); err != nil {
-		return fmt.Errorf("reach %s: %w", Address(pool), err)
+		return fmt.Errorf("reach %s: %w", Address(pool), unreachable{err})
 	}
 	return nil
+}
+
+// unreachable says in one line why no connection came about: the driver lists every attempt, with TLS and without, of which
+// the last says it all.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
+
+func (u unreachable) Error() string {
+	attempts := strings.Split(strings.TrimSpace(u.error.Error()), "\n")
+	if len(attempts) == 1 {
+		return attempts[0]
+	}
+	return strings.TrimSpace(attempts[0]) + " " + strings.TrimSpace(attempts[len(attempts)-1])
 }
 
 // Away wraps an error of the database that another attempt may not meet in rpc.ErrUnavailable.
