@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/metric"
@@ -33,15 +36,17 @@ type Config struct {
 
 // DefaultConfig returns the addresses of a single machine.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:9103", Admin: "127.0.0.1:9203", History: "127.0.0.1:9102"}
+	return Config{Listen: "127.0.0.1:7004", Admin: "127.0.0.1:9104", History: "127.0.0.1:7003"}
 }
 
 // Validate names the key of each fault.
 func (c Config) Validate() error {
 	var errs []error
-	for key, v := range map[string]string{"listen": c.Listen, "history": c.History} {
-		if v == "" {
-			errs = append(errs, fmt.Errorf("predictor.%s: is missing", key))
+	for _, a := range []struct{ key, address string }{{"listen", c.Listen}, {"admin", c.Admin}, {"history", c.History}} {
+		if a.address == "" {
+			errs = append(errs, fmt.Errorf("predictor.%s: is missing", a.key))
+		} else if _, _, err := net.SplitHostPort(a.address); err != nil {
+			errs = append(errs, fmt.Errorf("predictor.%s: want host:port: %w", a.key, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -65,7 +70,6 @@ type Service struct {
 	models    map[string]*model.Model
 	board     *board.Board
 	publisher *kafka.Publisher[*foreshadowv1.Recommendation]
-	history   history
 	windows   *metric.Book
 	gauges    *gauges
 }
@@ -104,7 +108,6 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	s.history = history{client: foreshadowv1.NewHistoryServiceClient(conn), now: s.deps.Now}
 	ln, err := rpc.Listen(s.cfg.Listen)
 	if err != nil {
 		return err
@@ -114,18 +117,38 @@ func (s *Service) Run(ctx context.Context) error {
 	for name, m := range s.models {
 		forecasters[name] = m
 	}
-	api.New(s.board, forecasters, s.deps.Now).Register(server)
+	api.New(api.Config{Board: s.board, Forecasters: forecasters, Now: s.deps.Now}).Register(server)
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx, ln) })
 	g.Go(func() error { return s.publisher.Run(ctx) })
+	g.Go(func() error { <-ctx.Done(); s.board.Close(); return nil })
+	s.follow(ctx, g, s.startModels(ctx, g, conn))
+	return g.Wait()
+}
+
+// startModels starts learning and predicting for every workload and returns the channels that wake the predictions.
+func (s *Service) startModels(ctx context.Context, g *errgroup.Group, conn *grpc.ClientConn) map[string]chan struct{} {
+	advanced := map[string]chan struct{}{}
+	// Half of the machine learns; the other half decides.
+	turns := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	for _, w := range s.deps.Workloads {
+		m := s.models[w.Name]
+		l := &learner{
+			history: history{conn: conn, workload: w, now: s.deps.Now}, model: m, workload: w.Name,
+			admin: s.deps.Admin, log: s.deps.Log, turns: turns, wake: make(chan struct{}, 1),
+		}
+		advanced[w.Name] = make(chan struct{}, 1)
+		g.Go(func() error { return l.run(ctx) })
+		g.Go(func() error { return s.predict(ctx, w, l, advanced[w.Name]) })
+	}
+	return advanced
+}
+
+// follow hands live events to the models.
+func (s *Service) follow(ctx context.Context, g *errgroup.Group, advanced map[string]chan struct{}) {
 	// Events from shortly before the start are read too, so that none falls between history and the live part.
 	since := s.deps.Now().Add(-time.Minute)
-	advanced := map[string]chan struct{}{}
-	for _, w := range s.deps.Workloads {
-		advanced[w.Name] = make(chan struct{}, 1)
-		g.Go(func() error { return s.predict(ctx, w, advanced[w.Name]) })
-	}
 	f := feed{models: s.models, windows: s.windows, advanced: advanced, log: s.deps.Log}
 	for topic, handle := range f.handlers() {
 		g.Go(func() error {
@@ -136,32 +159,20 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	return g.Wait()
 }
 
 // predict makes the recommendations of one workload: one per interval, as soon as a new window has come.
-func (s *Service) predict(ctx context.Context, w workload.Workload, advanced <-chan struct{}) error {
-	m := s.models[w.Name]
-	loader := &loader{history: s.history, model: m, workload: w, admin: s.deps.Admin, log: s.deps.Log}
-	refit := make(chan struct{}, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range refit {
-			m.Refit()
-		}
-	}()
-	defer func() { close(refit); <-done }()
-
+func (s *Service) predict(ctx context.Context, w workload.Workload, l *learner, advanced <-chan struct{}) error {
 	// Without news the recommendation is still renewed, for it would expire.
 	tick := time.NewTicker(w.Policy.Interval)
 	defer tick.Stop()
+	part := "size of " + w.Name
+	s.deps.Admin.NotReady(part, "the platform's usage of "+w.Name+" has not been reported yet")
 	var last time.Time
 	for {
-		loader.load(ctx, s.deps.Now())
-		if now := s.deps.Now(); now.Sub(last) >= w.Policy.Interval*9/10 {
+		if now := s.deps.Now(); now.Sub(last) >= w.Policy.Interval*9/10 && s.predictOnce(l, now) {
 			last = now
-			s.predictOnce(m, now, loader, refit)
+			s.deps.Admin.Ready(part)
 		}
 		select {
 		case <-ctx.Done():
@@ -172,19 +183,15 @@ func (s *Service) predict(ctx context.Context, w workload.Workload, advanced <-c
 	}
 }
 
-// predictOnce makes, posts and publishes one recommendation.
-func (s *Service) predictOnce(m *model.Model, now time.Time, l *loader, refit chan<- struct{}) {
-	if m.Advance(now) {
-		l.again()
+// predictOnce makes, posts and publishes one recommendation. It reports false when none can be made yet.
+func (s *Service) predictOnce(l *learner, now time.Time) bool {
+	l.nudge(l.model.Advance(now))
+	r := l.model.Predict(now)
+	if r == nil {
+		return false
 	}
-	if m.NeedsRefit() {
-		select {
-		case refit <- struct{}{}:
-		default: // one is waiting already
-		}
-	}
-	r := m.Predict(now)
 	s.board.Post(r)
 	s.publisher.Publish(r.GetWorkload(), r)
 	s.gauges.set(r)
+	return true
 }

@@ -2,6 +2,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
 	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/proto/externalscaler"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/predictor/internal/board"
 )
@@ -19,12 +21,28 @@ import (
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	maxHorizon  = 31 * 24 * time.Hour
+	// resend repeats the state on KEDA's open stream, so that a KEDA that missed one message is not wrong for long.
+	resend = 10 * time.Second
 )
 
 // Forecaster gives the forecast of one workload.
 type Forecaster interface {
+	// MaxHorizon is the longest horizon that may be asked for.
+	MaxHorizon() time.Duration
+	// Forecast looks as far ahead as horizon, or as the decision does when that is 0. Its error is a
+	// *forecast.Abstention when there is no forecast.
 	Forecast(now time.Time, horizon time.Duration) (*foreshadowv1.Forecast, error)
+}
+
+// Config is what the server works with.
+type Config struct {
+	Board *board.Board
+	// Forecasters of every workload there is, by its name.
+	Forecasters map[string]Forecaster
+	// Now is the clock that recommendations expire by.
+	Now func() time.Time
+	// Resend is the time after which KEDA's stream repeats the state; 0 = 10 s.
+	Resend time.Duration
 }
 
 // Server implements both services.
@@ -32,28 +50,27 @@ type Server struct {
 	foreshadowv1.UnimplementedRecommendationServiceServer
 	foreshadowv1.UnimplementedForecastServiceServer
 
-	board       *board.Board
-	forecasters map[string]Forecaster
-	now         func() time.Time
+	cfg Config
 }
 
-// New returns the server for the given workloads.
-func New(b *board.Board, forecasters map[string]Forecaster, now func() time.Time) *Server {
-	return &Server{board: b, forecasters: forecasters, now: now}
+// New returns the server.
+func New(cfg Config) *Server {
+	cfg.Resend = cmp.Or(cfg.Resend, resend)
+	return &Server{cfg: cfg}
 }
 
 // Register registers every service, KEDA's included.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	foreshadowv1.RegisterRecommendationServiceServer(r, s)
 	foreshadowv1.RegisterForecastServiceServer(r, s)
-	registerKEDA(r, s)
+	externalscaler.RegisterExternalScalerServer(r, keda{server: s})
 }
 
 func (s *Server) known(workload string) error {
 	if workload == "" {
 		return &rpc.FieldError{Field: "workload", Problem: "is required"}
 	}
-	if _, ok := s.forecasters[workload]; !ok {
+	if _, ok := s.cfg.Forecasters[workload]; !ok {
 		return fmt.Errorf("workload %q: %w", workload, rpc.ErrNotFound)
 	}
 	return nil
@@ -64,7 +81,7 @@ func (s *Server) newest(workload string) (*foreshadowv1.Recommendation, error) {
 	if err := s.known(workload); err != nil {
 		return nil, err
 	}
-	r := s.board.Get(workload)
+	r := s.cfg.Board.Get(workload)
 	if r == nil {
 		return nil, fmt.Errorf("workload %q has no recommendation yet: %w", workload, rpc.ErrUnavailable)
 	}
@@ -82,14 +99,11 @@ func (s *Server) GetRecommendation(_ context.Context, req *foreshadowv1.GetRecom
 
 // ListRecommendations returns the newest recommendation of every workload; the page token is the last name sent.
 func (s *Server) ListRecommendations(_ context.Context, req *foreshadowv1.ListRecommendationsRequest) (*foreshadowv1.ListRecommendationsResponse, error) {
-	size := int(req.GetPageSize())
-	switch {
-	case size < 0 || size > maxPage:
-		return nil, &rpc.FieldError{Field: "page_size", Problem: fmt.Sprintf("want 0 to %d, got %d", maxPage, size)}
-	case size == 0:
-		size = defaultPage
+	if req.GetPageSize() < 0 {
+		return nil, &rpc.FieldError{Field: "page_size", Problem: "is negative"}
 	}
-	all := slices.DeleteFunc(s.board.All(), func(r *foreshadowv1.Recommendation) bool { return r.GetWorkload() <= req.GetPageToken() })
+	size := min(cmp.Or(int(req.GetPageSize()), defaultPage), maxPage)
+	all := slices.DeleteFunc(s.cfg.Board.All(), func(r *foreshadowv1.Recommendation) bool { return r.GetWorkload() <= req.GetPageToken() })
 	resp := &foreshadowv1.ListRecommendationsResponse{Recommendations: all[:min(size, len(all))]}
 	if len(all) > size {
 		resp.NextPageToken = all[size-1].GetWorkload()
@@ -104,7 +118,7 @@ func (s *Server) WatchRecommendations(req *foreshadowv1.WatchRecommendationsRequ
 	}
 	after := req.GetAfterGeneration()
 	for {
-		r, err := s.board.Next(stream.Context(), req.GetWorkload(), after)
+		r, err := s.next(stream.Context(), req.GetWorkload(), after)
 		if err != nil {
 			return err
 		}
@@ -115,16 +129,26 @@ func (s *Server) WatchRecommendations(req *foreshadowv1.WatchRecommendationsRequ
 	}
 }
 
+// next waits for a newer recommendation; a server that stops says that another may be asked.
+func (s *Server) next(ctx context.Context, workload string, after uint64) (*foreshadowv1.Recommendation, error) {
+	r, err := s.cfg.Board.Next(ctx, workload, after)
+	if errors.Is(err, board.ErrClosed) {
+		return nil, fmt.Errorf("watch workload %q: %w: %w", workload, err, rpc.ErrUnavailable)
+	}
+	return r, err
+}
+
 // GetForecast returns the forecast of one workload.
 func (s *Server) GetForecast(_ context.Context, req *foreshadowv1.GetForecastRequest) (*foreshadowv1.GetForecastResponse, error) {
 	if err := s.known(req.GetWorkload()); err != nil {
 		return nil, err
 	}
-	horizon := req.GetHorizonSeconds()
-	if !(horizon >= 0 && horizon <= maxHorizon.Seconds()) {
-		return nil, &rpc.FieldError{Field: "horizon_seconds", Problem: fmt.Sprintf("want 0 to %.0f, got %v", maxHorizon.Seconds(), horizon)}
+	f := s.cfg.Forecasters[req.GetWorkload()]
+	horizon, most := req.GetHorizonSeconds(), f.MaxHorizon().Seconds()
+	if !(horizon >= 0 && horizon <= most) {
+		return nil, &rpc.FieldError{Field: "horizon_seconds", Problem: fmt.Sprintf("want 0 to %.0f, got %v", most, horizon)}
 	}
-	f, err := s.forecasters[req.GetWorkload()].Forecast(s.now(), time.Duration(horizon*float64(time.Second)))
+	expected, err := f.Forecast(s.cfg.Now(), time.Duration(horizon*float64(time.Second)))
 	var abstained *forecast.Abstention
 	if errors.As(err, &abstained) {
 		return nil, fmt.Errorf("%s: %w", abstained.Reason, rpc.ErrPrecondition)
@@ -132,5 +156,5 @@ func (s *Server) GetForecast(_ context.Context, req *foreshadowv1.GetForecastReq
 	if err != nil {
 		return nil, fmt.Errorf("forecast workload %q: %w", req.GetWorkload(), err)
 	}
-	return &foreshadowv1.GetForecastResponse{Forecast: f}, nil
+	return &foreshadowv1.GetForecastResponse{Forecast: expected}, nil
 }

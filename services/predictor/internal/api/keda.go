@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,11 +14,7 @@ import (
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
-const (
-	kedaMetric = "foreshadow-instances"
-	// kedaResend repeats the state on an open stream, so that a KEDA that missed one message is not wrong for long.
-	kedaResend = 10 * time.Second
-)
+const kedaMetric = "foreshadow-instances"
 
 // keda answers KEDA: the metric is the recommended number of instances and its target is 1, so the HPA that KEDA makes
 // asks for exactly that number. An expired recommendation is an error, never a number: KEDA then uses its own fallback.
@@ -26,24 +23,24 @@ type keda struct {
 	server *Server
 }
 
-func registerKEDA(r grpc.ServiceRegistrar, s *Server) {
-	externalscaler.RegisterExternalScalerServer(r, keda{server: s})
+// target is the workload that a ScaledObject asks for: its trigger's metadata name it, else the object bears its name.
+func target(ref *externalscaler.ScaledObjectRef) string {
+	return cmp.Or(ref.GetScalerMetadata()["workload"], ref.GetName())
 }
 
-func (k keda) instances(ref *externalscaler.ScaledObjectRef) (float64, error) {
-	workload := cmp.Or(ref.GetScalerMetadata()["workload"], ref.GetName())
-	r, err := k.server.newest(workload)
+func (k keda) instances(ref *externalscaler.ScaledObjectRef) (int64, error) {
+	r, err := k.server.newest(target(ref))
 	if err != nil {
 		return 0, err
 	}
-	return valid(r, k.server.now())
-}
-
-func valid(r *foreshadowv1.Recommendation, now time.Time) (float64, error) {
-	if expired := r.GetExpireTime().AsTime(); !now.Before(expired) {
+	if expired := r.GetExpireTime().AsTime(); k.expired(r) {
 		return 0, fmt.Errorf("the recommendation for %q expired at %s: %w", r.GetWorkload(), expired.Format(time.RFC3339), rpc.ErrUnavailable)
 	}
-	return float64(r.GetProduction().GetInstances()), nil
+	return int64(r.GetProduction().GetInstances()), nil
+}
+
+func (k keda) expired(r *foreshadowv1.Recommendation) bool {
+	return !k.server.cfg.Now().Before(r.GetExpireTime().AsTime())
 }
 
 // IsActive says whether any instance is recommended.
@@ -56,44 +53,44 @@ func (k keda) IsActive(_ context.Context, ref *externalscaler.ScaledObjectRef) (
 }
 
 // StreamIsActive sends the state at once, on every change, and at intervals; it is held open until the caller leaves.
+// While the newest recommendation is expired it is silent.
 func (k keda) StreamIsActive(ref *externalscaler.ScaledObjectRef, stream grpc.ServerStreamingServer[externalscaler.IsActiveResponse]) error {
-	workload := cmp.Or(ref.GetScalerMetadata()["workload"], ref.GetName())
+	workload := target(ref)
 	if err := k.server.known(workload); err != nil {
 		return err
 	}
 	var after uint64
-	var active, sent bool
-	resend := k.server.now()
+	var active, told bool
+	repeat := time.Now().Add(k.server.cfg.Resend)
 	for {
-		ctx, cancel := context.WithDeadline(stream.Context(), resend)
-		r, err := k.server.board.Next(ctx, workload, after)
+		ctx, cancel := context.WithDeadline(stream.Context(), repeat)
+		r, err := k.server.next(ctx, workload, after)
 		cancel()
-		if stream.Context().Err() != nil {
+		due := false
+		switch {
+		case stream.Context().Err() != nil:
 			return stream.Context().Err()
-		}
-		changed := false
-		if err == nil {
-			after = r.GetGeneration()
-			now := r.GetProduction().GetInstances() > 0
-			changed, active = !sent || now != active, now
-		}
-		due := !k.server.now().Before(resend)
-		if due {
-			resend = k.server.now().Add(kedaResend)
-		}
-		if !changed && (!due || after == 0) {
-			continue
-		}
-		if err := stream.Send(&externalscaler.IsActiveResponse{Result: active}); err != nil {
+		case errors.Is(err, context.DeadlineExceeded):
+			due, repeat = true, time.Now().Add(k.server.cfg.Resend)
+			r = k.server.cfg.Board.Get(workload)
+		case err != nil:
 			return err
 		}
-		sent = true
+		after = r.GetGeneration()
+		now := r.GetProduction().GetInstances() > 0
+		if r == nil || k.expired(r) || told && now == active && !due {
+			continue
+		}
+		if err := stream.Send(&externalscaler.IsActiveResponse{Result: now}); err != nil {
+			return err
+		}
+		active, told = now, true
 	}
 }
 
 // GetMetricSpec names the metric; its target is 1 instance per instance.
 func (k keda) GetMetricSpec(_ context.Context, ref *externalscaler.ScaledObjectRef) (*externalscaler.GetMetricSpecResponse, error) {
-	if err := k.server.known(cmp.Or(ref.GetScalerMetadata()["workload"], ref.GetName())); err != nil {
+	if err := k.server.known(target(ref)); err != nil {
 		return nil, err
 	}
 	return &externalscaler.GetMetricSpecResponse{
@@ -112,6 +109,6 @@ func (k keda) GetMetrics(_ context.Context, req *externalscaler.GetMetricsReques
 		return nil, err
 	}
 	return &externalscaler.GetMetricsResponse{
-		MetricValues: []*externalscaler.MetricValue{{MetricName: kedaMetric, MetricValue: int64(n), MetricValueFloat: n}},
+		MetricValues: []*externalscaler.MetricValue{{MetricName: kedaMetric, MetricValue: n, MetricValueFloat: float64(n)}},
 	}, nil
 }

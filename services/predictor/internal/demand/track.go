@@ -4,9 +4,10 @@ package demand
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/metric"
 )
 
 // Window is the demand of one window.
@@ -20,111 +21,170 @@ type Window struct {
 	Requests float64
 }
 
-// Step is the mean demand over one step of the series.
+// Step is the mean demand over one step of the series. A step of which less than half is known does not exist.
 type Step struct {
-	// Start of the step.
+	// Start of the step, a multiple of its length since the Unix epoch.
 	Start time.Time
-	// PerSecond is the mean rate in requests per second; NaN when less than half of the step is known.
+	// PerSecond is the mean rate in requests per second.
 	PerSecond float64
+}
+
+// Mean is the step that n requests within the known part of it make; false when less than half of it is known.
+func Mean(start time.Time, step, covered time.Duration, requests float64) (Step, bool) {
+	if covered <= 0 || 2*covered < step {
+		return Step{}, false
+	}
+	return Step{Start: start, PerSecond: requests / covered.Seconds()}, true
+}
+
+// Times are the time scales of a track.
+type Times struct {
+	// Step is the length of a step.
+	Step time.Duration
+	// Keep is how long windows are kept; a change to an older one is Missed.
+	Keep time.Duration
+	// Settle after its end a window counts, so that every replicator's part of it has come.
+	Settle time.Duration
+	// Patience after its end a step that is not complete is handed out as it is.
+	Patience time.Duration
 }
 
 // Track keeps the newest windows and the steps they make up. It is not safe for concurrent use.
 type Track struct {
-	step, keep, settle time.Duration
-	windows            map[int64]Window
-	emitted            time.Time // end of the last step handed out
-	late               bool
+	times  Times
+	steps  map[int64]map[int64]Window // windows by start, by start of their step
+	next   time.Time                  // start of the first step not handed out yet
+	redo   map[int64]bool             // steps handed out to hand out again; true when that is needed
+	missed bool
 }
 
-// NewTrack returns a track for steps of the given length. Windows are kept for keep; a window counts once settle has passed
-// since its end, so that every replicator's part of it has come.
-func NewTrack(step, keep, settle time.Duration) *Track {
-	return &Track{step: step, keep: keep, settle: settle, windows: map[int64]Window{}}
+// NewTrack returns an empty track.
+func NewTrack(times Times) *Track {
+	return &Track{times: times, steps: map[int64]map[int64]Window{}, redo: map[int64]bool{}}
 }
 
 // Add takes a window and reports whether it is news: unseen, or of a higher revision.
 func (t *Track) Add(w Window) bool {
-	at := w.Start.UnixNano()
-	if old, ok := t.windows[at]; ok && old.Revision >= w.Revision {
+	start := metric.WindowStart(w.Start, t.times.Step)
+	if !t.next.IsZero() && start.Before(t.next.Add(-t.times.Keep)) {
+		t.missed = true
+		return true
+	}
+	key, at := start.UnixNano(), w.Start.UnixNano()
+	windows := t.steps[key]
+	if windows == nil {
+		windows = map[int64]Window{}
+		t.steps[key] = windows
+	}
+	if old, ok := windows[at]; ok && old.Revision >= w.Revision {
 		return false
 	}
-	t.windows[at] = w
-	if w.Start.Before(t.emitted) {
-		t.late = true
+	windows[at] = w
+	if start.Before(t.next) {
+		t.redo[key] = true
 	}
 	return true
 }
 
-// Late reports, once, whether a window came for a step already handed out.
-func (t *Track) Late() bool {
-	late := t.late
-	t.late = false
-	return late
+// Missed reports, once, whether something changed that the steps handed out do not tell: history knows more.
+func (t *Track) Missed() bool {
+	missed := t.missed
+	t.missed = false
+	return missed
 }
 
-// Skip marks all steps before a moment as handed out: they came from history.
-func (t *Track) Skip(until time.Time) {
-	if at := until.Truncate(t.step); at.After(t.emitted) {
-		t.emitted = at
-	}
-}
-
-// Steps returns the steps that have become complete since the last call, oldest first, and forgets windows older than keep.
-func (t *Track) Steps(now time.Time) []Step {
-	end := now.Add(-t.settle).Truncate(t.step)
-	if t.emitted.IsZero() {
-		first, ok := t.oldest()
-		if !ok {
-			return nil
+// Resume says that history was read up to a moment. All steps from then on are handed out anew, and those before it that
+// are complete here: they may be newer than what was read.
+func (t *Track) Resume(from time.Time) {
+	t.next = metric.WindowStart(from, t.times.Step)
+	for key := range t.steps {
+		if key < t.next.UnixNano() {
+			t.redo[key] = t.redo[key] || false
 		}
-		t.emitted = first.Truncate(t.step)
 	}
-	var out []Step
-	for t.emitted.Before(end) {
-		out = append(out, Step{Start: t.emitted, PerSecond: t.mean(t.emitted)})
-		t.emitted = t.emitted.Add(t.step)
+}
+
+// Steps returns the steps that have become complete, or have changed, since the last call, oldest first. It forgets what is
+// older than Keep.
+func (t *Track) Steps(now time.Time) []Step {
+	t.forget(now)
+	if t.next.IsZero() {
+		return nil
 	}
-	for at, w := range t.windows {
-		if now.Sub(w.Start) > t.keep {
-			delete(t.windows, at)
+	out := t.changed()
+	end := metric.WindowStart(now.Add(-t.times.Settle), t.times.Step)
+	for ; t.next.Before(end); t.next = t.next.Add(t.times.Step) {
+		s, known, complete := t.step(t.next.UnixNano())
+		if !complete && now.Before(t.next.Add(t.times.Step+t.times.Patience)) {
+			break
+		}
+		if known {
+			out = append(out, s)
 		}
 	}
 	return out
 }
 
-func (t *Track) oldest() (time.Time, bool) {
-	var first time.Time
-	for _, w := range t.windows {
-		if first.IsZero() || w.Start.Before(first) {
-			first = w.Start
+// forget drops what is too old and begins no earlier than with the oldest window left.
+func (t *Track) forget(now time.Time) {
+	limit := metric.WindowStart(now.Add(-t.times.Keep), t.times.Step)
+	oldest := now
+	for key := range t.steps {
+		start := time.Unix(0, key)
+		if start.Before(limit) {
+			delete(t.steps, key)
+			// It was not handed out before it was forgotten: it came in a pile of old windows.
+			t.missed = t.missed || !start.Before(t.next)
+			continue
+		}
+		if start.Before(oldest) {
+			oldest = start
 		}
 	}
-	return first, !first.IsZero()
+	switch {
+	case t.next.IsZero() && len(t.steps) > 0:
+		t.next = oldest
+	case !t.next.IsZero() && t.next.Before(limit):
+		t.next = limit
+	}
 }
 
-func (t *Track) mean(from time.Time) float64 {
-	var requests float64
-	var covered time.Duration
-	to := from.Add(t.step)
-	for _, w := range t.windows {
-		if !w.Start.Before(from) && w.Start.Before(to) {
-			requests += w.Requests
-			covered += w.Width
+func (t *Track) changed() []Step {
+	var out []Step
+	for key, needed := range t.redo {
+		s, known, complete := t.step(key)
+		switch {
+		case complete && known:
+			out = append(out, s)
+		case needed:
+			t.missed = true
 		}
 	}
-	if 2*covered < t.step || covered == 0 {
-		return math.NaN()
+	clear(t.redo)
+	slices.SortFunc(out, func(a, b Step) int { return a.Start.Compare(b.Start) })
+	return out
+}
+
+func (t *Track) step(key int64) (s Step, known, complete bool) {
+	var requests float64
+	var covered time.Duration
+	for _, w := range t.steps[key] {
+		requests += w.Requests
+		covered += w.Width
 	}
-	return requests / covered.Seconds()
+	s, known = Mean(time.Unix(0, key).UTC(), t.times.Step, covered, requests)
+	return s, known, covered >= t.times.Step
 }
 
 // Recent returns the settled windows of the last span, oldest first.
 func (t *Track) Recent(now time.Time, span time.Duration) []Window {
 	var out []Window
-	for _, w := range t.windows {
-		end := w.Start.Add(w.Width)
-		if !end.Add(t.settle).After(now) && now.Sub(end) <= span {
-			out = append(out, w)
+	for _, windows := range t.steps {
+		for _, w := range windows {
+			end := w.Start.Add(w.Width)
+			if !end.Add(t.times.Settle).After(now) && now.Sub(end) <= span {
+				out = append(out, w)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Window) int { return cmp.Compare(a.Start.UnixNano(), b.Start.UnixNano()) })

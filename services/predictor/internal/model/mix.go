@@ -4,46 +4,54 @@ import (
 	"math"
 	"time"
 
-	"github.com/foreshadow/foreshadow/libs/metric"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
 const (
-	mixHalfLife   = 60 * time.Second
-	mixMinRequest = 200 // below it the shares are noise
+	mixHalfLife    = 60 * time.Second
+	mixMinRequests = 200 // below it the shares are noise
 )
 
-// mix is the share of each route in the traffic of the last minutes, with exponential forgetting.
+// mix is the share of each route in the traffic of the last minutes, with exponential forgetting. What a window adds is
+// weighted by its own time, so the order in which windows come does not matter.
 type mix struct {
 	at     time.Time
-	total  float64
 	routes map[string]float64
 }
 
-func (m *mix) add(start time.Time, strata metric.Strata) {
+// add adds the requests per route of a window; a revision adds the difference.
+func (m *mix) add(start time.Time, requests map[string]float64) {
 	if m.routes == nil {
-		m.routes = map[string]float64{}
+		m.routes, m.at = map[string]float64{}, start
 	}
+	weight := 1.0
 	if gap := start.Sub(m.at); gap > 0 {
 		keep := math.Exp2(-float64(gap) / float64(mixHalfLife))
-		m.total *= keep
 		for r := range m.routes {
 			if m.routes[r] *= keep; m.routes[r] < 1e-6 {
 				delete(m.routes, r)
 			}
 		}
 		m.at = start
+	} else {
+		weight = math.Exp2(float64(gap) / float64(mixHalfLife))
 	}
-	for st, c := range strata {
-		m.routes[st.Route] += float64(c.Requests)
-		m.total += float64(c.Requests)
+	if weight < 1e-6 {
+		return
+	}
+	for route, n := range requests {
+		m.routes[route] += weight * n
 	}
 }
 
 // drift is the share of today's requests that the measured mix did not have (total variation distance, 0 to 1); 0 while
 // either is not known well enough.
 func (m *mix) drift(c *foreshadowv1.CapacityMeasured) float64 {
-	if m.total < mixMinRequest || len(c.GetMix()) == 0 {
+	total := 0.0
+	for _, n := range m.routes {
+		total += n
+	}
+	if total < mixMinRequests || len(c.GetMix()) == 0 {
 		return 0
 	}
 	measured := map[string]float64{}
@@ -52,7 +60,7 @@ func (m *mix) drift(c *foreshadowv1.CapacityMeasured) float64 {
 	}
 	var excess float64
 	for r, n := range m.routes {
-		excess += max(0, n/m.total-measured[r])
+		excess += max(0, n/total-measured[r])
 	}
 	return excess
 }

@@ -5,6 +5,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -21,26 +22,38 @@ import (
 
 const (
 	// settle is how long after its end a window may still be revised by another replicator before it counts.
-	settle       = 300 * time.Millisecond
+	settle = 300 * time.Millisecond
+	// patience is how long a window may be on its way before its step goes on without it.
+	patience = 3 * time.Second
+	// keep outlasts the reading of history, so that nothing falls between history and the live windows.
+	keep         = 2 * time.Minute
 	keptStartups = 20
-	maxHistory   = 20000 // points; the engine's own bound
+	maxStartup   = time.Hour // longer is a fault of the measurement
+	maxHistory   = 20000     // points; the engine's own bound
 )
 
 // Model is safe for concurrent use.
 type Model struct {
 	workload workload.Workload
 	config   scaling.Config
-	step     time.Duration
+	forecast forecast.Config
 
 	mu         sync.Mutex
 	engine     *forecast.Engine
 	track      *demand.Track
 	usage      *usage
 	capacity   *foreshadowv1.CapacityMeasured
-	startups   []time.Duration
+	startups   []startup // oldest first
 	state      scaling.State
 	generation uint64
 	recent     mix
+}
+
+// startup is a measured start-up time.
+type startup struct {
+	action string
+	at     time.Time
+	took   time.Duration
 }
 
 // New returns a model that knows nothing yet.
@@ -50,19 +63,18 @@ func New(w workload.Workload) (*Model, error) {
 		return nil, fmt.Errorf("workload %s: %w", w.Name, err)
 	}
 	step := Step(w.Policy)
-	engine, err := forecast.New(forecast.Config{
+	f := forecast.Config{
 		Step:    step,
 		History: int(w.Policy.History / step),
 		Horizon: int(scaling.Input{Config: config}.HoldTime()/step) + 2,
 		Levels:  levels(w.Policy.Risk),
-	})
+	}
+	engine, err := forecast.New(f)
 	if err != nil {
 		return nil, fmt.Errorf("workload %s: %w", w.Name, err)
 	}
-	return &Model{
-		workload: w, config: config, step: step, engine: engine,
-		track: demand.NewTrack(step, max(4*step, 2*config.DemandMaxAge), settle), usage: newUsage(),
-	}, nil
+	times := demand.Times{Step: step, Keep: max(4*step, 2*config.DemandMaxAge, keep), Settle: settle, Patience: patience}
+	return &Model{workload: w, config: config, forecast: f, engine: engine, track: demand.NewTrack(times), usage: newUsage()}, nil
 }
 
 // Step is the step of the forecast: the decision interval, or the smallest multiple of it at which the history is no
@@ -92,106 +104,139 @@ func levels(risk float64) []float64 {
 	return slices.Compact(out)
 }
 
-// LoadHistory replaces the forecast's history by steps (oldest first, gaps left out) that end before now.
+// LoadHistory replaces what the forecast knows by steps that were read from history, oldest first, gaps left out, and learns
+// it, which takes up to some hundred milliseconds; decisions go on with the former forecast meanwhile. Live windows newer
+// than the last step are kept.
 func (m *Model) LoadHistory(steps []demand.Step) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if len(steps) == 0 {
 		return nil
 	}
-	step := m.step
-	first, last := steps[0].Start, steps[len(steps)-1].Start
-	n := int(last.Sub(first)/step) + 1
-	if n > maxHistory {
-		first = last.Add(-time.Duration(maxHistory-1) * step)
-		n = maxHistory
-	}
+	step := m.forecast.Step
+	last := steps[len(steps)-1].Start
+	n := min(int(last.Sub(steps[0].Start)/step)+1, maxHistory)
+	first := last.Add(-time.Duration(n-1) * step)
 	values := slices.Repeat([]float64{math.NaN()}, n)
 	for _, s := range steps {
-		if i := int(s.Start.Sub(first) / step); !s.Start.Before(first) && i < n {
-			values[i] = s.PerSecond
+		if !s.Start.Before(first) && !s.Start.After(last) {
+			values[s.Start.Sub(first)/step] = s.PerSecond
 		}
 	}
-	if err := m.engine.Load(forecast.Series{Start: first, Step: step, Values: values}); err != nil {
+	engine, err := forecast.New(m.forecast)
+	if err != nil {
+		return err
+	}
+	if err := engine.Load(forecast.Series{Start: first, Step: step, Values: values}); err != nil {
 		return fmt.Errorf("load %d steps of history: %w", n, err)
 	}
-	m.track.Skip(last.Add(step))
-	m.track.Late()
+	_ = engine.Refit() // an abstention is no error: the forecast says so when it is asked
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.engine = engine
+	m.track.Resume(last.Add(step))
 	return nil
 }
 
-// ObserveWindow takes a window of production; it reports whether it was news.
+// ObserveWindow takes a window of production and reports whether it was news.
 func (m *Model) ObserveWindow(w *foreshadowv1.MetricsWindowed) (bool, error) {
-	if w.GetEnvironment() != foreshadowv1.Environment_ENVIRONMENT_PRODUCTION {
-		return false, nil
-	}
 	width := time.Duration(w.GetDurationSeconds() * float64(time.Second))
 	if width <= 0 || w.GetStartTime() == nil {
-		return false, fmt.Errorf("window without start or length")
+		return false, errors.New("window without start or length")
 	}
 	start := w.GetStartTime().AsTime()
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	switch c := w.GetContent().(type) {
 	case *foreshadowv1.MetricsWindowed_Traffic:
 		strata, err := metric.StrataFromProto(c.Traffic.GetStrata())
 		if err != nil {
 			return false, fmt.Errorf("read window %s: %w", start, err)
 		}
-		news := m.track.Add(demand.Window{
-			Start: start, Width: width, Revision: w.GetRevision(), Requests: float64(strata.Total().Requests),
-		})
-		if news {
-			m.usage.traffic(start, width, strata)
-			m.recent.add(start, strata)
-		}
-		return news, nil
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.observeTraffic(demand.Window{Start: start, Width: width, Revision: w.GetRevision()}, strata), nil
 	case *foreshadowv1.MetricsWindowed_Usage:
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		return m.usage.add(start, w.GetRevision(), c.Usage), nil
 	}
-	return false, nil
+	return false, fmt.Errorf("window %s holds neither traffic nor usage", start)
 }
 
-// ObserveCapacity takes a measurement; an invalid or older one changes nothing.
+func (m *Model) observeTraffic(w demand.Window, strata metric.Strata) bool {
+	routes := make(map[string]float64, len(strata))
+	for st, c := range strata {
+		routes[st.Route] += float64(c.Requests)
+		w.Requests += float64(c.Requests)
+	}
+	if !m.track.Add(w) {
+		return false
+	}
+	if _, unknown := routes[""]; unknown {
+		return true // imported without routes: it says how much there was, not what of
+	}
+	m.recent.add(w.Start, m.usage.traffic(w.Start, w.Width, routes))
+	return true
+}
+
+// ObserveCapacity takes a measurement and reports whether it counts: one that is invalid, older than the newest, or made
+// for another SLO changes nothing.
 func (m *Model) ObserveCapacity(c *foreshadowv1.CapacityMeasured) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	older := m.capacity != nil && !c.GetMeasureTime().AsTime().After(m.capacity.GetMeasureTime().AsTime())
-	if !c.GetValid() || !(c.GetRequestsPerSecond() > 0) || older {
+	rate, slo := c.GetRequestsPerSecond(), m.workload.SLO
+	switch {
+	case !c.GetValid(), c.GetMeasureTime() == nil, !(rate > 0), math.IsInf(rate, 1):
+		return false
+	case c.GetSloLatencySeconds() != slo.Latency.Seconds(), c.GetSloQuantile() != slo.Quantile:
+		return false
+	case m.capacity != nil && !c.GetMeasureTime().AsTime().After(m.capacity.GetMeasureTime().AsTime()):
 		return false
 	}
 	m.capacity = c
-	if s := c.GetStartupSeconds(); s > 0 && len(m.startups) == 0 {
-		m.addStartup(s)
-	}
 	return true
 }
 
-// ObserveAction learns from what the provisioner did: how long an instance of production takes to start.
+// ObserveAction learns from what the provisioner did to production: how long an instance takes to start, and what the
+// platform was asked for. It reports whether the action was news.
 func (m *Model) ObserveAction(a *foreshadowv1.ScalingApplied) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if a.GetEnvironment() != foreshadowv1.Environment_ENVIRONMENT_PRODUCTION || !(a.GetStartupSeconds() > 0) {
+	if a.GetEnvironment() != foreshadowv1.Environment_ENVIRONMENT_PRODUCTION {
 		return false
 	}
-	m.addStartup(a.GetStartupSeconds())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o := a.GetOutcome(); o == foreshadowv1.Outcome_OUTCOME_APPLIED || o == foreshadowv1.Outcome_OUTCOME_FAILED {
+		m.usage.resized(a.GetCreateTime().AsTime(), a.GetTo().GetInstances())
+	}
+	took, known := startupTime(a.GetStartupSeconds())
+	repeated := slices.ContainsFunc(m.startups, func(s startup) bool { return s.action == a.GetActionId() })
+	if !known || repeated {
+		return false
+	}
+	m.startups = append(m.startups, startup{action: a.GetActionId(), at: a.GetCreateTime().AsTime(), took: took})
+	slices.SortStableFunc(m.startups, func(x, y startup) int { return x.at.Compare(y.at) })
+	m.startups = m.startups[max(0, len(m.startups)-keptStartups):]
 	return true
 }
 
-func (m *Model) addStartup(seconds float64) {
-	m.startups = append(m.startups, time.Duration(seconds*float64(time.Second)))
-	if len(m.startups) > keptStartups {
-		m.startups = slices.Clone(m.startups[1:])
+func startupTime(seconds float64) (time.Duration, bool) {
+	if !(seconds > 0 && seconds <= maxStartup.Seconds()) {
+		return 0, false
 	}
+	return time.Duration(seconds * float64(time.Second)), true
 }
 
-// startup is the 90th percentile of the measured start-up times; 0 when none was measured.
+// startup is the 90th percentile of the measured start-up times of production, else that of the shadow; 0 when none was
+// measured.
 func (m *Model) startup() time.Duration {
 	if len(m.startups) == 0 {
-		return 0
+		took, _ := startupTime(m.capacity.GetStartupSeconds())
+		return took
 	}
-	sorted := slices.Sorted(slices.Values(m.startups))
-	return sorted[int(math.Ceil(0.9*float64(len(sorted))))-1]
+	took := make([]time.Duration, len(m.startups))
+	for i, s := range m.startups {
+		took[i] = s.took
+	}
+	slices.Sort(took)
+	return took[int(math.Ceil(0.9*float64(len(took))))-1]
 }
 
 // ObserveGeneration makes the next recommendation newer than one made before a restart.
@@ -201,8 +246,8 @@ func (m *Model) ObserveGeneration(generation uint64) {
 	m.generation = max(m.generation, generation)
 }
 
-// Advance hands the steps that have become complete to the forecast. It reports whether a window came so late that history
-// should be read anew.
+// Advance hands the steps that have become complete to the forecast. It reports whether windows of the past came that
+// history must be read for.
 func (m *Model) Advance(now time.Time) (reload bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -211,12 +256,18 @@ func (m *Model) Advance(now time.Time) (reload bool) {
 			reload = true
 		}
 	}
-	return m.track.Late() || reload
+	return m.track.Missed() || reload
 }
 
 // NeedsRefit says whether Refit would learn something.
-func (m *Model) NeedsRefit() bool { return m.engine.NeedsRefit() }
+func (m *Model) NeedsRefit() bool { return m.current().NeedsRefit() }
 
 // Refit learns the forecast anew; it takes up to some hundred milliseconds and may run beside everything else. A forecast
 // that abstains is not an error.
-func (m *Model) Refit() { _ = m.engine.Refit() }
+func (m *Model) Refit() { _ = m.current().Refit() }
+
+func (m *Model) current() *forecast.Engine {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.engine
+}

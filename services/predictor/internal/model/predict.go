@@ -9,16 +9,24 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/scaling"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
+// maxPoints bounds a forecast that is asked for from outside: it is a message of a few megabytes then.
+const maxPoints = 5000
+
 // Predict makes the recommendation for now: it forecasts the demand, correlates traffic with resources, and lets
-// scaling.Decide decide. It always has an answer; when data is missing the answer is to hold, and says so.
+// scaling.Decide decide. When data is missing the answer is to hold, and says so. It is nil as long as it was never told
+// what runs: there is nothing to hold then, and a small number would shrink production after a restart.
 func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.usage.last == nil {
+		return nil
+	}
 	m.usage.learn()
 	in := scaling.Input{
 		Config:      m.config,
@@ -31,19 +39,19 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 	for _, w := range m.track.Recent(now, m.config.DemandMaxAge) {
 		in.Demand = append(in.Demand, scaling.Point{At: w.Start.Add(w.Width), PerSecond: w.Requests / w.Width.Seconds()})
 	}
-	in.Forecast = m.forecast(now, in)
+	in.Forecast = m.foresee(now, in)
 	decision, state := scaling.Decide(m.state, in, now)
 	m.state = state
 	m.generation = max(m.generation+1, uint64(now.UnixNano()))
 	return m.recommendation(decision)
 }
 
-// forecast asks the engine for the highest demand within the lead and the hold time of the decision.
-func (m *Model) forecast(now time.Time, in scaling.Input) scaling.Forecast {
+// foresee asks the engine for the highest demand within the lead and the hold time of the decision.
+func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	if m.workload.Policy.Kind == workload.Reactive {
 		return scaling.Forecast{Reason: "the policy is reactive"}
 	}
-	f, err := m.engine.Forecast(now.Truncate(m.step), int(in.HoldTime()/m.step)+2)
+	f, err := m.engine.Forecast(metric.WindowStart(now, m.forecast.Step), int(in.HoldTime()/m.forecast.Step)+2)
 	if err != nil {
 		return scaling.Forecast{Reason: abstained(err)}
 	}
@@ -144,19 +152,24 @@ func sizing(s scaling.Size) *foreshadowv1.Sizing {
 	}
 }
 
+// MaxHorizon is the longest forecast that may be asked for.
+func (m *Model) MaxHorizon() time.Duration { return maxPoints * m.forecast.Step }
+
 // Forecast is the forecast from now over the horizon, for people and other controllers; 0 is the decision's own horizon.
 // Its error is a *forecast.Abstention when there is none.
 func (m *Model) Forecast(now time.Time, horizon time.Duration) (*foreshadowv1.Forecast, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	engine, startup := m.engine, m.startup()
+	m.mu.Unlock()
 	if horizon <= 0 {
-		horizon = scaling.Input{Config: m.config, Startup: m.startup()}.HoldTime()
+		horizon = scaling.Input{Config: m.config, Startup: startup}.HoldTime()
 	}
-	f, err := m.engine.Forecast(now.Truncate(m.step), int(horizon/m.step)+1)
+	step := m.forecast.Step
+	f, err := engine.Forecast(metric.WindowStart(now, step), int(math.Ceil(float64(horizon)/float64(step))))
 	if err != nil {
 		return nil, err
 	}
-	trust := m.engine.Trust()
+	trust := engine.Trust()
 	out := &foreshadowv1.Forecast{
 		Workload: m.workload.Name, CreateTime: timestamppb.New(now), StepSeconds: f.Step.Seconds(), Method: f.Method,
 		Trusted: trust.Earned, TrustReason: trust.Reason,

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
-	"github.com/foreshadow/foreshadow/libs/metric"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/foreshadow/foreshadow/libs/scaling"
 	"github.com/foreshadow/foreshadow/libs/scaling/correlate"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
@@ -30,76 +32,105 @@ const (
 // usage joins what instances used with what they served, window by window, and learns what a request costs.
 type usage struct {
 	rows      map[int64]*row
-	revisions map[int64]uint64
-	newest    time.Time
-	last      *foreshadowv1.UsageWindow
+	last      *foreshadowv1.UsageWindow // nil until one came
 	lastTime  time.Time
 	fresh     int
 	resources scaling.Resources
 }
 
 type row struct {
-	rates map[string]float64 // requests/s of the whole workload by route; nil until traffic came
-	use   map[string]float64 // mean of the ready instances; nil until usage came
-	ready float64
+	rates    map[string]float64 // requests/s of the whole workload by route; nil until traffic came
+	revision uint64             // of the use; 0 until it came
+	use      map[string]float64 // mean of the ready instances; nil when none was ready
+	ready    float64
 }
 
-func newUsage() *usage { return &usage{rows: map[int64]*row{}, revisions: map[int64]uint64{}} }
+func (r *row) joined() bool { return r.rates != nil && r.use != nil }
 
+func newUsage() *usage { return &usage{rows: map[int64]*row{}} }
+
+// at returns the row of a window; nil when the window is older than all that are kept, as imported ones are.
 func (u *usage) at(start time.Time) *row {
 	key := start.UnixNano()
-	r := u.rows[key]
-	if r == nil {
-		r = &row{}
-		u.rows[key] = r
-		if len(u.rows) > keptRows {
-			oldest := slices.Min(slices.Collect(maps.Keys(u.rows)))
-			delete(u.rows, oldest)
-			delete(u.revisions, oldest)
-		}
+	if r := u.rows[key]; r != nil {
+		return r
 	}
+	r := &row{}
+	if len(u.rows) >= keptRows {
+		oldest := u.oldest()
+		if key < oldest {
+			return nil
+		}
+		delete(u.rows, oldest)
+	}
+	u.rows[key] = r
 	return r
 }
 
-func (u *usage) traffic(start time.Time, width time.Duration, strata metric.Strata) {
-	rates := map[string]float64{}
-	for st, c := range strata {
-		rates[st.Route] += float64(c.Requests) / width.Seconds()
+func (u *usage) oldest() int64 {
+	oldest := int64(math.MaxInt64)
+	for key := range u.rows {
+		oldest = min(oldest, key)
 	}
-	u.at(start).rates = rates
+	return oldest
+}
+
+// traffic takes the requests of a window by route and returns what they add to what it knew of the window.
+func (u *usage) traffic(start time.Time, width time.Duration, requests map[string]float64) map[string]float64 {
+	r := u.at(start)
+	if r == nil {
+		return nil
+	}
+	added := maps.Clone(requests)
+	for route, rate := range r.rates {
+		added[route] -= rate * width.Seconds()
+	}
+	r.rates = make(map[string]float64, len(requests))
+	for route, n := range requests {
+		r.rates[route] = n / width.Seconds()
+	}
+	return added
 }
 
 // add takes a usage window and reports whether it was news.
 func (u *usage) add(start time.Time, revision uint64, w *foreshadowv1.UsageWindow) bool {
-	key := start.UnixNano()
-	if u.revisions[key] >= revision {
+	r := u.at(start)
+	if r == nil || r.revision >= revision {
 		return false
 	}
+	r.revision = revision
 	if !start.Before(u.lastTime) {
 		u.last, u.lastTime = w, start
 	}
+	r.use, r.ready = nil, 0
 	use := map[string]float64{}
-	var ready float64
 	for _, i := range w.GetInstances() {
 		if !i.GetReady() {
 			continue
 		}
-		ready++
+		r.ready++
 		use[cpu] += i.GetCpuCores()
 		use[memory] += float64(i.GetMemoryBytes())
 		use[network] += i.GetReceiveBytesPerSecond() + i.GetTransmitBytesPerSecond()
 	}
-	r := u.at(start)
-	u.revisions[key] = revision
-	if ready == 0 {
+	if r.ready == 0 {
 		return true
 	}
 	for name := range use {
-		use[name] /= ready
+		use[name] /= r.ready
 	}
-	r.use, r.ready = use, ready
+	r.use = use
 	u.fresh++
 	return true
+}
+
+// resized takes the size the provisioner asked for, where that is newer than what the platform reported.
+func (u *usage) resized(at time.Time, instances int32) {
+	if u.last == nil || !at.After(u.lastTime) {
+		return
+	}
+	u.last = proto.CloneOf(u.last)
+	u.last.DesiredInstances = instances
 }
 
 // learn fits the regression when enough has come since the last time.
@@ -140,15 +171,18 @@ func (u *usage) learn() {
 
 // observations are the joined rows, oldest first: what one mean instance was asked and used.
 func (u *usage) observations() correlate.Observations {
-	busiest := u.busiest()
-	o := correlate.Observations{Strata: append(slices.Clone(busiest), "other")}
+	busiest, rest := u.busiest()
+	o := correlate.Observations{Strata: busiest}
+	if rest {
+		o.Strata = append(slices.Clone(busiest), "other")
+	}
 	values := map[string][]float64{}
 	for _, key := range slices.Sorted(maps.Keys(u.rows)) {
 		r := u.rows[key]
-		if r.rates == nil || r.use == nil {
+		if !r.joined() {
 			continue
 		}
-		rates, other := make([]float64, len(busiest)+1), 0.0
+		rates, other := make([]float64, len(busiest), len(busiest)+1), 0.0
 		for route, rate := range r.rates {
 			if i := slices.Index(busiest, route); i >= 0 {
 				rates[i] = rate / r.ready
@@ -156,7 +190,9 @@ func (u *usage) observations() correlate.Observations {
 				other += rate / r.ready
 			}
 		}
-		rates[len(busiest)] = other
+		if rest {
+			rates = append(rates, other)
+		}
 		o.Rates = append(o.Rates, rates)
 		for name, v := range r.use {
 			values[name] = append(values[name], v)
@@ -168,10 +204,13 @@ func (u *usage) observations() correlate.Observations {
 	return o
 }
 
-// busiest are the routes with the most traffic, most first.
-func (u *usage) busiest() []string {
+// busiest are the routes with the most traffic, most first; rest says that there are others.
+func (u *usage) busiest() (busiest []string, rest bool) {
 	totals := map[string]float64{}
 	for _, r := range u.rows {
+		if !r.joined() {
+			continue
+		}
 		for route, rate := range r.rates {
 			totals[route] += rate
 		}
@@ -179,7 +218,7 @@ func (u *usage) busiest() []string {
 	routes := slices.SortedFunc(maps.Keys(totals), func(a, b string) int {
 		return cmp.Or(cmp.Compare(totals[b], totals[a]), cmp.Compare(a, b))
 	})
-	return routes[:min(len(routes), maxRoutes)]
+	return routes[:min(len(routes), maxRoutes)], len(routes) > maxRoutes
 }
 
 func meanShares(rates [][]float64) []float64 {
