@@ -119,6 +119,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"tap.sample_ratio":                     func(w *workload.Workload) { w.Tap.SampleRatio = 1.5 },
 		"tap.allow_headers: Cookie":            func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"Cookie"} },
 		"tap.allow_headers: X-My-Access-Token": func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"X-My-Access-Token"} },
+		"tap.methods":                          func(w *workload.Workload) { w.Tap.Methods = []string{"get"} },
 		"replay.precision":                     func(w *workload.Workload) { w.Replay.Precision = 0 },
 		"replay.allow_hosts":                   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
 		"prices.instance_hour":                 func(w *workload.Workload) { w.Prices.InstanceHour = -1 },

@@ -141,6 +141,11 @@ func (t Tap) validate(fault faultFunc) {
 	if t.MaxRoutes < 1 {
 		fault("tap.max_routes", "must be at least 1, got %d", t.MaxRoutes)
 	}
+	for _, m := range t.Methods {
+		if m == "" || m != strings.ToUpper(m) {
+			fault("tap.methods", "want method names in capitals, got %q", m)
+		}
+	}
 	for _, h := range t.AllowHeaders {
 		if IsCredentialHeader(h) {
 			fault("tap.allow_headers", "%s carries credentials and never leaves production", h)
