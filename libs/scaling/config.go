@@ -16,7 +16,7 @@ type Config struct {
 	StartupGuess time.Duration // start-up time while none has been measured
 	// Imbalance is the share by which load balancing lets the busiest instance exceed the mean.
 	Imbalance      float64
-	Smoothing      time.Duration // the demand now is the mean over it
+	Smoothing      time.Duration // the demand now is the mean over it; zero: the newest point, taken as exact
 	DemandMaxAge   time.Duration // older demand and utilization are missing
 	ForecastMaxAge time.Duration // an older forecast is missing
 	MaxMixDrift    float64       // above it the capacity no longer describes the traffic

@@ -79,8 +79,11 @@ func (d *decider) withCapacity() int {
 	d.demand, e.DemandAge = ok, age
 	if ok {
 		e.Demand = rate
-		// The mean of few requests is itself uncertain: their number is Poisson.
-		noise := normal(1-d.c.Risk) * math.Sqrt(rate/max(span.Seconds(), 1))
+		noise := 0.0
+		if span > 0 {
+			// The mean of few requests is itself uncertain: their number is Poisson.
+			noise = normal(1-d.c.Risk) * math.Sqrt(rate/span.Seconds())
+		}
 		w = wish{needed: instancesFor(rate+noise, e.CapacityUsed), why: DemandAboveCommitted}
 		d.state.reactive = d.state.reactive.push(w.needed, d.now, d.c.DownHold)
 		d.out.ReactiveInstances = min(max(d.state.reactive.max(), d.c.MinInstances), d.c.MaxInstances)
@@ -133,7 +136,7 @@ func (d *decider) trusted() bool {
 		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false
 	}
-	hold, ok := at(f.Hold, d.c.DownQuantile)
+	hold, ok := at(f.Hold, min(d.c.DownQuantile, e.Quantile))
 	if !ok && len(f.Hold) > 0 {
 		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false

@@ -227,6 +227,10 @@ func TestSmallDemandIsUncertain(t *testing.T) {
 	if got, _ := Decide(State{}, in, start); got.Production.Instances != 3 {
 		t.Errorf("%d instances, want 3", got.Production.Instances)
 	}
+	in.Config.Smoothing = 0
+	if got, _ := Decide(State{}, in, start); got.Production.Instances != 2 {
+		t.Errorf("%d instances for an exact rate, want 2", got.Production.Instances)
+	}
 }
 
 func TestDemandIsSmoothed(t *testing.T) {

@@ -58,7 +58,7 @@ func normal(level float64) float64 {
 	return distuv.UnitNormal.Quantile(level)
 }
 
-// at interpolates the demand of a level. Above the highest given level the distance from the lowest grows as that of a
+// at interpolates the demand of a level. Above the highest given level the distance from the median grows as that of a
 // normal distribution; below the lowest, the lowest is used. False when any entry is impossible or there is none: half a
 // forecast is no forecast.
 func at(quantiles []Quantile, level float64) (float64, bool) {
@@ -92,11 +92,11 @@ func at(quantiles []Quantile, level float64) (float64, bool) {
 func beyond(quantiles []Quantile, top Quantile, level float64) float64 {
 	lowest := top
 	for _, q := range quantiles {
-		if q.Level < lowest.Level {
+		if q.Level >= 0.5 && q.Level < lowest.Level {
 			lowest = q
 		}
 	}
-	if !(lowest.Level >= 0.5 && top.Level > lowest.Level && top.PerSecond > lowest.PerSecond) {
+	if !(top.Level > lowest.Level && top.PerSecond > lowest.PerSecond) {
 		return top.PerSecond
 	}
 	unit := distuv.UnitNormal

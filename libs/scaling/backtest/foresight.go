@@ -12,7 +12,7 @@ import (
 )
 
 // levels are the quantiles a forecast is kept at; Decide interpolates between them and extends the tail.
-var levels = [...]float64{0.5, 0.8, 0.95, 0.99, 0.995}
+var levels = [...]float64{0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.995}
 
 // foresight holds the forecasts of a whole series, each made with nothing but what came before it. They do not depend on
 // any policy, so one walk serves every run of a sweep.

@@ -32,7 +32,7 @@ func (o Options) contenders(w world, f *foresight) []contender {
 			out = append(out, contender{curve, setting, p, keep})
 		}
 	}
-	for _, risk := range []float64{0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4, 1e-6, 1e-9} {
+	for _, risk := range []float64{0.95, 0.8, 0.6, 0.4, 0.25, 0.12, 0.05, 0.02, 5e-3, 1e-3, 1e-5, 1e-9} {
 		d := o.Decision
 		d.Risk = risk
 		add(Foreshadow, fmt.Sprintf("risk %g", risk), risk == 0.05, func() simulate.Policy { return policy.NewForeshadow(d, f) })
