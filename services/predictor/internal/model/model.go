@@ -171,7 +171,7 @@ func (m *Model) observeTraffic(w demand.Window, strata metric.Strata) bool {
 		return false
 	}
 	if _, unknown := routes[""]; unknown {
-		return true // imported without routes: it says how much there was, not what of
+		routes = nil // imported without routes: it says how much there was, not what of
 	}
 	m.recent.add(w.Start, m.usage.traffic(w.Start, w.Width, routes))
 	return true

@@ -59,10 +59,10 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	out := scaling.Forecast{Issued: now, Earned: trust.Earned, Reason: trust.Reason}
 	lead := stepAt(f, now.Add(in.LeadTime()))
 	hold := stepAt(f, now.Add(in.HoldTime()))
-	for _, level := range f.Levels {
-		out.Lead = append(out.Lead, scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, lead, level)})
-		out.Hold = append(out.Hold, scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, hold, level)})
-	}
+	// The quantile of a maximum is dear, and these are the two levels that Decide looks at.
+	grow, keep := 1-m.config.Risk, m.config.DownQuantile
+	out.Lead = []scaling.Quantile{{Level: grow, PerSecond: f.MaxQuantile(0, lead, grow)}}
+	out.Hold = []scaling.Quantile{{Level: keep, PerSecond: f.MaxQuantile(0, hold, keep)}}
 	out.Mean = f.Mean[lead]
 	return out
 }

@@ -75,18 +75,23 @@ func (u *usage) oldest() int64 {
 	return oldest
 }
 
-// traffic takes the requests of a window by route and returns what they add to what it knew of the window.
+// traffic takes the requests of a window by route, nil when the routes are not known, and returns what they add to what it
+// knew of the window.
 func (u *usage) traffic(start time.Time, width time.Duration, requests map[string]float64) map[string]float64 {
 	r := u.at(start)
 	if r == nil {
 		return nil
 	}
-	added := maps.Clone(requests)
+	added := make(map[string]float64, len(requests))
 	for route, rate := range r.rates {
-		added[route] -= rate * width.Seconds()
+		added[route] = -rate * width.Seconds()
 	}
-	r.rates = make(map[string]float64, len(requests))
+	r.rates = nil
+	if requests != nil {
+		r.rates = make(map[string]float64, len(requests))
+	}
 	for route, n := range requests {
+		added[route] += n
 		r.rates[route] = n / width.Seconds()
 	}
 	return added
