@@ -148,20 +148,21 @@ func TestRunIsDeterministic(t *testing.T) {
 	}
 }
 
-func TestUnpredictableDemandFallsBack(t *testing.T) {
+func TestUnpredictableDemandIsNoWorse(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(9, 9))
 	s := forecast.Series{Start: epoch, Step: 5 * time.Minute}
 	level := 1000.0
 	for range 5 * 288 {
-		level = math.Max(10, level*math.Exp(0.05*r.NormFloat64()))
+		level = math.Max(10, level*math.Exp(0.12*r.NormFloat64()))
 		s.Values = append(s.Values, level)
 	}
 	o := Default()
 	o.Policies = []string{Oracle}
-	ours, _ := run(t, s, o).Curve(Foreshadow)
-	if ours.AtCostRatio < 0 || ours.AtCostRatio > 1 {
-		t.Errorf("on a random walk Foreshadow violates %g of what the HPA does", ours.AtCostRatio)
+	got := run(t, s, o)
+	ours, _ := got.Curve(Foreshadow)
+	if got.Reference.ViolatedShare < 1e-3 || ours.AtCostRatio < 0 || ours.AtCostRatio > 1 {
+		t.Errorf("on a random walk Foreshadow violates %g of the HPA's %g", ours.AtCostRatio, got.Reference.ViolatedShare)
 	}
 }
 
