@@ -1,14 +1,10 @@
 package predictor_test
 
 import (
-	"context"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,304 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/foreshadow/foreshadow/libs/embedded/embeddedtest"
 	"github.com/foreshadow/foreshadow/libs/kafka"
-	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/predictor"
 )
-
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
-
-const production = foreshadowv1.Environment_ENVIRONMENT_PRODUCTION
-
-// broker gives the client configuration of a real broker with all topics.
-func broker(t *testing.T) kafka.Config {
-	t.Helper()
-	cfg := kafka.Default()
-	cfg.Brokers = []string{embeddedtest.Broker(t)}
-	if err := kafka.EnsureTopics(t.Context(), cfg, kafka.DefaultTopics()); err != nil {
-		t.Fatal(err)
-	}
-	return cfg
-}
-
-// shop is a workload under its own name: the tests of this package share the topics.
-func shop(name string) workload.Workload {
-	w := workload.Default()
-	w.Name = name
-	w.SLO = workload.SLO{Quantile: 0.95, Latency: 200 * time.Millisecond}
-	w.Instances = workload.Limits{Min: 1, Max: 30}
-	w.Policy.Interval, w.Policy.Startup = 200*time.Millisecond, time.Second
-	w.Policy.ScaleDownAfter, w.Policy.History = 2*time.Second, 4*time.Minute
-	return w
-}
-
-// serveHistory answers on address (or on any, when it ends in :0) until the test ends.
-func serveHistory(t *testing.T, address string, h *past) string {
-	t.Helper()
-	ln, err := rpc.Listen(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := rpc.NewServer(slog.New(slog.DiscardHandler))
-	foreshadowv1.RegisterHistoryServiceServer(s, h)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, ln) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return ln.Addr().String()
-}
-
-// past is a HistoryService over windows in memory.
-type past struct {
-	foreshadowv1.UnimplementedHistoryServiceServer
-	mu         sync.Mutex
-	windows    []*foreshadowv1.MetricsWindowed // traffic totals, as wide as the step, oldest first
-	generation uint64
-	reads      int
-}
-
-func (p *past) add(w ...*foreshadowv1.MetricsWindowed) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.windows = append(p.windows, w...)
-	slices.SortFunc(p.windows, func(a, b *foreshadowv1.MetricsWindowed) int {
-		return a.GetStartTime().AsTime().Compare(b.GetStartTime().AsTime())
-	})
-}
-
-// QueryWindows pages by 100, so that the reader has to follow the tokens.
-func (p *past) QueryWindows(_ context.Context, req *foreshadowv1.QueryWindowsRequest) (*foreshadowv1.QueryWindowsResponse, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.reads++
-	resp := &foreshadowv1.QueryWindowsResponse{}
-	for _, w := range p.windows {
-		start := w.GetStartTime().AsTime()
-		if start.Before(req.GetStartTime().AsTime()) || !start.Before(req.GetEndTime().AsTime()) || start.Format(time.RFC3339Nano) <= req.GetPageToken() {
-			continue
-		}
-		if len(resp.Windows) == 100 {
-			resp.NextPageToken = resp.Windows[99].GetStartTime().AsTime().Format(time.RFC3339Nano)
-			break
-		}
-		resp.Windows = append(resp.Windows, w)
-	}
-	return resp, nil
-}
-
-func (p *past) QueryCapacityMeasurements(_ context.Context, req *foreshadowv1.QueryCapacityMeasurementsRequest) (*foreshadowv1.QueryCapacityMeasurementsResponse, error) {
-	return &foreshadowv1.QueryCapacityMeasurementsResponse{Measurements: []*foreshadowv1.CapacityMeasured{{
-		Workload: req.GetWorkload(), Valid: true, MeasureTime: timestamppb.New(time.Now().Add(-time.Minute)), RequestsPerSecond: 50,
-		ExpireTime: timestamppb.New(time.Now().Add(time.Hour)), SloLatencySeconds: 0.2, SloQuantile: 0.95,
-	}}}, nil
-}
-
-func (p *past) QueryScalingActions(context.Context, *foreshadowv1.QueryScalingActionsRequest) (*foreshadowv1.QueryScalingActionsResponse, error) {
-	return &foreshadowv1.QueryScalingActionsResponse{Actions: []*foreshadowv1.ScalingApplied{{
-		ActionId: "a", Environment: production, StartupSeconds: 1.5, CreateTime: timestamppb.New(time.Now().Add(-time.Hour)),
-	}}}, nil
-}
-
-func (p *past) QueryRecommendations(context.Context, *foreshadowv1.QueryRecommendationsRequest) (*foreshadowv1.QueryRecommendationsResponse, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.generation == 0 {
-		return &foreshadowv1.QueryRecommendationsResponse{}, nil
-	}
-	return &foreshadowv1.QueryRecommendationsResponse{Recommendations: []*foreshadowv1.Recommendation{{Generation: p.generation}}}, nil
-}
-
-func window(name string, start time.Time, requests uint64) *foreshadowv1.MetricsWindowed {
-	return &foreshadowv1.MetricsWindowed{
-		Workload: name, Environment: production, StartTime: timestamppb.New(start), DurationSeconds: 0.2, Revision: 1,
-		Content: &foreshadowv1.MetricsWindowed_Traffic{Traffic: &foreshadowv1.TrafficWindow{Strata: []*foreshadowv1.Traffic{
-			{Stratum: &foreshadowv1.Stratum{Route: "GET /"}, Requests: requests},
-		}}},
-	}
-}
-
-func usage(name string, start time.Time, n int32) *foreshadowv1.MetricsWindowed {
-	return &foreshadowv1.MetricsWindowed{
-		Workload: name, Environment: production, StartTime: timestamppb.New(start), DurationSeconds: 0.2, Revision: 1,
-		Content: &foreshadowv1.MetricsWindowed_Usage{Usage: &foreshadowv1.UsageWindow{DesiredInstances: n, ReadyInstances: n}},
-	}
-}
-
-// running is a predictor at work.
-type running struct {
-	admin   *telemetry.Admin
-	address string
-	stop    func()
-}
-
-func start(t *testing.T, k kafka.Config, history string, w workload.Workload) *running {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := predictor.DefaultConfig()
-	cfg.Listen, cfg.History = ln.Addr().String(), history
-	_ = ln.Close()
-	registry := prometheus.NewRegistry()
-	r := &running{admin: telemetry.NewAdmin(registry), address: cfg.Listen}
-	s, err := predictor.New(cfg, predictor.Deps{
-		Workloads: []workload.Workload{w}, Kafka: k, Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Now: time.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	r.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run = %v after a clean stop", err)
-		}
-	})
-	t.Cleanup(r.stop)
-	return r
-}
-
-// recommendations of one workload, as they appear on the topic.
-func recommendations(t *testing.T, k kafka.Config, name string) <-chan *foreshadowv1.Recommendation {
-	t.Helper()
-	out := make(chan *foreshadowv1.Recommendation, 1000)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() {
-		done <- kafka.Tail(ctx, kafka.TailConfig{Kafka: k, Topic: kafka.TopicScalingRecommended}, func(r kafka.Record) error {
-			m := &foreshadowv1.Recommendation{}
-			if err := r.Decode(m); err != nil {
-				return err
-			}
-			if m.GetWorkload() == name {
-				out <- m
-			}
-			return nil
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return out
-}
-
-// await returns the first recommendation that fulfils a condition; generations must grow on the way.
-func await(t *testing.T, from <-chan *foreshadowv1.Recommendation, last *uint64, what string, is func(*foreshadowv1.Recommendation) bool) *foreshadowv1.Recommendation {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for {
-		select {
-		case r := <-from:
-			if r.GetGeneration() <= *last {
-				t.Fatalf("generation %d after %d", r.GetGeneration(), *last)
-			}
-			*last = r.GetGeneration()
-			if is(r) {
-				return r
-			}
-		case <-deadline:
-			t.Fatalf("no recommendation %s", what)
-		}
-	}
-}
-
-// producer writes windows as the aggregator's relay does.
-type producer struct {
-	*kafka.Publisher[*foreshadowv1.MetricsWindowed]
-}
-
-func produce(t *testing.T, k kafka.Config) *producer {
-	t.Helper()
-	cfg := kafka.DefaultPublisherConfig()
-	cfg.Kafka, cfg.Topic, cfg.Source = k, kafka.TopicMetricsWindowed, "/metrics-aggregator"
-	p, err := kafka.NewPublisher[*foreshadowv1.MetricsWindowed](cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return &producer{Publisher: p}
-}
-
-func (p *producer) send(windows ...*foreshadowv1.MetricsWindowed) {
-	for _, w := range windows {
-		p.Publish(w.GetWorkload(), w)
-	}
-}
-
-// ready is what /readyz says; empty when the predictor is ready.
-func ready(t *testing.T, r *running) string {
-	t.Helper()
-	w := httptest.NewRecorder()
-	r.admin.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
-	if w.Code == http.StatusOK {
-		return ""
-	}
-	return w.Body.String()
-}
-
-// live sends a window of each kind in every interval, at 100 requests per second, until stopped.
-func live(t *testing.T, p *producer, h *past, name string) (stop func()) {
-	t.Helper()
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			at := metric.WindowStart(time.Now(), 200*time.Millisecond).Add(-200 * time.Millisecond)
-			w := window(name, at, 20)
-			h.add(w)
-			p.send(w, usage(name, at, 3))
-			select {
-			case <-quit:
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	stop = sync.OnceFunc(func() { close(quit); <-done })
-	t.Cleanup(stop)
-	return stop
-}
-
-// wave is a past of which one half-minute is like the other: 20 s quiet, 10 s busy.
-func wave(name string, until time.Time, length time.Duration) []*foreshadowv1.MetricsWindowed {
-	var out []*foreshadowv1.MetricsWindowed
-	for at := metric.WindowStart(until.Add(-length), 200*time.Millisecond); at.Before(until); at = at.Add(200 * time.Millisecond) {
-		n := uint64(20)
-		if at.Unix()%30 >= 20 {
-			n = 60
-		}
-		out = append(out, window(name, at, n))
-	}
-	return out
-}
 
 func TestWindowsInRecommendationsOutOverARestart(t *testing.T) {
 	t.Parallel()
@@ -444,6 +150,21 @@ func TestStartsWithoutHistoryAndRecovers(t *testing.T) {
 		defer h.mu.Unlock()
 		return h.reads > before
 	})
+}
+
+func TestDecidesWhileHistoryHangs(t *testing.T) {
+	t.Parallel()
+	const name = "hangs"
+	k, h := broker(t), &past{hang: make(chan struct{})}
+	address := serveHistory(t, "127.0.0.1:0", h)
+	out, p := recommendations(t, k, name), produce(t, k)
+	start(t, k, address, shop(name))
+	<-h.hang
+	live(t, p, h, name)
+	var last uint64
+	for range 3 {
+		await(t, out, &last, "while history hangs", func(r *foreshadowv1.Recommendation) bool { return r.GetEvidence().GetDemandPerSecond() > 0 })
+	}
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {

@@ -32,7 +32,7 @@ func TestTheNewestGenerationWins(t *testing.T) {
 	if got := b.Get("shop").GetGeneration(); got != 5 {
 		t.Errorf("generation %d is on the board, want 5", got)
 	}
-	var names []string
+	names := make([]string, 0, 2)
 	for _, r := range b.All() {
 		names = append(names, r.GetWorkload())
 	}
