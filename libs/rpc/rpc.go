@@ -79,7 +79,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	hard := time.AfterFunc(drainTimeout, s.grpc.Stop)
 	defer hard.Stop()
 	s.grpc.GracefulStop()
-	<-done
+	_ = <-done // what Serve says of its being stopped
 	return nil
 }
 

@@ -174,6 +174,6 @@ func ServeHTTP(ctx context.Context, ln net.Listener, srv *http.Server, drain tim
 	if srv.Shutdown(deadline) != nil {
 		_ = srv.Close()
 	}
-	<-done
+	_ = <-done // http.ErrServerClosed
 	return nil
 }

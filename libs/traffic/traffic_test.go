@@ -39,7 +39,7 @@ func TestSamplerIsNestedAndUnbiased(t *testing.T) {
 func TestKeysSeparateSamplesAndPseudonyms(t *testing.T) {
 	t.Parallel()
 	a, b := traffic.NewSampler("a"), traffic.NewSampler("b")
-	if a.Pseudonym("query", "alice") != a.Pseudonym("query", "alice") {
+	if again := traffic.NewSampler("a"); a.Pseudonym("query", "alice") != again.Pseudonym("query", "alice") {
 		t.Error("a pseudonym is not stable")
 	}
 	if a.Pseudonym("query", "alice") == b.Pseudonym("query", "alice") || a.Pseudonym("query", "x") == a.Pseudonym("session", "x") {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -48,8 +49,7 @@ func (d *run) importHistory(ctx context.Context, s *stack.Stack) error {
 	}
 	err = publisher.Flush(ctx)
 	stop()
-	<-done
-	if err != nil {
+	if err := errors.Join(err, <-done); err != nil {
 		return fmt.Errorf("publish history: %w", err)
 	}
 	return awaitWindows(ctx, s.Listen(stack.Aggregator), from, to, n)

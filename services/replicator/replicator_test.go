@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -259,7 +260,7 @@ func TestNothingSecretLeaves(t *testing.T) {
 	if want := len(targets) + 5; len(copies) != want {
 		t.Errorf("%d copies, want %d", len(copies), want)
 	}
-	published := append(copies, r.records(kafka.TopicMetricsObserved)...)
+	published := slices.Concat(copies, r.records(kafka.TopicMetricsObserved))
 	for _, rec := range published {
 		all := fmt.Sprint(rec.Key, " ", rec.Meta, " ", string(rec.Value))
 		for _, secret := range []string{"SECRET", card, "491701234567"} {

@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"errors"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
@@ -40,7 +41,8 @@ func (d reduced) standardErrors(costs []float64, variance float64) []float64 {
 	var inverse mat.Dense
 	// A nearly singular factor still inverts, with the large errors it deserves; only an exact one is an error.
 	if err := inverse.Inverse(triangular(sub)); err != nil {
-		if _, near := err.(mat.Condition); !near {
+		var near mat.Condition
+		if !errors.As(err, &near) {
 			return out
 		}
 	}

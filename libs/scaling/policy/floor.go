@@ -12,7 +12,7 @@ type floored struct{ *HPA }
 func (f floored) decide(o *simulate.Observation, floor int) int {
 	at := *o
 	at.Config.Min = min(max(floor, at.Config.Min), at.Config.Max)
-	return f.HPA.Decide(&at)
+	return f.Decide(&at)
 }
 
 // slots are means and peaks of the rate over fixed stretches of time, for policies that work on a coarser clock.

@@ -1,6 +1,7 @@
 package trace_test
 
 import (
+	"net/http"
 	"net/url"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestEmbeddedDataIsWhole(t *testing.T) {
 	clients := map[string]bool{}
 	for i, r := range requests {
 		clients[r.Client] = true
-		if _, err := url.ParseRequestURI(r.Target); err != nil || r.Status >= 500 || r.Method != "GET" && r.Method != "HEAD" {
+		if _, err := url.ParseRequestURI(r.Target); err != nil || r.Status >= 500 || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			t.Errorf("line %d: %+v, %v", i+1, r, err)
 		}
 	}

@@ -4,6 +4,7 @@
 package observe
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -110,7 +111,7 @@ func (a *Accumulator) TakeAll() []Second {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.roll()
-	taken := append(a.closed, a.current)
+	taken := slices.Concat(a.closed, []Second{a.current})
 	a.closed, a.current = nil, a.begin(a.current.Start)
 	return taken
 }

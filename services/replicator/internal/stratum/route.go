@@ -70,7 +70,7 @@ func matches(template, parts []string) bool {
 		return false
 	}
 	for i, t := range template {
-		if t != parts[i] && !(strings.HasPrefix(t, "{") && strings.HasSuffix(t, "}")) {
+		if placeholder := strings.HasPrefix(t, "{") && strings.HasSuffix(t, "}"); t != parts[i] && !placeholder {
 			return false
 		}
 	}
