@@ -23,7 +23,7 @@ type issued struct {
 
 // spread maps the error paths of the backtest to the steps lead..lead+horizon-1. Beyond the calibrated horizon the last
 // step's errors are widened with the square root of time, as those of a random walk would be.
-func (e *Engine) spread(lead, horizon int) spread {
+func (e *Engine) spread(base []float64, lead, horizon int) spread {
 	errs := e.fit.pool.Errors()
 	s := spread{scale: make([]float64, horizon), sorted: make([][]float64, horizon), floor: math.Inf(-1)}
 	if e.fit.pool.Positive() {
@@ -33,12 +33,17 @@ func (e *Engine) spread(lead, horizon int) spread {
 	steps := make([]int, horizon)
 	for k := range horizon {
 		at := lead + k
-		s.scale[k] = e.stretch[min(at, known-1)]
+		s.scale[k] = base[at] * e.stretch[min(at, known-1)]
 		if at >= known {
 			s.scale[k] *= math.Sqrt(float64(at+1) / float64(known))
 		}
 		steps[k] = min(at, known-1)
 		s.sorted[k] = errs.Sorted[steps[k]]
+		s.order = append(s.order, errs.Order[steps[k]])
+	}
+	s.weight = e.fit.pool.PathWeights()
+	for _, w := range s.weight {
+		s.total += w
 	}
 	s.paths, s.steps = errs.Paths, steps
 	return s
@@ -71,7 +76,7 @@ func (e *Engine) recalibrate() {
 		return
 	}
 	for _, s := range errs.Scores {
-		q := s.Mean + quantileSorted(errs.Sorted[s.Step], trustLevel)
+		q := s.Mean + s.Scale*quantileSorted(errs.Sorted[s.Step], trustLevel)
 		e.board.add(outcome{s.Actual, s.Mean, q, s.Reactive, s.Reactive + quantileSorted(e.fit.reactive[s.Step], trustLevel)})
 	}
 }

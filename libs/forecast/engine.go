@@ -225,9 +225,10 @@ func (e *Engine) Forecast(now time.Time, horizon int) (Forecast, error) {
 // issue builds the forecast for horizon steps after lead skipped ones.
 func (e *Engine) issue(start, lead, horizon int) (Forecast, error) {
 	p := e.fit.pool
+	mean, scale := p.Forecast(lead + horizon)
 	f := Forecast{
 		Start: e.hist.time(start), Step: e.cfg.Step, Origin: e.hist.time(e.measured), Levels: e.cfg.Levels,
-		Mean: p.Mean(lead + horizon)[lead:], Method: describe(p), spread: e.spread(lead, horizon),
+		Mean: mean[lead:], Method: describe(p), spread: e.spread(scale, lead, horizon),
 	}
 	for _, m := range p.Periods() {
 		f.Periods = append(f.Periods, time.Duration(m)*e.cfg.Step)

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -27,9 +28,12 @@ type Forecast struct {
 type spread struct {
 	paths  [][]float64 // [path][step], standardised errors; shared, never written
 	steps  []int       // which step of a path belongs to each forecast step
-	sorted [][]float64 // [step] ascending
-	scale  []float64   // per step, in the unit of the series
-	floor  float64     // lowest possible value
+	sorted [][]float64 // [step] errors ascending
+	order  [][]int32   // [step] the paths in that order
+	weight []float64   // [path] how much it counts
+	total  float64
+	scale  []float64 // per step, in the unit of the series
+	floor  float64   // lowest possible value
 }
 
 func (s spread) clamp(v float64) float64 { return math.Max(v, s.floor) }
@@ -42,7 +46,7 @@ func (f Forecast) Quantile(k int, level float64) float64 {
 	if k < 0 || k >= len(f.Mean) || math.IsNaN(level) {
 		return math.NaN()
 	}
-	return f.spread.clamp(f.Mean[k] + f.spread.scale[k]*quantileSorted(f.spread.sorted[k], level))
+	return f.spread.clamp(f.Mean[k] + f.spread.scale[k]*f.spread.quantile(f.spread.sorted[k], f.spread.order[k], level))
 }
 
 // MaxQuantile returns the level-quantile of the highest value over the steps from..to, both included and clipped into the
@@ -57,15 +61,44 @@ func (f Forecast) MaxQuantile(from, to int, level float64) float64 {
 		return slices.Max(f.Mean[from : to+1])
 	}
 	peaks := make([]float64, len(f.spread.paths))
+	order := make([]int32, len(peaks))
 	for i, path := range f.spread.paths {
 		peak := math.Inf(-1)
 		for k := from; k <= to; k++ {
 			peak = math.Max(peak, f.Mean[k]+f.spread.scale[k]*path[f.spread.steps[k]])
 		}
 		peaks[i] = f.spread.clamp(peak)
+		order[i] = int32(i)
 	}
-	slices.Sort(peaks)
-	return quantileSorted(peaks, level)
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(peaks[a], peaks[b]) })
+	sorted := make([]float64, len(peaks))
+	for i, j := range order {
+		sorted[i] = peaks[j]
+	}
+	return f.spread.quantile(sorted, order, level)
+}
+
+// quantile interpolates the weighted level-quantile of values sorted in the given order of paths. The new point takes part
+// with the weight of the closest past one, the finite-sample correction of weighted conformal prediction (Tibshirani,
+// Barber, Candes, Ramdas 2019).
+func (s spread) quantile(sorted []float64, order []int32, level float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	target := level * (s.total + 1)
+	sum := 0.0
+	for i, j := range order {
+		w := s.weight[j]
+		if sum+w >= target {
+			if i == 0 {
+				return sorted[0]
+			}
+			// Rounding must not lift one level above the next.
+			return min(sorted[i], sorted[i-1]+(target-sum)/w*(sorted[i]-sorted[i-1]))
+		}
+		sum += w
+	}
+	return sorted[len(sorted)-1]
 }
 
 // quantileSorted interpolates with the (n+1) rule, the finite-sample correction of split conformal prediction

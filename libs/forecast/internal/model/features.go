@@ -1,9 +1,6 @@
 package model
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Features turn the history before an origin into regressors for one step ahead. Everything is measured relative to the last
 // value, so a level shift moves the forecast and not the coefficients.
@@ -28,9 +25,7 @@ type cycle struct {
 func NewFeatures(d *Data, log bool) *Features {
 	f := &Features{data: d, log: log, lags: 6, prefix: []float64{0}}
 	if log {
-		sorted := slices.Clone(d.Y)
-		slices.Sort(sorted)
-		f.offset = 0.1*sorted[len(sorted)/2] + 0.01*sorted[len(sorted)-1] + 1e-9
+		f.offset = logOffset(d.Y)
 	}
 	n := len(d.Y)
 	longest := n / 4

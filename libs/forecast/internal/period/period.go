@@ -2,7 +2,6 @@
 package period
 
 import (
-	"math"
 	"slices"
 
 	"gonum.org/v1/gonum/dsp/fourier"
@@ -10,7 +9,8 @@ import (
 
 const (
 	minCycles = 3    // a cycle seen less often is not one yet
-	minGain   = 0.1  // share of the variance a cycle must explain in cycles it was not learnt from
+	minGain   = 0.08 // share of the variance a cycle must explain in cycles it was not learnt from
+	minHinted = 0.03 // the same for a length that is likely beforehand
 	shorter   = 0.02 // what a longer multiple must add before it is preferred
 )
 
@@ -23,16 +23,16 @@ func Detect(y []float64, hints []int) []int {
 	}
 	x := flatten(y)
 	all := candidates(x, hints)
-	main, gain := strongest(x, all, minGain)
+	main := strongest(x, all, hints)
 	if main == 0 {
 		return nil
 	}
 	within := slices.DeleteFunc(all, func(m int) bool { return m > main/2 })
-	if m, _ := strongest(x, within, max(minGain, gain/2)); m > 0 {
+	if m := strongest(x, within, hints); m > 0 && strength(x, m) > strength(x, main)/2 {
 		return []int{m, main}
 	}
 	x = deseason(x, main)
-	other, _ := strongest(x, candidates(x, hints), minGain)
+	other := strongest(x, candidates(x, hints), hints)
 	if other == 0 || similar(other, main) {
 		return []int{main}
 	}
@@ -118,32 +118,51 @@ func climb(acf []float64, lag, longest int) int {
 	return best
 }
 
-// strongest returns the candidate that explains most and how much, preferring a much shorter one that explains about as
-// much; 0 when none explains more than least.
-func strongest(x []float64, candidates []int, least float64) (best int, gain float64) {
+// strongest returns the candidate that explains most, preferring a hint of about the same length, and a much shorter one that
+// explains about as much; 0 when none explains enough.
+func strongest(x []float64, candidates, hints []int) int {
 	gains := make([]float64, len(candidates))
+	most := 0.0
 	for i, m := range candidates {
-		if gains[i] = explained(x, m); gains[i] > max(gain, least) {
-			best, gain = m, gains[i]
+		gains[i] = explained(x, m)
+		least := minGain
+		if slices.Contains(hints, m) {
+			least = minHinted
 		}
+		if gains[i] < least {
+			gains[i] = 0
+		}
+		most = max(most, gains[i])
 	}
 	for i, m := range candidates { // ascending
-		if gains[i] > max(gain-shorter, least) && (m == best || !similar(m, best)) {
-			return strongestNear(candidates, gains, m)
+		if gains[i] == 0 || gains[i] < most-shorter {
+			continue
 		}
+		best := i
+		for j, c := range candidates {
+			if similar(c, m) && gains[j] > gains[best] {
+				best = j
+			}
+		}
+		for j, c := range candidates {
+			if slices.Contains(hints, c) && similar(c, m) && gains[j] > gains[best]/2 {
+				return c
+			}
+		}
+		return candidates[best]
 	}
-	return best, gain
+	return 0
 }
 
-// strongestNear picks the best of the candidates that are about as long as m.
-func strongestNear(candidates []int, gains []float64, m int) (best int, gain float64) {
-	gain = math.Inf(-1)
-	for i, c := range candidates {
-		if similar(c, m) && gains[i] > gain {
-			best, gain = c, gains[i]
-		}
+// strength is the variance of the mean cycle of m points.
+func strength(x []float64, m int) float64 {
+	sum := 0.0
+	rest := deseason(x, m)
+	for i, v := range x {
+		d := v - rest[i]
+		sum += d * d
 	}
-	return best, gain
+	return sum
 }
 
 // similar says that two lengths are the same cycle, measured with an error.
@@ -178,8 +197,8 @@ func refine(x []float64, candidates, hints []int) []int {
 	return slices.Compact(out)
 }
 
-// explained is the share of the variance that the mean of the other cycles predicts, after a moving level of one cycle has
-// been taken out. It is honest about overfitting: noise scores below zero.
+// explained is the share of the variance that the mean of the other cycles predicts, at its best scale, after a moving level
+// of one cycle has been taken out. Leaving each cycle out of its own prediction keeps it honest: noise scores about zero.
 func explained(x []float64, m int) float64 {
 	level := movingMean(x, m)
 	sum, count := make([]float64, m), make([]float64, m)
@@ -192,22 +211,23 @@ func explained(x []float64, m int) float64 {
 			phase = 0
 		}
 	}
-	var rest, total float64
+	var own, both, other float64
 	phase = 0
 	for _, d := range level {
-		total += d * d
 		if c := count[phase]; c > 1 {
-			d -= (sum[phase] - d) / (c - 1)
+			o := (sum[phase] - d) / (c - 1)
+			own += d * d
+			both += d * o
+			other += o * o
 		}
-		rest += d * d
 		if phase++; phase == m {
 			phase = 0
 		}
 	}
-	if total <= 0 {
+	if both <= 0 || own <= 0 || other <= 0 {
 		return 0
 	}
-	return 1 - rest/total
+	return both / own * (both / other)
 }
 
 // deseason removes the mean cycle of length m.

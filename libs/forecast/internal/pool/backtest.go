@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -8,8 +9,9 @@ import (
 )
 
 const (
-	maxOrigins = 400
-	folds      = 4 // how often models are trained again on the way
+	maxOrigins = 320   // enough for a 0.99 quantile
+	maxValues  = 16000 // origins times steps, so that a long horizon does not cost memory without end
+	folds      = 4     // how often models are trained again on the way
 )
 
 // backtest forecasts from many origins inside the history, never with knowledge of what followed.
@@ -19,14 +21,16 @@ type backtest struct {
 	origins []int
 	ends    []int         // training ends, one per fold; a fold runs to the next end
 	made    [][][]float64 // [model][origin][step]
+	bounds  bounds
 }
 
 func newBacktest(d *model.Data, horizon int) *backtest {
 	n := len(d.Y)
-	b := &backtest{data: d, horizon: max(1, min(horizon, n/4))}
+	b := &backtest{data: d, bounds: boundsOf(d.Y), horizon: max(1, min(horizon, n/4))}
 	first := max(2*n/5, 2)
 	last := n - b.horizon
-	stride := max(1, (last-first+maxOrigins)/maxOrigins)
+	count := min(maxOrigins, max(40, maxValues/b.horizon))
+	stride := max(1, (last-first+count)/count)
 	for o := last; o >= first; o -= stride {
 		b.origins = append(b.origins, o)
 	}
@@ -50,84 +54,70 @@ func (b *backtest) run(t model.Trainer) {
 		}
 		made[i] = flat[i*b.horizon : (i+1)*b.horizon]
 		p.Forecast(o, made[i])
+		b.bounds.enforce(made[i], b.data.Y[o-1])
 	}
 	b.made = append(b.made, made)
 }
 
-// weigh gives each model a weight per step from the inverse of its mean absolute error around that step.
-func weigh(b *backtest) [][]float64 {
-	const sharpness = 3 // higher trusts the backtest more, lower spreads over more models
-	weights := make([][]float64, b.horizon)
-	losses := b.losses()
-	for k := range weights {
-		w, sum := make([]float64, len(b.made)), 0.0
-		least := math.Inf(1)
-		for i := range w {
-			least = min(least, losses[i][k])
-		}
-		for i := range w {
-			ratio := 1.0
-			if losses[i][k] > 0 {
-				ratio = least / losses[i][k]
-			}
-			if math.IsNaN(ratio) {
-				ratio = 0
-			}
-			w[i] = math.Pow(ratio, sharpness)
-			sum += w[i]
-		}
-		for i := range w {
-			w[i] /= sum
-		}
-		weights[k] = w
-	}
-	return weights
-}
-
-// losses is the mean absolute error per model and step, averaged over neighbouring steps.
-func (b *backtest) losses() [][]float64 {
-	out := make([][]float64, len(b.made))
-	for i, made := range b.made {
-		raw := make([]float64, b.horizon)
-		for j, o := range b.origins {
-			for k := range raw {
-				if !b.data.Missing[o+k] {
-					raw[k] += math.Abs(b.data.Y[o+k] - made[j][k])
-				}
-			}
-		}
-		out[i] = make([]float64, b.horizon)
-		for k := range raw {
-			for j := max(0, k-k/3-1); j <= min(b.horizon-1, k+k/3+1); j++ {
-				out[i][k] += raw[j]
-			}
-		}
-	}
-	return out
-}
-
 // errors are the paths by which the combined forecasts missed; origins that touch a gap give no path.
-func (b *backtest) errors(combine func(k int, column []float64) float64) Errors {
+func (b *backtest) errors(w *weigher, combine func(w, column []float64) float64) (Errors, *scaler) {
 	e := Errors{Sorted: make([][]float64, b.horizon)}
+	s := &scaler{step: make([]float64, b.horizon), spread: make([]float64, b.horizon)}
 	column := make([]float64, len(b.made))
+	var spreads [][]float64
 	for j, o := range b.origins {
 		if slices.Contains(b.data.Missing[o:o+b.horizon], true) {
 			continue
 		}
-		path := make([]float64, b.horizon)
+		weights := w.weights(o, b.horizon)
+		path, spread := make([]float64, b.horizon), make([]float64, b.horizon)
 		for k := range path {
 			for i := range column {
 				column[i] = b.made[i][j][k]
 			}
-			mean := combine(k, column)
+			mean := combine(weights[k], column)
 			path[k] = b.data.Y[o+k] - mean
-			e.Sorted[k] = append(e.Sorted[k], path[k])
+			spread[k] = disagreement(weights[k], column, mean)
+			s.step[k] += math.Abs(path[k])
+			s.spread[k] += spread[k]
 			e.Scores = append(e.Scores, Score{Actual: b.data.Y[o+k], Mean: mean, Reactive: b.data.Y[o-1], Step: k})
 		}
+		s.restless += restlessness(b.data.Y, o)
 		e.Paths = append(e.Paths, path)
+		e.Origins = append(e.Origins, o)
+		spreads = append(spreads, spread)
 	}
-	for _, s := range e.Sorted {
-		slices.Sort(s)
+	n := math.Max(1, float64(len(e.Paths)))
+	s.restless /= n
+	for k := range s.step {
+		s.step[k] /= n
+		s.spread[k] /= n
+		s.smallest = math.Max(s.smallest, 1e-9*s.step[k])
 	}
-	return e
+	s.smallest += 1e-300
+	for j, path := range e.Paths {
+		restless := restlessness(b.data.Y, e.Origins[j])
+		for k := range path {
+			scale := s.at(k, spreads[j][k], restless)
+			path[k] /= scale
+			e.Scores[j*b.horizon+k].Scale = scale
+		}
+	}
+	e.sort()
+	return e, s
+}
+
+// sort fills Order.
+func (e *Errors) sort() {
+	for k := range e.Sorted {
+		order := make([]int32, len(e.Paths))
+		for j := range order {
+			order[j] = int32(j)
+		}
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(e.Paths[a][k], e.Paths[b][k]) })
+		e.Order = append(e.Order, order)
+		for _, j := range order {
+			e.Sorted[k] = append(e.Sorted[k], e.Paths[j][k])
+		}
+	}
 }

@@ -35,15 +35,19 @@ type Pool struct {
 	data    *model.Data
 	names   []string
 	models  []model.Predictor
-	weights [][]float64 // [step][model]
+	weigher *weigher
+	scaler  *scaler
 	errs    Errors
 	scratch [][]float64
+	bounds  bounds
 }
 
 // Errors are what the pool missed by in the backtest.
 type Errors struct {
-	Paths  [][]float64 // [path][step], actual minus forecast
-	Sorted [][]float64 // [step], ascending
+	Paths   [][]float64 // [path][step], actual minus forecast
+	Origins []int
+	Order   [][]int32   // [step], paths ascending by their error at that step
+	Sorted  [][]float64 // [step], ascending
 	// Scores hold, per backtest origin and step, what trust is judged by at first.
 	Scores []Score
 }
@@ -51,6 +55,7 @@ type Errors struct {
 // Score is one forecast of the backtest beside the reactive one.
 type Score struct {
 	Actual, Mean, Reactive float64
+	Scale                  float64 // paths are errors divided by it
 	Step                   int
 }
 
@@ -66,14 +71,18 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 		return nil, ErrMethod
 	}
 	bt := newBacktest(data, opt.Horizon)
-	p := &Pool{data: data}
+	p := &Pool{data: data, bounds: bt.bounds}
 	for _, t := range trainers {
 		p.names = append(p.names, t.Name())
 		bt.run(t)
 		p.models = append(p.models, t.Train(len(data.Y)))
 	}
-	p.weights = weigh(bt)
-	p.errs = bt.errors(p.combineAt)
+	main := 0
+	if len(data.Periods) > 0 {
+		main = data.Periods[0]
+	}
+	p.weigher = newWeigher(bt, main)
+	p.errs, p.scaler = bt.errors(p.weigher, p.combine)
 	p.scratch = make([][]float64, len(p.models))
 	return p, nil
 }
@@ -109,33 +118,12 @@ func prepare(values []float64) (*model.Data, error) {
 	return d, nil
 }
 
-// lineup is the pool for this history, or the one model asked for.
-func lineup(d *model.Data, opt Options) []model.Trainer {
-	all := []model.Trainer{
-		model.Naive{Data: d},
-		model.Smoothing{Data: d, Label: "ses"},
-		model.NewRidge("ridge", model.NewFeatures(d, false), opt.Horizon, 0.01),
-	}
-	if d.Positive {
-		all = append(all, model.NewRidge("ridge_log", model.NewFeatures(d, true), opt.Horizon, 0.01))
-	}
-	for i, m := range d.Periods {
-		suffix := []string{"", "_long"}[i]
-		all = append(all,
-			model.SeasonalNaive{Data: d, Period: m, Label: "snaive" + suffix},
-			model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffix})
-	}
-	if opt.Method == "" {
-		return all
-	}
-	return slices.DeleteFunc(all, func(t model.Trainer) bool { return t.Name() != opt.Method })
-}
-
 // Append adds the next point; NaN is a missing point, which the pool bridges with its own forecast.
 func (p *Pool) Append(v float64) {
 	missing := math.IsNaN(v)
 	if missing {
-		v = p.Mean(1)[0]
+		mean, _ := p.Forecast(1)
+		v = mean[0]
 	}
 	p.data.Append(v, missing)
 }
@@ -146,43 +134,55 @@ func (p *Pool) Len() int { return len(p.data.Y) }
 // Last is the latest value, filled if it was missing: the reactive forecast.
 func (p *Pool) Last() float64 { return p.data.Y[len(p.data.Y)-1] }
 
-// Mean forecasts the next horizon points.
-func (p *Pool) Mean(horizon int) []float64 {
+// Forecast returns the central forecast for the next horizon points and the scale of its error paths.
+func (p *Pool) Forecast(horizon int) (mean, scale []float64) {
+	origin := len(p.data.Y)
 	for i, m := range p.models {
 		if cap(p.scratch[i]) < horizon {
 			p.scratch[i] = make([]float64, horizon)
 		}
 		p.scratch[i] = p.scratch[i][:horizon]
-		m.Forecast(len(p.data.Y), p.scratch[i])
+		m.Forecast(origin, p.scratch[i])
+		p.bounds.enforce(p.scratch[i], p.Last())
 	}
-	out := make([]float64, horizon)
+	mean, scale = make([]float64, horizon), make([]float64, horizon)
+	weights := p.weigher.weights(origin, 0)
+	restless := restlessness(p.data.Y, origin)
 	column := make([]float64, len(p.models))
-	for k := range out {
+	for k := range mean {
 		for i := range column {
 			column[i] = p.scratch[i][k]
 		}
-		out[k] = p.combineAt(k, column)
+		w := weights[min(k, len(weights)-1)]
+		mean[k] = p.combine(w, column)
+		scale[k] = p.scaler.at(k, disagreement(w, column, mean[k]), restless)
 	}
-	return out
+	return mean, scale
 }
 
-// combineAt pools the forecasts of all models for one step.
-func (p *Pool) combineAt(k int, column []float64) float64 {
-	w := p.weights[min(k, len(p.weights)-1)]
-	sum := 0.0
-	for i, v := range column {
-		if w[i] > 0 {
-			sum += w[i] * v
-		}
-	}
-	if p.data.Positive && sum < 0 {
+// combine pools the forecasts of all models for one step by their weighted median, which no single wild model can move.
+func (p *Pool) combine(w, column []float64) float64 {
+	v := weightedMedian(w, column)
+	if p.data.Positive && v < 0 {
 		return 0
 	}
-	return sum
+	return v
 }
 
 // Errors returns what the pool missed by in the backtest.
 func (p *Pool) Errors() Errors { return p.errs }
+
+// pathFloor is the weight of an error path from another phase of the cycle.
+const pathFloor = 0.1
+
+// PathWeights are how much each error path counts for a forecast made now: those from a similar phase count most.
+func (p *Pool) PathWeights() []float64 {
+	out := make([]float64, len(p.errs.Origins))
+	for j, o := range p.errs.Origins {
+		out[j] = pathFloor + p.weigher.phaseKernel(o, len(p.data.Y))
+	}
+	return out
+}
 
 // Periods are the cycles found, in points.
 func (p *Pool) Periods() []int { return p.data.Periods }
@@ -191,13 +191,14 @@ func (p *Pool) Periods() []int { return p.data.Periods }
 func (p *Pool) Positive() bool { return p.data.Positive }
 
 // Weights returns the models with their mean weight, heaviest first.
-func (p *Pool) Weights() (names []string, weights []float64) {
+func (p *Pool) Weights() (names []string, shares []float64) {
+	weights := p.weigher.weights(len(p.data.Y), 0)
 	order := make([]int, len(p.names))
 	mean := make([]float64, len(p.names))
 	for i := range order {
 		order[i] = i
-		for _, w := range p.weights {
-			mean[i] += w[i] / float64(len(p.weights))
+		for _, w := range weights {
+			mean[i] += w[i] / float64(len(weights))
 		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
@@ -210,7 +211,7 @@ func (p *Pool) Weights() (names []string, weights []float64) {
 		return 0
 	})
 	for _, i := range order {
-		names, weights = append(names, p.names[i]), append(weights, mean[i])
+		names, shares = append(names, p.names[i]), append(shares, mean[i])
 	}
-	return names, weights
+	return names, shares
 }

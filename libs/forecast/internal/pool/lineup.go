@@ -1,0 +1,46 @@
+package pool
+
+import (
+	"slices"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/internal/model"
+)
+
+// ridgePenalty is strong on purpose: the features overlap, and what helps one origin seldom helps the next.
+const ridgePenalty = 0.1
+
+// lineup is the pool for this history, or the one model asked for. The models are chosen to err differently: the median of
+// a diverse pool beats its best member.
+func lineup(d *model.Data, opt Options) []model.Trainer {
+	all := []model.Trainer{
+		model.Naive{Data: d},
+		model.Smoothing{Data: d, Label: "ses"},
+		model.NewRidge("ridge", model.NewFeatures(d, false), opt.Horizon, ridgePenalty),
+		model.NewAnalog("analog", d, model.AnalogOptions{Window: 16, Matches: 12}),
+		model.NewAnalog("analog_long", d, model.AnalogOptions{Window: 48, Matches: 8}),
+	}
+	if d.Positive {
+		all = append(all,
+			model.NewRidge("ridge_log", model.NewFeatures(d, true), opt.Horizon, ridgePenalty),
+			model.NewAnalog("analog_log", d, model.AnalogOptions{Window: 12, Matches: 20, Log: true}))
+	}
+	for i, m := range d.Periods {
+		all = append(all, seasonal(d, m, []string{"", "_second"}[i])...)
+	}
+	if opt.Method == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(t model.Trainer) bool { return t.Name() != opt.Method })
+}
+
+// seasonal are the models that repeat one cycle.
+func seasonal(d *model.Data, m int, suffix string) []model.Trainer {
+	return []model.Trainer{
+		model.SeasonalNaive{Data: d, Period: m, Label: "snaive" + suffix},
+		model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffix},
+		model.SeasonalChange{Data: d, Period: m, Cycles: 7, Smooth: 1, Label: "change" + suffix},
+		model.SeasonalChange{Data: d, Period: m, Cycles: 7, Smooth: 1, Median: true, Label: "change_median" + suffix},
+		model.SeasonalChange{Data: d, Period: m, Cycles: 2, Smooth: 3, Label: "change_recent" + suffix},
+		model.NewAnalog("analog_phase"+suffix, d, model.AnalogOptions{Period: m, Window: max(4, m/12), Matches: 3}),
+	}
+}

@@ -1,0 +1,113 @@
+package pool
+
+import "math"
+
+// weigher turns the losses of the backtest into weights for one origin. Past origins at a similar phase of the main cycle
+// count most: which model is right depends on the time of day (a nightly batch job is no smooth ramp).
+type weigher struct {
+	origins []int
+	models  int
+	horizon int
+	period  int         // main cycle, 0 for none
+	losses  [][]float64 // [origin][step*models+model], smoothed over neighbouring steps
+	total   []float64   // sum of losses
+}
+
+const (
+	bandwidth = 0.03 // how near two phases must be to count as alike, as a share of the cycle
+	elsewhere = 0.05 // the weight of an origin at another phase
+)
+
+func newWeigher(b *backtest, main int) *weigher {
+	w := &weigher{origins: b.origins, models: len(b.made), horizon: b.horizon, period: main}
+	w.total = make([]float64, w.models*w.horizon)
+	raw := make([]float64, b.horizon+1)
+	for j, o := range b.origins {
+		row := make([]float64, w.models*w.horizon)
+		for i := range w.models {
+			for k := range w.horizon {
+				raw[k+1] = raw[k]
+				if !b.data.Missing[o+k] {
+					raw[k+1] += math.Abs(b.data.Y[o+k] - b.made[i][j][k])
+				}
+			}
+			for k := range w.horizon {
+				from, to := max(0, k-k/3-1), min(w.horizon, k+k/3+2)
+				row[k*w.models+i] = (raw[to] - raw[from]) / float64(to-from)
+			}
+		}
+		for c, v := range row {
+			w.total[c] += v
+		}
+		w.losses = append(w.losses, row)
+	}
+	return w
+}
+
+// phaseKernel says how alike the phases of two origins are, from 0 to 1.
+func (w *weigher) phaseKernel(past, origin int) float64 {
+	if w.period == 0 {
+		return 0
+	}
+	d := (origin - past) % w.period
+	if d < 0 {
+		d += w.period
+	}
+	d = min(d, w.period-d)
+	x := float64(d) / (float64(w.period) * bandwidth)
+	if x > 2.5 {
+		return 0
+	}
+	return math.Exp(-x * x / 2)
+}
+
+// weights are those of the models per step for a forecast from origin; origins of the backtest within exclude points of it
+// are left out, so that an origin of the backtest is not judged by itself.
+func (w *weigher) weights(origin, exclude int) [][]float64 {
+	sum := make([]float64, len(w.total))
+	for c, v := range w.total {
+		sum[c] = elsewhere * v
+	}
+	for j, o := range w.origins {
+		u := w.phaseKernel(o, origin)
+		if o > origin-exclude && o < origin+exclude {
+			u = -elsewhere
+		}
+		if u == 0 {
+			continue
+		}
+		for c, v := range w.losses[j] {
+			sum[c] += u * v
+		}
+	}
+	out := make([][]float64, w.horizon)
+	for k := range out {
+		out[k] = share(sum[k*w.models : (k+1)*w.models])
+	}
+	return out
+}
+
+// share turns losses into weights in place. The cube trusts the backtest without letting it pick a single winner.
+func share(losses []float64) []float64 {
+	least, sum := math.Inf(1), 0.0
+	for _, l := range losses {
+		if l < least {
+			least = l
+		}
+	}
+	for i, l := range losses {
+		ratio := 1.0
+		if l > least {
+			ratio = max(least, 0) / l
+		}
+		if math.IsNaN(ratio) || math.IsNaN(l) || math.IsInf(l, 0) {
+			ratio = 0
+		}
+		losses[i] = ratio * ratio * ratio
+		sum += losses[i]
+	}
+	for i := range losses {
+		losses[i] /= sum
+	}
+	return losses
+}
