@@ -79,8 +79,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	hard := time.AfterFunc(drainTimeout, s.grpc.Stop)
 	defer hard.Stop()
 	s.grpc.GracefulStop()
-	_ = <-done // what Serve says of its being stopped
-	return nil
+	return <-done
 }
 
 // Listen opens the listener of a server and names the address when it cannot.

@@ -174,6 +174,8 @@ func ServeHTTP(ctx context.Context, ln net.Listener, srv *http.Server, drain tim
 	if srv.Shutdown(deadline) != nil {
 		_ = srv.Close()
 	}
-	_ = <-done // http.ErrServerClosed
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http on %s: %w", ln.Addr(), err)
+	}
 	return nil
 }

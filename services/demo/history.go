@@ -41,10 +41,8 @@ func (d *run) importHistory(ctx context.Context, s *stack.Stack) error {
 		publisher.Publish(workloadName, &foreshadowv1.MetricsObserved{
 			Workload: workloadName, Environment: foreshadowv1.Environment_ENVIRONMENT_PRODUCTION, Source: "import",
 			StartTime: timestamppb.New(at), DurationSeconds: 1,
-			Traffic: []*foreshadowv1.Traffic{{
-				Stratum:  &foreshadowv1.Stratum{Route: "imported"},
-				Requests: requests, Responses: requests,
-			}},
+			// Without a stratum: which routes they went to is not known.
+			Traffic: []*foreshadowv1.Traffic{{Requests: requests, Responses: requests}},
 		})
 	}
 	err = publisher.Flush(ctx)

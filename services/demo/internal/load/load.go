@@ -5,6 +5,7 @@ package load
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -93,8 +94,10 @@ func (g *Generator) Run(ctx context.Context) error {
 				return nil
 			}
 			r := g.cfg.Requests[sent%len(g.cfg.Requests)]
+			// Who comes again with the next round comes in a new session.
+			session := fmt.Sprintf("%s/%d", r.Client, sent/len(g.cfg.Requests))
 			sent++
-			wg.Go(func() { g.send(second, due, r) })
+			wg.Go(func() { g.send(second, due, r, session) })
 		}
 	}
 	return nil
@@ -107,8 +110,8 @@ func gap(rng *rand.Rand, rate float64) time.Duration {
 	return time.Duration(rng.ExpFloat64() / rate * float64(time.Second))
 }
 
-func (g *Generator) send(second int, due time.Time, r trace.Request) {
-	reason := g.try(r)
+func (g *Generator) send(second int, due time.Time, r trace.Request, session string) {
+	reason := g.try(r, session)
 	slow := time.Since(due) > g.cfg.SLOLatency
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -128,13 +131,13 @@ func (g *Generator) send(second int, due time.Time, r trace.Request) {
 
 // try returns why the request failed, or nothing. It is not cut short when the run ends: users do not leave because a
 // demo does.
-func (g *Generator) try(r trace.Request) string {
+func (g *Generator) try(r trace.Request, session string) string {
 	req, err := http.NewRequest(r.Method, g.cfg.URL+r.Target, nil)
 	if err != nil {
 		return err.Error()
 	}
 	req.Header.Set("User-Agent", r.UserAgent)
-	req.Header.Set("X-Session", r.Client)
+	req.Header.Set("X-Session", session)
 	if r.Referer != "" {
 		req.Header.Set("Referer", r.Referer)
 	}

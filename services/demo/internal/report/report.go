@@ -18,7 +18,8 @@ const (
 	// compression is how much faster than in the real world an instance and an autoscaler live in the demo: 4 s of start-up
 	// stand for 60 s, a sync of 1 s for 15 s, metrics up to 4 s old for 60 s, 20 s of stabilisation for 300 s.
 	compression = 15
-	// spareShare is how much more than the SLO's knee an instance does at full utilisation when overload was not measured.
+	// kneeShare is how much of what an instance can do at full utilisation it carries within the SLO. The model is given
+	// the measured knee; full utilisation, which the HPA's 70 % refer to, is set by this share for every policy alike.
 	kneeShare = 0.85
 )
 
@@ -72,7 +73,6 @@ type Report struct {
 	Seconds    int         `json:"seconds"`
 	Requests   int         `json:"requests"`
 	Capacity   float64     `json:"capacity_per_second"`
-	Saturation float64     `json:"saturation_per_second"`
 	Invariants []Invariant `json:"invariants"`
 	Rows       []Row       `json:"policies"`
 	Ramps      []Ramp      `json:"ramps"`
@@ -93,7 +93,7 @@ func Make(e Evidence) Report {
 	r := Report{
 		Policy: e.Policy, Begin: e.Begin, Seconds: len(e.Users), Requests: e.due(), Invariants: e.invariants(), Ledgers: e.Ledgers,
 	}
-	r.Capacity, r.Saturation = capacity(e.Capacity)
+	r.Capacity = e.Capacity.GetRequestsPerSecond()
 	violations := 0
 	for _, s := range e.Users {
 		r.Demand = append(r.Demand, s.Due)
@@ -122,18 +122,7 @@ func Make(e Evidence) Report {
 	return r
 }
 
-// capacity returns the rate an instance carries within the SLO, and the most it completed under overload.
-func capacity(c *foreshadowv1.CapacityMeasured) (knee, saturation float64) {
-	knee = c.GetRequestsPerSecond()
-	saturation = knee / kneeShare
-	for _, s := range c.GetSteps() {
-		if !s.GetSloMet() && s.GetCompletedPerSecond() > saturation {
-			saturation = s.GetCompletedPerSecond()
-		}
-	}
-	return knee, saturation
-}
-
+// decisions keeps the recommendations that changed something.
 func (r *Report) decisions(e Evidence) {
 	for _, rec := range e.Recommendations {
 		d := Decision{
@@ -205,7 +194,7 @@ func (r *Report) scaleUps(e Evidence) []ScaleUp {
 // the model says of Foreshadow's own orders.
 func (r *Report) counterfactuals(e Evidence) {
 	world := simulate.Config{
-		Tick: time.Second, Start: e.Begin, Startup: e.Startup, Capacity: r.Saturation, MaxUtilization: r.Capacity / r.Saturation,
+		Tick: time.Second, Start: e.Begin, Startup: e.Startup, Capacity: r.Capacity / kneeShare, MaxUtilization: kneeShare,
 		Min: e.Minimum, Max: e.Maximum, Initial: r.Desired[0], RateDelay: time.Second,
 		MetricWindow: time.Minute / compression, MetricEvery: time.Minute / compression, Patience: 10 * time.Second,
 	}
@@ -299,8 +288,8 @@ func (r Report) Write(path string) error {
 func (r Report) Table(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer func() { _ = w.Flush() }()
-	_, _ = fmt.Fprintf(w, "\n%d requests in %d s. One instance carries %.0f requests/s within the SLO (measured in the shadow), %.0f at most.\n\n",
-		r.Requests, r.Seconds, r.Capacity, r.Saturation)
+	_, _ = fmt.Fprintf(w, "\n%d requests in %d s. One instance carries %.0f requests/s within the SLO (measured in the shadow).\n\n",
+		r.Requests, r.Seconds, r.Capacity)
 	_, _ = fmt.Fprintln(w, "policy\tsource\tviolating requests\tinstance-seconds\tscale-ups\tneeded\tready in time\tmedian lead")
 	for _, row := range r.Rows {
 		needed, inTime, lead := row.leads()

@@ -10,6 +10,9 @@ import (
 const (
 	mixHalfLife    = 60 * time.Second
 	mixMinRequests = 200 // below it the shares are noise
+	// mixMinShare: routes rarer than this on both sides count as one. The shares of many rare routes are mostly noise of the
+	// sample, which adds up to a drift that is none.
+	mixMinShare = 0.03
 )
 
 // mix is the share of each route in the traffic of the last minutes, with exponential forgetting. What a window adds is
@@ -58,9 +61,19 @@ func (m *mix) drift(c *foreshadowv1.CapacityMeasured) float64 {
 	for _, s := range c.GetMix() {
 		measured[s.GetStratum().GetRoute()] += s.GetShare()
 	}
-	var excess float64
+	var excess, rare float64
 	for r, n := range m.routes {
-		excess += max(0, n/total-measured[r])
+		today := n / total
+		if max(today, measured[r]) < mixMinShare {
+			rare += today - measured[r]
+			continue
+		}
+		excess += max(0, today-measured[r])
 	}
-	return excess
+	for r, share := range measured {
+		if _, seen := m.routes[r]; !seen && share < mixMinShare {
+			rare -= share
+		}
+	}
+	return excess + max(0, rare)
 }
