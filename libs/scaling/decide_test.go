@@ -155,6 +155,14 @@ func TestDecide(t *testing.T) {
 		"longer forecast keeps instances": {func(in *Input) {
 			in.Instances, in.Forecast.Hold[0].PerSecond = Instances{Desired: 12, Ready: 12}, 1250
 		}, 12, Predictive, ScaleDownHeldByFuture, ForecastTrusted},
+		"at a high risk the hold looks no higher than the growth": {func(in *Input) {
+			in.Instances, in.Config.Risk = Instances{Desired: 12, Ready: 12}, 0.9
+			in.Forecast.Lead = []Quantile{{0.1, 700}, {0.5, 1500}}
+			in.Forecast.Hold = []Quantile{{0.1, 900}, {0.5, 1500}}
+		}, 9, Predictive, ScaleDown, ForecastTrusted},
+		"a capacity without a source is not used": {func(in *Input) {
+			in.Capacity.Source, in.Utilization.Share = CapacityUnknown, math.NaN()
+		}, 10, Hold, NothingKnown, ShadowAwake},
 		"a trifle is not released": {func(in *Input) {
 			in.Instances, in.Config.DownMargin = Instances{Desired: 11, Ready: 11}, 0.2
 		}, 11, Predictive, ScaleDownTooSmall, ForecastTrusted},
@@ -193,16 +201,56 @@ func TestTailOfTheForecast(t *testing.T) {
 		"below the lowest":    {three, 0.2, 100, true},
 		"beyond the highest":  {three, 0.999, 100 + 20*3.090232/2.326348, true},
 		"certainty is finite": {three, 1, 100 + 20*7.034484/2.326348, true},
-		"one level only":      {three[1:2], 0.999, 110, true},
-		"no spread":           {[]Quantile{{0.5, 7}, {0.9, 7}}, 0.999, 7, true},
-		"none":                {nil, 0.9, 0, false},
-		"impossible level":    {[]Quantile{{1, 7}}, 0.9, 0, false},
-		"negative demand":     {[]Quantile{{0.5, -7}}, 0.9, 0, false},
+		"levels below the median do not stretch the tail": {
+			append([]Quantile{{0.1, 0}}, three...), 0.999, 100 + 20*3.090232/2.326348, true,
+		},
+		"one level only":   {three[1:2], 0.999, 110, true},
+		"no spread":        {[]Quantile{{0.5, 7}, {0.9, 7}}, 0.999, 7, true},
+		"none":             {nil, 0.9, 0, false},
+		"impossible level": {[]Quantile{{1, 7}}, 0.9, 0, false},
+		"negative demand":  {[]Quantile{{0.5, -7}}, 0.9, 0, false},
 	} {
 		got, ok := at(tc.quantiles, tc.level)
 		if ok != tc.ok || math.Abs(got-tc.want) > 1e-4 {
 			t.Errorf("%s: %g, %t; want %g, %t", name, got, ok, tc.want, tc.ok)
 		}
+	}
+}
+
+func TestCountedCapacity(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		c    Capacity
+		risk float64
+		want float64
+	}{
+		"exact":                      {Capacity{PerSecond: 100}, 0.05, 100},
+		"at even odds":               {Capacity{PerSecond: 100, Lower: 80, Upper: 120}, 0.5, 100},
+		"at the interval's own odds": {Capacity{PerSecond: 100, Lower: 80, Upper: 120}, 0.025, 80},
+		"never below the interval":   {Capacity{PerSecond: 100, Lower: 80, Upper: 120}, 1e-6, 80},
+		"no risk at all":             {Capacity{PerSecond: 100, Lower: 80, Upper: 120}, 0, 80},
+		"upper end unknown":          {Capacity{PerSecond: 100, Lower: 80, Upper: math.NaN()}, 0.16, 100 - 20/1.959964*0.994458},
+		"interval above the value":   {Capacity{PerSecond: 100, Lower: 110, Upper: 120}, 0.05, 100},
+	} {
+		if got := tc.c.counted(tc.risk, 0); math.Abs(got-tc.want) > 1e-3 {
+			t.Errorf("%s: %g, want %g", name, got, tc.want)
+		}
+	}
+	if got := (Capacity{PerSecond: 100}).counted(0.05, 0.25); got != 80 {
+		t.Errorf("uneven balancing leaves %g, want 80", got)
+	}
+}
+
+func TestInstancesFor(t *testing.T) {
+	t.Parallel()
+	if n := instancesFor(0.3, 0.1); n != 3 {
+		t.Errorf("%d instances for a demand of exactly three, want 3", n)
+	}
+	if n := instancesFor(math.MaxFloat64, 1e-300); n != instanceLimit {
+		t.Errorf("%d instances for an absurd demand, want the limit", n)
+	}
+	if z := normal(1); z != 4 {
+		t.Errorf("%g standard deviations for certainty, want 4", z)
 	}
 }
 
@@ -372,6 +420,19 @@ func TestHPAAlternativeIsCounterfactual(t *testing.T) {
 	in.Utilization.At = now
 	if d, _ = Decide(s, in, now); d.HPAInstances != 20 {
 		t.Errorf("HPA holds %d at double the load, want 20", d.HPAInstances)
+	}
+}
+
+// A mean measured before production grew describes the fleet it was measured over, not today's.
+func TestOldUtilizationInventsNoLoad(t *testing.T) {
+	t.Parallel()
+	in, now := settled(), start
+	_, s := Decide(State{}, in, now)
+	now = now.Add(15 * time.Second)
+	in.Utilization = Utilization{Share: 0.7, At: now, Instances: 10}
+	in.Instances = Instances{Desired: 30, Ready: 30}
+	if d, _ := Decide(s, in, now); d.HPAInstances != 10 {
+		t.Errorf("HPA holds %d for the load of 10 instances at 70 %%, want 10", d.HPAInstances)
 	}
 }
 

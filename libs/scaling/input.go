@@ -70,6 +70,9 @@ type Capacity struct {
 type Utilization struct {
 	Share float64
 	At    time.Time
+	// Instances is how many it was measured over, on average. An old mean times today's instances would invent load that
+	// was never there. Zero means those ready now.
+	Instances float64
 }
 
 // Resources is what an instance uses, at today's mix of requests; see package correlate. The zero value is not known.

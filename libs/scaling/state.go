@@ -63,7 +63,11 @@ func (s *State) stepHPA(in Input, c Config, now time.Time) bool {
 	if !fresh || (!s.hpaSynced.IsZero() && now.Sub(s.hpaSynced) < c.HPA.Sync) {
 		return true
 	}
-	percent := int64(math.Min(100*u.Share*float64(ready)/float64(s.hpaHolds), 1e6))
+	over := float64(ready)
+	if known(u.Instances) && u.Instances > 0 {
+		over = u.Instances
+	}
+	percent := int64(math.Min(100*u.Share*over/float64(s.hpaHolds), 1e6))
 	calculator := hpa.Calculator{ToleranceUp: c.HPA.Tolerance, ToleranceDown: c.HPA.Tolerance}
 	wish := calculator.Uniform(s.hpaHolds, percent, int64(c.HPA.TargetPercent))
 	behavior := hpa.DefaultBehavior()

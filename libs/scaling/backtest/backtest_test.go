@@ -47,10 +47,17 @@ func run(t *testing.T, s forecast.Series, o Options) Report {
 	return r
 }
 
+// quick is the default world in ticks of a minute.
+func quick() Options {
+	o := Default()
+	o.Tick = time.Minute
+	return o
+}
+
 func TestRunOnAPredictableService(t *testing.T) {
 	t.Parallel()
 	calls, most := 0, 0
-	o := Default()
+	o := quick()
 	o.Startup = 10 * time.Minute
 	o.Progress = func(done, all int) { calls, most = calls+1, max(most, all) }
 	r := run(t, shop(6, time.Minute), o)
@@ -103,7 +110,7 @@ func TestNothingIsSeenBeforeItHappened(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{time.Minute, 10 * time.Minute} {
 		decide := func(s forecast.Series) []int32 {
-			o := Default()
+			o := quick()
 			w, err := o.world(s)
 			if err != nil {
 				t.Fatal(err)
@@ -127,7 +134,7 @@ func TestNothingIsSeenBeforeItHappened(t *testing.T) {
 		for i := cut; i < len(s.Values); i++ {
 			other.Values[i] = s.Values[len(s.Values)-1-(i-cut)]
 		}
-		ticks := cut * int(step/(15*time.Second))
+		ticks := cut * int(step/time.Minute)
 		a, b := decide(s), decide(other)
 		if d := cmp.Diff(a[:ticks], b[:ticks]); d != "" {
 			t.Errorf("step %s: decisions before the future began differ", step)
@@ -140,7 +147,7 @@ func TestNothingIsSeenBeforeItHappened(t *testing.T) {
 
 func TestRunIsDeterministic(t *testing.T) {
 	t.Parallel()
-	o := Default()
+	o := quick()
 	o.Policies = []string{Oracle}
 	s := shop(5, 5*time.Minute)
 	if d := cmp.Diff(run(t, s, o), run(t, s, o)); d != "" {
@@ -157,7 +164,7 @@ func TestUnpredictableDemandIsNoWorse(t *testing.T) {
 		level = math.Max(10, level*math.Exp(0.12*r.NormFloat64()))
 		s.Values = append(s.Values, level)
 	}
-	o := Default()
+	o := quick()
 	o.Policies = []string{Oracle}
 	got := run(t, s, o)
 	ours, _ := got.Curve(Foreshadow)
@@ -174,7 +181,7 @@ func TestMissingPointsAreSurvived(t *testing.T) {
 			s.Values[i] = math.NaN()
 		}
 	}
-	o := Default()
+	o := quick()
 	o.Policies = []string{Oracle}
 	if r := run(t, s, o); r.Reference.InstanceHours <= 0 {
 		t.Errorf("%+v", r.Reference)
@@ -215,7 +222,7 @@ func TestRunRefuses(t *testing.T) {
 func TestRunStopsWhenCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
-	o := Default()
+	o := quick()
 	o.Progress = func(done, _ int) {
 		if done == 2 {
 			cancel()
@@ -287,7 +294,7 @@ func TestPeaks(t *testing.T) {
 
 func TestReportFormats(t *testing.T) {
 	t.Parallel()
-	o := Default()
+	o := quick()
 	o.Policies = []string{Oracle, "Static"}
 	r := run(t, shop(5, 5*time.Minute), o)
 

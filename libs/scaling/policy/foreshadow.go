@@ -47,6 +47,9 @@ func (f *Foreshadow) Decide(o *simulate.Observation) int {
 		},
 		Utilization: scaling.Utilization{Share: o.Utilization(), At: o.Measured},
 	}
+	if in.Utilization.Share > 0 {
+		in.Utilization.Instances = o.Load / in.Utilization.Share
+	}
 	if f.forecaster != nil {
 		in.Forecast = f.forecaster.Forecast(o, in.LeadTime(), in.HoldTime())
 	}

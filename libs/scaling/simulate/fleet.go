@@ -62,17 +62,19 @@ func (f *fleet) scale(to, tick int) {
 type pipeline struct {
 	window, every int       // ticks, at least one
 	sum           []float64 // sum[t] is the utilization of ticks before t, added up
+	load          []float64 // the same of utilization times ready instances
 	published     int       // end of the newest published window; zero while there is none
 }
 
 func newPipeline(c Config, n int) *pipeline {
 	p := &pipeline{window: max(1, ticks(c.MetricWindow, c.Tick)), every: max(1, ticks(c.MetricEvery, c.Tick))}
-	p.sum = make([]float64, 1, n+1)
+	p.sum, p.load = make([]float64, 1, n+1), make([]float64, 1, n+1)
 	return p
 }
 
 // record adds the utilization of the tick that just ended.
-func (p *pipeline) record(utilization float64) {
+func (p *pipeline) record(utilization float64, ready int) {
+	p.load = append(p.load, p.load[len(p.load)-1]+utilization*float64(ready))
 	p.sum = append(p.sum, p.sum[len(p.sum)-1]+utilization)
 	if end := len(p.sum) - 1; end%p.every == 0 {
 		p.published = end
@@ -86,6 +88,15 @@ func (p *pipeline) mean(readyAt int) (float64, bool) {
 		return 0, false
 	}
 	return (p.sum[p.published] - p.sum[max(from, readyAt)]) / float64(p.published-from), true
+}
+
+// used is the mean load of the published window.
+func (p *pipeline) used() float64 {
+	from := max(0, p.published-p.window)
+	if p.published == from {
+		return 0
+	}
+	return (p.load[p.published] - p.load[from]) / float64(p.published-from)
 }
 
 // observe fills the groups with what a policy can see of them.

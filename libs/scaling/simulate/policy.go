@@ -27,6 +27,8 @@ type Observation struct {
 	Fleet []Group
 	// Measured is when the utilization in Fleet was published; zero while there is none.
 	Measured time.Time
+	// Load is how many instances' worth of CPU were used, on the mean of the metric window; zero while none is published.
+	Load float64
 }
 
 // Group are instances ordered at the same tick.

@@ -76,7 +76,7 @@ func (r *run) observe(t int) *Observation {
 	o.Rates = r.rates[:end:end]
 	o.RateAt = o.Now.Add(-time.Duration(r.delay) * r.c.Tick)
 	o.Fleet = r.fleet.observe(o.Fleet, r.metrics, t, r.c)
-	o.Measured = time.Time{}
+	o.Measured, o.Load = time.Time{}, r.metrics.used()
 	if r.metrics.published > 0 {
 		o.Measured = r.c.Start.Add(time.Duration(r.metrics.published) * r.c.Tick)
 	}
@@ -87,7 +87,7 @@ func (r *run) observe(t int) *Observation {
 func (r *run) serve(t int) {
 	requests := r.demand[t]
 	if math.IsNaN(requests) {
-		r.metrics.record(r.cpu)
+		r.metrics.record(r.cpu, r.fleet.ready)
 		r.score.unknown(t, r.fleet.ready, r.fleet.total)
 		return
 	}
@@ -105,7 +105,7 @@ func (r *run) serve(t int) {
 	if able > 0 {
 		r.cpu = utilization
 	}
-	r.metrics.record(r.cpu)
+	r.metrics.record(r.cpu, r.fleet.ready)
 	need := r.c.need(r.rates[t])
 	r.score.served(tally{
 		tick:     t,

@@ -168,6 +168,17 @@ var nanEqual = cmp.Comparer(func(a, b float64) bool {
 	return math.Abs(a-b) < 1e-9 || math.IsNaN(a) && math.IsNaN(b)
 })
 
+func TestLoadIsWhatWasUsed(t *testing.T) {
+	t.Parallel()
+	var load []float64
+	p := &script{wants: []int{1, 2}, see: func(o *Observation) { load = append(load, o.Load) }}
+	play(t, []float64{10, 20, 30, 40, 50}, world(), p)
+	// 1 and 2, then 3 and 4 requests/s at 10 per instance, however many shared them.
+	if d := cmp.Diff([]float64{0, 0, 0.15, 0.15, 0.35}, load, nanEqual); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestFleetReleasesTheNewestFirst(t *testing.T) {
 	t.Parallel()
 	var groups [][]Group
