@@ -246,3 +246,18 @@ func benchmark(b *testing.B, p func() simulate.Policy) {
 		}
 	}
 }
+
+// A forecast ten times too low that is still trusted must not cost what the demand of the last seconds would have saved.
+func TestForeshadowSurvivesAWrongForecast(t *testing.T) {
+	t.Parallel()
+	demand, c := day(), simulate.Default()
+	low := make([]float64, len(demand))
+	for i, v := range demand {
+		low[i] = v / 10
+	}
+	reactive := play(t, demand, c, NewHPA(DefaultHPA()))
+	got := play(t, demand, c, NewForeshadow(scaling.DefaultConfig(), foretold{low, true}))
+	if got.Violated > reactive.Violated || got.InstanceSeconds > reactive.InstanceSeconds {
+		t.Errorf("%g violated at %g instance-seconds, the HPA %g at %g", got.Violated, got.InstanceSeconds, reactive.Violated, reactive.InstanceSeconds)
+	}
+}
