@@ -35,7 +35,7 @@ test: setup build ## Set up what is needed and run every test
 
 .PHONY: build
 build: console ## Build the binary into bin/
-	$(GO) build -trimpath -o $(BIN)/foreshadow .
+	$(GO) build -o $(BIN)/foreshadow .
 
 .PHONY: console
 console: $(WEB)/dist/index.html ## Build the web page that is embedded into the binary

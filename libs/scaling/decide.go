@@ -124,8 +124,8 @@ func (d *decider) floor(w wish) wish {
 	return w
 }
 
-// trusted says whether the forecast may be used, fills its evidence, and says why not.
-func (d *decider) trusted() bool {
+// forecast fills the evidence with what is expected of the demand; false when there is no forecast.
+func (d *decider) forecast() bool {
 	f, e := d.in.Forecast, &d.out.Evidence
 	e.Quantile = 1 - d.c.Risk
 	if known(f.Mean) {
@@ -133,15 +133,23 @@ func (d *decider) trusted() bool {
 	}
 	lead, ok := at(f.Lead, e.Quantile)
 	if !ok {
-		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false
 	}
 	hold, ok := at(f.Hold, min(d.c.DownQuantile, e.Quantile))
 	if !ok && len(f.Hold) > 0 {
-		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false
 	}
 	e.Forecast, e.ForecastHold = lead, max(lead, hold)
+	return true
+}
+
+// trusted says whether the forecast may be used, and why not.
+func (d *decider) trusted() bool {
+	f, e := d.in.Forecast, &d.out.Evidence
+	if !d.forecast() {
+		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
+		return false
+	}
 	if d.now.Sub(f.Issued).Abs() > d.c.ForecastMaxAge {
 		d.ground(Reason{Code: ForecastStale, Detail: f.Reason})
 		return false
@@ -160,6 +168,7 @@ func (d *decider) withoutCapacity() int {
 	rate, _, age, ok := demandNow(d.in.Demand, d.c, d.now)
 	d.demand = ok
 	d.out.Evidence.Demand, d.out.Evidence.DemandAge = rate, age
+	d.forecast() // shown, though it cannot be turned into instances
 	if !d.hpa {
 		d.out.Policy = Hold
 		d.say(Reason{Code: NothingKnown})
@@ -189,6 +198,10 @@ func (d *decider) hold(w wish) int {
 
 // settle grows at once and shrinks late.
 func (d *decider) settle(w wish) int {
+	if len(d.state.needs) == 0 {
+		// A start without memory: as far as anybody knows, what runs was needed until now.
+		d.state.needs = d.state.needs.push(d.current, d.now, d.c.DownHold)
+	}
 	d.state.needs = d.state.needs.push(w.needed, d.now, d.c.DownHold)
 	past := d.state.needs.max()
 	if w.needed > d.current {

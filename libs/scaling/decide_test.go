@@ -34,6 +34,36 @@ func settled() Input {
 	}
 }
 
+// long is the state of a workload that has run for long and needed little.
+var long = State{needs: peaks{{at: start.Add(-time.Hour), need: 1}}}
+
+func TestAStartWithoutMemoryReleasesNothingAtOnce(t *testing.T) {
+	t.Parallel()
+	in := settled()
+	in.Instances = Instances{Desired: 20, Ready: 20}
+	d, state := Decide(State{}, in, start)
+	if d.Production.Instances != 20 || first(d) != ScaleDownHeldByPast {
+		t.Errorf("%d instances at the start, reasons %v: want the 20 that run kept", d.Production.Instances, texts(d))
+	}
+	now := start.Add(in.Config.DownHold + time.Second)
+	for i := range in.Demand {
+		in.Demand[i].At = now.Add(time.Duration(i-2) * time.Second)
+	}
+	in.Forecast.Issued = now
+	if d, _ = Decide(state, in, now); d.Production.Instances >= 20 || first(d) != ScaleDown {
+		t.Errorf("%d instances after the hold, reasons %v: want some released", d.Production.Instances, texts(d))
+	}
+}
+
+func TestTheForecastIsShownWithoutCapacity(t *testing.T) {
+	t.Parallel()
+	in := settled()
+	in.Capacity = Capacity{}
+	if d, _ := Decide(State{}, in, start); d.Evidence.Forecast != 960 || d.Evidence.ForecastMean != 820 || d.Policy != Reactive {
+		t.Errorf("evidence %+v, policy %v: want the forecast in it, and CPU deciding", d.Evidence, d.Policy)
+	}
+}
+
 func first(d Decision) Code { return d.Reasons[0].Code }
 
 func has(d Decision, code Code) bool {
@@ -171,7 +201,7 @@ func TestDecide(t *testing.T) {
 			t.Parallel()
 			in := settled()
 			tc.change(&in)
-			got, _ := Decide(State{}, in, start)
+			got, _ := Decide(long, in, start)
 			if got.Production.Instances != tc.want || got.Policy != tc.policy || first(got) != tc.why || !has(got, tc.also) {
 				t.Errorf("%d instances, %v, reasons %v; want %d, %v, %s first and %s", got.Production.Instances, got.Policy, texts(got), tc.want, tc.policy, tc.why, tc.also)
 			}

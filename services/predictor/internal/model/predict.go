@@ -107,7 +107,7 @@ func (u *usage) utilization(given float64) scaling.Utilization {
 	if given <= 0 || r == nil || r.use == nil {
 		return scaling.Utilization{Share: math.NaN()}
 	}
-	return scaling.Utilization{Share: r.use[cpu] / given, At: u.lastTime}
+	return scaling.Utilization{Share: r.use[cpu] / given, At: u.lastTime, Instances: r.ready}
 }
 
 func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation {
