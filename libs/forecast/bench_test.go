@@ -3,6 +3,8 @@ package forecast_test
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -74,4 +76,40 @@ func BenchmarkForecast(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkMemory reports what one fitted workload keeps alive.
+func BenchmarkMemory(b *testing.B) {
+	for _, horizon := range []int{12, 288} {
+		b.Run(strconv.Itoa(horizon), func(b *testing.B) {
+			cfg := fiveMinutes
+			cfg.Horizon = horizon
+			values := fortnight()
+			for b.Loop() {
+				before := heap()
+				e, _ := forecast.New(cfg)
+				if err := e.Load(forecast.Series{Start: epoch, Step: cfg.Step, Values: values}); err != nil {
+					b.Fatal(err)
+				}
+				for i := range 64 {
+					now := epoch.Add(time.Duration(len(values)+i) * cfg.Step)
+					if _, err := e.Forecast(now, horizon); err != nil {
+						b.Fatal(err)
+					}
+					if err := e.Observe(now, values[i]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric((heap()-before)/(1<<20), "MiB/workload")
+				runtime.KeepAlive(e)
+			}
+		})
+	}
+}
+
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	maxOrigins = 320   // enough for a 0.99 quantile
-	maxValues  = 16000 // origins times steps, so that a long horizon does not cost memory without end
+	maxOrigins = 400   // enough for a 0.99 quantile
+	maxValues  = 12000 // origins times steps, so that a long horizon does not cost memory without end
 	folds      = 4     // how often models are trained again on the way
 )
 

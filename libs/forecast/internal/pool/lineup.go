@@ -9,12 +9,16 @@ import (
 // ridgePenalty is strong on purpose: the features overlap, and what helps one origin seldom helps the next.
 const ridgePenalty = 0.1
 
+// maxOrder bounds the autoregressions; AIC decides below it.
+const maxOrder = 24
+
 // lineup is the pool for this history, or the one model asked for. The models are chosen to err differently: the median of
 // a diverse pool beats its best member.
 func lineup(d *model.Data, opt Options) []model.Trainer {
 	all := []model.Trainer{
 		model.Naive{Data: d},
 		model.Smoothing{Data: d, Label: "ses"},
+		model.Autoregression{Smoothing: model.Smoothing{Data: d, Label: "ar"}, MaxOrder: maxOrder},
 		model.NewRidge("ridge", model.NewFeatures(d, false), opt.Horizon, ridgePenalty),
 		model.NewAnalog("analog", d, model.AnalogOptions{Window: 16, Matches: 12}),
 		model.NewAnalog("analog_long", d, model.AnalogOptions{Window: 48, Matches: 8}),
@@ -25,12 +29,25 @@ func lineup(d *model.Data, opt Options) []model.Trainer {
 			model.NewAnalog("analog_log", d, model.AnalogOptions{Window: 12, Matches: 20, Log: true}))
 	}
 	for i, m := range d.Periods {
-		all = append(all, seasonal(d, m, []string{"", "_second"}[i])...)
+		all = append(all, seasonal(d, m, suffixes[i])...)
 	}
 	if opt.Method == "" {
 		return all
 	}
+	all = append(all, comparisons(d)...)
 	return slices.DeleteFunc(all, func(t model.Trainer) bool { return t.Name() != opt.Method })
+}
+
+// suffixes tell the models of the shorter cycle from those of the longer one.
+var suffixes = []string{"", "_second"}
+
+// comparisons are well-known methods that can be asked for by name; in the pool they cost time and changed nothing.
+func comparisons(d *model.Data) []model.Trainer {
+	out := []model.Trainer{model.HoltWinters{Data: d, Label: "holt"}}
+	for i, m := range d.Periods {
+		out = append(out, model.HoltWinters{Data: d, Period: m, Label: "holt_winters" + suffixes[i]})
+	}
+	return out
 }
 
 // seasonal are the models that repeat one cycle.
@@ -38,6 +55,9 @@ func seasonal(d *model.Data, m int, suffix string) []model.Trainer {
 	return []model.Trainer{
 		model.SeasonalNaive{Data: d, Period: m, Label: "snaive" + suffix},
 		model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffix},
+		model.Autoregression{
+			Smoothing: model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "seasonal_ar" + suffix}, MaxOrder: maxOrder,
+		},
 		model.SeasonalChange{Data: d, Period: m, Cycles: 7, Smooth: 1, Label: "change" + suffix},
 		model.SeasonalChange{Data: d, Period: m, Cycles: 7, Smooth: 1, Median: true, Label: "change_median" + suffix},
 		model.SeasonalChange{Data: d, Period: m, Cycles: 2, Smooth: 3, Label: "change_recent" + suffix},

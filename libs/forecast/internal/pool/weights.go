@@ -9,21 +9,22 @@ type weigher struct {
 	models  int
 	horizon int
 	period  int         // main cycle, 0 for none
-	losses  [][]float64 // [origin][step*models+model], smoothed over neighbouring steps
+	losses  [][]float32 // [origin][step*models+model], in units of unit, smoothed over neighbouring steps
+	unit    float64     // keeps losses of any magnitude within a float32
 	total   []float64   // sum of losses
 }
 
 const (
 	bandwidth = 0.03 // how near two phases must be to count as alike, as a share of the cycle
-	elsewhere = 0.05 // the weight of an origin at another phase
+	elsewhere = 0.02 // the weight of an origin at another phase
 )
 
 func newWeigher(b *backtest, main int) *weigher {
-	w := &weigher{origins: b.origins, models: len(b.made), horizon: b.horizon, period: main}
+	w := &weigher{origins: b.origins, models: len(b.made), horizon: b.horizon, period: main, unit: max(b.bounds.high-b.bounds.low, 1e-300)}
 	w.total = make([]float64, w.models*w.horizon)
 	raw := make([]float64, b.horizon+1)
 	for j, o := range b.origins {
-		row := make([]float64, w.models*w.horizon)
+		row := make([]float32, w.models*w.horizon)
 		for i := range w.models {
 			for k := range w.horizon {
 				raw[k+1] = raw[k]
@@ -33,11 +34,11 @@ func newWeigher(b *backtest, main int) *weigher {
 			}
 			for k := range w.horizon {
 				from, to := max(0, k-k/3-1), min(w.horizon, k+k/3+2)
-				row[k*w.models+i] = (raw[to] - raw[from]) / float64(to-from)
+				row[k*w.models+i] = float32((raw[to] - raw[from]) / float64(to-from) / w.unit)
 			}
 		}
 		for c, v := range row {
-			w.total[c] += v
+			w.total[c] += float64(v)
 		}
 		w.losses = append(w.losses, row)
 	}
@@ -77,7 +78,7 @@ func (w *weigher) weights(origin, exclude int) [][]float64 {
 			continue
 		}
 		for c, v := range w.losses[j] {
-			sum[c] += u * v
+			sum[c] += u * float64(v)
 		}
 	}
 	out := make([][]float64, w.horizon)

@@ -1,0 +1,174 @@
+package model
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// daily is a noisy cycle of 24 points with a level; noise 0 makes it exact.
+func daily(n int, noise float64) *Data {
+	rng := rand.New(rand.NewPCG(1, 2))
+	d := &Data{Periods: []int{24}, Positive: true}
+	for i := range n {
+		v := 100 + 40*math.Sin(2*math.Pi*float64(i)/24) + 15*math.Cos(4*math.Pi*float64(i)/24)
+		d.Append(v+noise*rng.NormFloat64(), false)
+	}
+	return d
+}
+
+// lineup is every model, as the pool would set it up for one cycle.
+func lineup(d *Data) []Trainer {
+	return []Trainer{
+		Naive{Data: d},
+		SeasonalNaive{Data: d, Period: 24, Label: "snaive"},
+		Smoothing{Data: d, Label: "ses"},
+		Smoothing{Data: d, Period: 24, Cycles: 7, Label: "snaive_level"},
+		SeasonalChange{Data: d, Period: 24, Cycles: 7, Smooth: 1, Label: "change"},
+		SeasonalChange{Data: d, Period: 24, Cycles: 7, Smooth: 1, Median: true, Label: "change_median"},
+		SeasonalChange{Data: d, Period: 24, Cycles: 2, Smooth: 3, Label: "change_recent"},
+		NewRidge("ridge", NewFeatures(d, false), 12, 0.1),
+		NewRidge("ridge_log", NewFeatures(d, true), 12, 0.1),
+		NewAnalog("analog", d, AnalogOptions{Window: 16, Matches: 12}),
+		NewAnalog("analog_log", d, AnalogOptions{Window: 12, Matches: 20, Log: true}),
+		NewAnalog("analog_phase", d, AnalogOptions{Period: 24, Window: 6, Matches: 3}),
+		Autoregression{Smoothing: Smoothing{Data: d, Label: "ar"}, MaxOrder: 24},
+		Autoregression{Smoothing: Smoothing{Data: d, Period: 24, Cycles: 7, Label: "seasonal_ar"}, MaxOrder: 24},
+		HoltWinters{Data: d, Label: "holt"},
+		HoltWinters{Data: d, Period: 24, Label: "holt_winters"},
+	}
+}
+
+func forecast(p Predictor, origin, horizon int) []float64 {
+	out := make([]float64, horizon)
+	p.Forecast(origin, out)
+	return out
+}
+
+func TestSeasonalModelsLearnTheCycle(t *testing.T) {
+	t.Parallel()
+	whole := daily(612, 3)
+	d := &Data{Y: slices.Clone(whole.Y[:600]), Missing: whole.Missing[:600], Periods: whole.Periods, Positive: true}
+	truth := daily(612, 0).Y[600:]
+	blind := []string{"naive", "ses", "holt"} // they know no cycle: these must lose, or the test proves nothing
+	for _, m := range lineup(d) {
+		got := forecast(m.Train(600), 600, 12)
+		miss := 0.0
+		for k := range truth {
+			miss += math.Abs(got[k]-truth[k]) / 12
+		}
+		if slices.Contains(blind, m.Name()) != (miss > 8) {
+			t.Errorf("%s misses the cycle by %.1f on average", m.Name(), miss)
+		}
+	}
+}
+
+func TestModelsNeverReadTheFuture(t *testing.T) {
+	t.Parallel()
+	const origin = 400
+	for i := range lineup(daily(600, 3)) {
+		known, other := daily(600, 3), daily(600, 3)
+		slices.Reverse(other.Y[origin:]) // order statistics stay: the offset of a logarithm is a constant of the history
+		m, n := lineup(known)[i], lineup(other)[i]
+		a, b := forecast(m.Train(origin), origin, 12), forecast(n.Train(origin), origin, 12)
+		if !slices.Equal(a, b) {
+			t.Errorf("%s: the forecast from %d changes with what follows", m.Name(), origin)
+		}
+	}
+}
+
+func TestPredictorsFollowAGrowingHistory(t *testing.T) {
+	t.Parallel()
+	whole := daily(600, 3)
+	for i := range lineup(whole) {
+		all := daily(600, 3)
+		grown := &Data{Y: slices.Clone(whole.Y[:520]), Missing: slices.Clone(whole.Missing[:520]), Periods: []int{24}, Positive: true}
+		m, n := lineup(all)[i], lineup(grown)[i]
+		tolerance := 1e-9
+		if m.Name() == "ridge_log" || m.Name() == "analog_log" {
+			tolerance = 0.01 // the offset of the logarithm was set when the history was shorter
+		}
+		p, q := m.Train(520), n.Train(520)
+		for _, v := range whole.Y[520:] {
+			grown.Append(v, false)
+		}
+		a, b := forecast(p, 600, 12), forecast(q, 600, 12)
+		for k := range a {
+			if math.Abs(a[k]-b[k]) > tolerance*math.Abs(a[k]) {
+				t.Errorf("%s step %d: %v from the whole history, %v from one that grew", m.Name(), k, a[k], b[k])
+			}
+		}
+	}
+}
+
+func TestSmoothingPicksTheConstantTheSeriesCallsFor(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 3))
+	noise, walk := &Data{}, &Data{}
+	level := 0.0
+	for range 1000 {
+		level += rng.NormFloat64()
+		noise.Append(rng.NormFloat64(), false)
+		walk.Append(level, false)
+	}
+	slow := Smoothing{Data: noise}.Train(1000).(*smoothingPredictor).alpha
+	fast := Smoothing{Data: walk}.Train(1000).(*smoothingPredictor).alpha
+	if slow > 0.1 || fast < 0.7 {
+		t.Errorf("alpha %v for noise, %v for a random walk: want small and large", slow, fast)
+	}
+}
+
+func TestYuleWalkerRecoversAnAutoregression(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(4, 4))
+	x := make([]float64, 20000)
+	for i := 2; i < len(x); i++ {
+		x[i] = 0.5*x[i-1] + 0.3*x[i-2] + rng.NormFloat64()
+	}
+	coef := yuleWalker(x, 10)
+	if len(coef) < 2 || math.Abs(coef[0]-0.5) > 0.03 || math.Abs(coef[1]-0.3) > 0.03 {
+		t.Errorf("coefficients %v, want 0.5 and 0.3 first", coef)
+	}
+	if got := yuleWalker(make([]float64, 100), 10); got != nil {
+		t.Errorf("coefficients %v of a constant", got)
+	}
+}
+
+func TestRidgeSolvesLeastSquares(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 5))
+	m := newMoments(3)
+	for range 500 {
+		x := []float64{rng.NormFloat64(), 100 * rng.NormFloat64(), 7}
+		m.add(x, 2*x[0]-0.05*x[1]+3)
+	}
+	coef := m.solve(0)
+	for i, want := range []float64{2, -0.05, 0, 3} {
+		if math.Abs(coef[i]-want) > 1e-6 {
+			t.Errorf("coefficients %v, want 2, -0.05, 0 for the constant feature, intercept 3", coef)
+		}
+	}
+}
+
+func TestAnalogRemembersARareEvent(t *testing.T) {
+	t.Parallel()
+	d := &Data{Positive: true}
+	for i := range 1000 {
+		v := 10.0
+		switch since := i % 317; { // no cycle is given: the ramp alone announces the peak
+		case since >= 200 && since < 205:
+			v += 5 * float64(since-199)
+		case since >= 205 && since < 210:
+			v = 200
+		}
+		d.Append(v, false)
+	}
+	origin := 2*317 + 205
+	got := forecast(NewAnalog("analog", d, AnalogOptions{Window: 8, Matches: 2}).Train(origin), origin, 5)
+	for k, v := range got {
+		if math.Abs(v-200) > 10 {
+			t.Errorf("step %d: %v after the ramp that has led to 200 before", k, v)
+		}
+	}
+}
