@@ -174,7 +174,7 @@ func ServeHTTP(ctx context.Context, ln net.Listener, srv *http.Server, drain tim
 	if srv.Shutdown(deadline) != nil {
 		_ = srv.Close()
 	}
-	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve http on %s: %w", ln.Addr(), err)
 	}
 	return nil
