@@ -23,6 +23,7 @@ func lineup(d *Data) []Trainer {
 	return []Trainer{
 		Naive{Data: d},
 		SeasonalNaive{Data: d, Period: 24, Label: "snaive"},
+		Profile{Data: d, Period: 24, Cycles: 7, Label: "profile"},
 		Smoothing{Data: d, Label: "ses"},
 		Smoothing{Data: d, Period: 24, Cycles: 7, Label: "snaive_level"},
 		SeasonalChange{Data: d, Period: 24, Cycles: 7, Smooth: 1, Label: "change"},

@@ -40,15 +40,7 @@ func (m Smoothing) profile(target, origin int) float64 {
 	if m.Period == 0 {
 		return 0
 	}
-	sum, n := 0.0, 0
-	for i := lastSeen(target, origin, m.Period); i >= 0 && n < m.Cycles; i -= m.Period {
-		sum += m.Data.Y[i]
-		n++
-	}
-	if n == 0 {
-		return 0
-	}
-	return sum / float64(n)
+	return Profile{Data: m.Data, Period: m.Period, Cycles: m.Cycles}.at(target, origin)
 }
 
 type smoothingPredictor struct {

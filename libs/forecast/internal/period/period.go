@@ -14,11 +14,11 @@ const (
 	shorter   = 0.02 // what a longer multiple must add before it is preferred
 )
 
-// Detect returns up to two cycle lengths in points, ascending: the one that explains most, and one more that either repeats
-// within it (a day within a week) or explains what it leaves. y must be finite. hints are lengths worth trying (a day, a
-// week); they are held to the same evidence as any other.
+// Detect returns up to two cycle lengths in points, ascending: the one that explains most, and one more: a hint that explains
+// what the first leaves (the week beside the day), else one that repeats within it, else any that explains what it leaves.
+// y must be finite. hints are lengths worth trying (a day, a week); they must show in the data like any other.
 func Detect(y []float64, hints []int) []int {
-	if len(y) < 2*minCycles*2 {
+	if len(y) < 4*minCycles {
 		return nil
 	}
 	x := flatten(y)
@@ -27,16 +27,36 @@ func Detect(y []float64, hints []int) []int {
 	if main == 0 {
 		return nil
 	}
-	within := slices.DeleteFunc(all, func(m int) bool { return m > main/2 })
-	if m := strongest(x, within, hints); m > 0 && strength(x, m) > strength(x, main)/2 {
-		return []int{m, main}
-	}
-	x = deseason(x, main)
-	other := strongest(x, candidates(x, hints), hints)
+	other := second(x, main, all, hints)
 	if other == 0 || similar(other, main) {
 		return []int{main}
 	}
 	return []int{min(main, other), max(main, other)}
+}
+
+// second is the cycle worth having beside the main one, 0 for none.
+func second(x []float64, main int, candidatesOfAll, hints []int) int {
+	rest := deseason(x, main)
+	if m := strongest(rest, likely(len(x), hints, main), hints); m > 0 {
+		return m
+	}
+	within := slices.DeleteFunc(candidatesOfAll, func(m int) bool { return m > main/2 })
+	if m := strongest(x, within, hints); m > 0 && strength(x, m) > strength(x, main)/2 {
+		return m
+	}
+	return strongest(rest, candidates(rest, nil), nil)
+}
+
+// likely are the hints that a history of n points can show and that are not the main cycle.
+func likely(n int, hints []int, main int) []int {
+	var out []int
+	for _, m := range hints {
+		if m >= 2 && m <= n/minCycles && !similar(m, main) {
+			out = append(out, m)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // flatten removes the linear trend and clips outliers, which would otherwise own the spectrum.

@@ -55,6 +55,7 @@ func seasonal(d *model.Data, m int, suffix string) []model.Trainer {
 	return []model.Trainer{
 		model.SeasonalNaive{Data: d, Period: m, Label: "snaive" + suffix},
 		model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffix},
+		model.Profile{Data: d, Period: m, Cycles: 7, Label: "profile" + suffix},
 		model.Autoregression{
 			Smoothing: model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "seasonal_ar" + suffix}, MaxOrder: maxOrder,
 		},
