@@ -9,15 +9,8 @@ CACHE  := $(CURDIR)/.cache
 WEB    := services/console/web
 TOOLS  := -modfile=deployments/tools/go.mod
 GO     ?= go
-# Tests and demo find PostgreSQL and Chromium here when the machine has none of its own.
-export FORESHADOW_PG_BIN ?= $(shell deployments/tools/postgres.sh --print 2>/dev/null)
-export FORESHADOW_CHROMIUM ?= $(shell deployments/tools/chromium.sh --print 2>/dev/null)
-ifeq ($(FORESHADOW_PG_BIN),)
-unexport FORESHADOW_PG_BIN
-endif
-ifeq ($(FORESHADOW_CHROMIUM),)
-unexport FORESHADOW_CHROMIUM
-endif
+# Tests and demo find PostgreSQL here when the machine has none of its own; known only once `setup` has run.
+USE_PG := pg="$$(deployments/tools/postgres.sh --print)"; [ -z "$$pg" ] || export FORESHADOW_PG_BIN="$$pg";
 
 .PHONY: help
 help: ## Explain every target
@@ -25,13 +18,13 @@ help: ## Explain every target
 
 .PHONY: demo
 demo: setup build ## Build everything and watch Foreshadow scale a sample shop (DEMO="--for 4m" passes flags)
-	@exec $(BIN)/foreshadow demo $(DEMO)
+	@$(USE_PG) exec $(BIN)/foreshadow demo $(DEMO)
 
 .PHONY: test
 test: setup build ## Set up what is needed and run every test
-	$(GO) test -race -timeout 15m $(shell $(GO) list ./... | grep -v /integration)
+	@$(USE_PG) $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /integration)
 	cd $(WEB) && npm test --silent
-	FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
+	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
 
 .PHONY: build
 build: console ## Build the binary into bin/

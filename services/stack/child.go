@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ const (
 	restartFirst = 100 * time.Millisecond
 	restartMax   = 2 * time.Second
 	steady       = 5 * time.Second // a child that ran this long is restarted without delay
+	hastyLimit   = 4
 )
 
 // child is one supervised process.
@@ -33,14 +35,14 @@ type child struct {
 
 	mu       sync.Mutex
 	process  *os.Process
-	starts   int
+	hasty    int // times in a row that it ended as soon as it was started
 	stopping bool
 	done     chan struct{} // closed when supervision has ended
 }
 
 // supervise starts the child and keeps it running until stop is called.
 func (c *child) supervise(binary string) error {
-	out, err := os.OpenFile(filepath.Join(c.dir, c.name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	out, err := os.OpenFile(c.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", c.name, err)
 	}
@@ -63,7 +65,7 @@ func (c *child) supervise(binary string) error {
 				err = cmd.Wait()
 				release()
 			}
-			if c.ended() {
+			if c.ended(time.Since(began)) {
 				return
 			}
 			c.log.Warn("child ended, starting it again", "child", c.name, "err", err)
@@ -92,16 +94,36 @@ func (c *child) start(binary string, out io.Writer) (*exec.Cmd, func(), error) {
 		return nil, nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
 	c.process = cmd.Process
-	c.starts++
 	return cmd, release, nil
 }
 
-func (c *child) ended() bool {
+// ended notes how long the process ran, and says whether that was the last time.
+func (c *child) ended(ran time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.process = nil
+	if c.hasty++; ran > steady {
+		c.hasty = 0
+	}
 	return c.stopping
 }
+
+// hopeless returns why a child cannot be started, once it has tried several times in a row.
+func (c *child) hopeless() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hasty < hastyLimit {
+		return nil
+	}
+	data, err := os.ReadFile(c.logFile())
+	if err != nil {
+		return fmt.Errorf("start %s: it ends at once: %w", c.name, err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return fmt.Errorf("start %s: it ends at once: %s", c.name, strings.TrimPrefix(lines[len(lines)-1], "foreshadow: "))
+}
+
+func (c *child) logFile() string { return filepath.Join(c.dir, c.name+".log") }
 
 // signal sends a signal to the running process.
 func (c *child) signal(sig syscall.Signal) error {
@@ -159,7 +181,7 @@ func (c *child) awaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w (its log: %s)", c.name, last, filepath.Join(c.dir, c.name+".log"))
+			return fmt.Errorf("wait for %s: %w (its log: %s)", c.name, last, c.logFile())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -212,11 +212,39 @@ func (s *Stack) startAll(ctx context.Context, names []string) error {
 		s.mu.Unlock()
 	}
 	for _, name := range names {
-		if err := s.children[name].awaitReady(ctx); err != nil {
+		if err := s.awaitStart(ctx, s.children[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// awaitStart waits until a child is ready, or until it is clear that it never will be.
+func (s *Stack) awaitStart(ctx context.Context, c *child) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if err := c.hopeless(); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		}
+	}()
+	err := c.awaitReady(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(cause, ctx.Err()) {
+		return cause
+	}
+	return err
 }
 
 func (s *Stack) stop() {
