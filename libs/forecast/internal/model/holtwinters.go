@@ -75,9 +75,9 @@ func (p *holtWinters) follow(end int) {
 		}
 		level, trend := p.levels[t-1]+p.damping*p.trends[t-1], p.damping*p.trends[t-1]
 		miss := y[t] - level - season
-		p.levels = append(p.levels, level+p.constants.level*miss)
-		p.trends = append(p.trends, trend+p.constants.trend*miss)
-		p.seasons = append(p.seasons, season+p.constants.season*miss)
+		p.levels = append(p.levels, level+p.level*miss)
+		p.trends = append(p.trends, trend+p.trend*miss)
+		p.seasons = append(p.seasons, season+p.season*miss)
 	}
 }
 

@@ -115,8 +115,6 @@ func Make(e Evidence) Report {
 	r.Rows = append(r.Rows, measured)
 	if r.Capacity > 0 {
 		r.counterfactuals(e)
-	} else {
-		r.Invariants = append(r.Invariants, Invariant{Name: "the shadow measured the capacity of an instance", Detail: "no valid measurement"})
 	}
 	r.Ramps = r.ramps()
 	return r
@@ -288,8 +286,7 @@ func (r Report) Write(path string) error {
 func (r Report) Table(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer func() { _ = w.Flush() }()
-	_, _ = fmt.Fprintf(w, "\n%d requests in %d s. One instance carries %.0f requests/s within the SLO (measured in the shadow).\n\n",
-		r.Requests, r.Seconds, r.Capacity)
+	_, _ = fmt.Fprintf(w, "\n%d requests in %d s. %s\n\n", r.Requests, r.Seconds, r.capacityText())
 	_, _ = fmt.Fprintln(w, "policy\tsource\tviolating requests\tinstance-seconds\tscale-ups\tneeded\tready in time\tmedian lead")
 	for _, row := range r.Rows {
 		needed, inTime, lead := row.leads()
@@ -308,6 +305,13 @@ func (r Report) Table(out io.Writer) {
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", i.Name, mark, i.Detail)
 	}
+}
+
+func (r Report) capacityText() string {
+	if r.Capacity <= 0 {
+		return "The shadow has not measured yet what one instance carries, so there is nothing to compare with."
+	}
+	return fmt.Sprintf("One instance carries %.0f requests/s within the SLO (measured in the shadow).", r.Capacity)
 }
 
 func (row Row) leads() (needed, inTime int, median string) {
