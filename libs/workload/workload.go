@@ -114,7 +114,7 @@ type Mode string
 
 // Modes of the provisioner.
 const (
-	// DryRun plans and records, and changes nothing.
+	// DryRun plans and records, and changes nothing of production. The shadow is run: it is what measures.
 	DryRun Mode = "dry_run"
 	// Approve waits for a person.
 	Approve Mode = "approve"

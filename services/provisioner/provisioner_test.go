@@ -105,23 +105,26 @@ func TestWhatMustNotBeCarriedOutChangesNothing(t *testing.T) {
 	}
 }
 
-func TestDryRunChangesNothing(t *testing.T) {
+func TestDryRunPlansProductionAndMeasuresInTheShadow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(w *workload.Workload) { w.Guardrails.Mode = workload.DryRun })
 	b.recommend(5, 1)
-	planned := map[foreshadowv1.Environment]int32{}
+	var plan, wake *foreshadowv1.ScalingApplied
 	for range 2 {
-		a := <-b.actions
-		if a.GetOutcome() != foreshadowv1.Outcome_OUTCOME_DRY_RUN || !slices.Contains(a.GetGuardrails(), "dry_run") {
-			t.Errorf("record %v", a)
+		if a := <-b.actions; a.GetEnvironment() == production {
+			plan = a
+		} else {
+			wake = a
 		}
-		planned[a.GetEnvironment()] = a.GetTo().GetInstances()
 	}
-	if planned[production] != 5 || planned[shadow] != 1 {
-		t.Errorf("planned %v, want 5 of production and 1 of the shadow", planned)
+	if plan.GetOutcome() != foreshadowv1.Outcome_OUTCOME_DRY_RUN || !slices.Contains(plan.GetGuardrails(), "dry_run") || plan.GetTo().GetInstances() != 5 {
+		t.Errorf("record %v, want 5 instances of production planned", plan)
 	}
-	if p, s := b.state("production"), b.state("shadow"); p.Generation != 0 || s.Generation != 0 || p.Desired != 3 || s.Desired != 0 {
-		t.Errorf("production %+v, shadow %+v, want both untouched", p, s)
+	if p := b.state("production"); p.Generation != 0 || p.Desired != 3 {
+		t.Errorf("production %+v, want it untouched", p)
+	}
+	if s := b.state("shadow"); wake.GetOutcome() != applied || s.Desired != 1 || s.Ready() != 1 {
+		t.Errorf("record %v, shadow %+v: want it awake, for it is what measures", wake, s)
 	}
 }
 

@@ -28,7 +28,7 @@ type Mode int32
 const (
 	// Not set.
 	Mode_MODE_UNSPECIFIED Mode = 0
-	// Changes are planned, recorded and not made.
+	// Changes of production are planned, recorded and not made; the shadow is sized all the same.
 	Mode_MODE_DRY_RUN Mode = 1
 	// Changes wait for approval.
 	Mode_MODE_APPROVE Mode = 2

@@ -116,14 +116,11 @@ func Production(w workload.Workload, deps Deps, settled func(reason string)) *La
 	})
 }
 
-// Shadow returns the lane of the shadow. It serves nobody: so it is not stabilised, not bounded in step or rate, and waits
-// for no approval.
+// Shadow returns the lane of the shadow. It serves nobody: so it is not stabilised, not bounded in step or rate, and acts in a
+// dry run and without approval too. Else a dry run could never say what an instance carries.
 func Shadow(w workload.Workload, deps Deps) *Lane {
 	rules := workload.Guardrails{
-		Mode: w.Guardrails.Mode, RatePeriod: w.Guardrails.RatePeriod, VerifyTimeout: w.Guardrails.VerifyTimeout,
-	}
-	if rules.Mode == workload.Approve {
-		rules.Mode = workload.Automatic
+		Mode: workload.Automatic, RatePeriod: w.Guardrails.RatePeriod, VerifyTimeout: w.Guardrails.VerifyTimeout,
 	}
 	return newLane(w, deps, spec{
 		name: w.Name + "/shadow", environment: foreshadowv1.Environment_ENVIRONMENT_SHADOW, group: w.Shadow.Group,
