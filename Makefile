@@ -48,11 +48,12 @@ setup: ## Find or install PostgreSQL and Chromium
 	@deployments/tools/chromium.sh
 
 .PHONY: lint
-lint: ## Run golangci-lint, buf lint and go vet
+lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser
 	$(GO) vet ./...
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
 	$(GO) tool $(TOOLS) buf lint proto
 	$(GO) tool $(TOOLS) golangci-lint run ./...
+	$(GO) tool $(TOOLS) github.com/compose-spec/compose-go/v2/cmd docker-compose.yml >/dev/null
 
 .PHONY: generate
 generate: ## Regenerate the Go code of proto/
