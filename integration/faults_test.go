@@ -1,8 +1,12 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,12 +30,7 @@ func TestKillsLoseNothing(t *testing.T) {
 	w.awaitRecommendation(0)
 	generation := w.generation()
 	for _, name := range []string{stack.Aggregator, stack.Predictor, stack.Provisioner, stack.Broker, stack.Aggregator, stack.Postgres} {
-		if err := w.Signal(name, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		// The child is started again; the next blow falls when it works.
-		time.Sleep(500 * time.Millisecond)
-		w.awaitReady(name)
+		w.kill(name) // it is started again; the next blow falls when it works
 		w.awaitWindow(time.Now().Truncate(time.Second))
 		w.awaitRecommendation(generation)
 		generation = w.generation()
@@ -80,26 +79,23 @@ func TestProductionDoesNotFeelTheRest(t *testing.T) {
 	w.awaitWindow(time.Now())
 	const phase = 4 * time.Second
 	var well, ill []time.Duration
+	well = append(well, u.during(t, phase))
+	w.killShadow()
+	ill = append(ill, u.during(t, phase))
 	for _, name := range []string{stack.ShadowRunner, stack.Broker, stack.Postgres} {
-		u.median()
-		time.Sleep(phase)
-		well = append(well, u.median())
+		well = append(well, u.during(t, phase))
 		if err := w.Signal(name, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(phase)
-		ill = append(ill, u.median())
-		if err := w.Signal(name, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		w.awaitReady(name)
+		ill = append(ill, u.during(t, phase))
+		w.kill(name)
 	}
 	leave()
 	wg.Wait()
 	if len(u.failures) > 0 || u.sent == 0 {
 		t.Errorf("of %d requests failed: %v", u.sent, u.failures)
 	}
-	for i, name := range []string{"shadow-runner", "broker", "database"} {
+	for i, name := range []string{"shadow", "shadow-runner", "broker", "database"} {
 		t.Logf("%s: median latency %v with it, %v without", name, well[i], ill[i])
 		// A tap that waited would add its timeouts, seconds; a fifth is the noise of a busy machine.
 		if ill[i] > well[i]+well[i]/5 {
@@ -122,6 +118,46 @@ func TestPauseSurvivesARestart(t *testing.T) {
 		resp, err := w.steer.GetProvisioningStatus(ctx, &foreshadowv1.GetProvisioningStatusRequest{Workload: "shop"})
 		if err != nil || !resp.GetStatus().GetPaused() || resp.GetStatus().GetPauseActor() != "ann" {
 			return fmt.Sprintf("status is %v, %v", resp, err)
+		}
+		return ""
+	})
+}
+
+// kill kills a child at once and returns when another one in its place is ready.
+func (w *world) kill(name string) {
+	w.t.Helper()
+	old := w.PID(name)
+	if err := w.Signal(name, syscall.SIGKILL); err != nil {
+		w.t.Fatal(err)
+	}
+	eventually(w.t, 20*time.Second, func() string {
+		if pid := w.PID(name); pid == 0 || pid == old {
+			return name + " has not been started again"
+		}
+		return ""
+	})
+	w.awaitReady(name)
+}
+
+// killShadow kills the instances of the shadow itself, of which there must be some.
+func (w *world) killShadow() {
+	w.t.Helper()
+	eventually(w.t, 20*time.Second, func() string {
+		killed := 0
+		parent := fmt.Appendf(nil, "\nPPid:\t%d\n", w.PID(stack.LocalPlatform))
+		processes, _ := filepath.Glob("/proc/[0-9]*")
+		for _, dir := range processes {
+			env, _ := os.ReadFile(filepath.Join(dir, "environ")) // those of others cannot be read, and are not meant
+			status, _ := os.ReadFile(filepath.Join(dir, "status"))
+			if !bytes.Contains(env, []byte("FORESHADOW_INSTANCE=shop-shadow")) || !bytes.Contains(status, parent) {
+				continue
+			}
+			if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+				killed++
+			}
+		}
+		if killed == 0 {
+			return "no instance of the shadow runs"
 		}
 		return ""
 	})

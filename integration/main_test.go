@@ -212,14 +212,20 @@ func (u *users) send(client *http.Client, url, session string) {
 	}
 }
 
-// median of the latencies since the last call.
-func (u *users) median() time.Duration {
+// during lets a phase pass and returns the median latency of the requests that were answered in it.
+func (u *users) during(t *testing.T, phase time.Duration) time.Duration {
+	t.Helper()
+	u.mu.Lock()
+	u.latency = u.latency[:0]
+	u.mu.Unlock()
+	time.Sleep(phase)
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if len(u.latency) == 0 {
+		t.Fatalf("no request was answered within %v", phase)
+	}
 	slices.Sort(u.latency)
-	m := u.latency[len(u.latency)/2]
-	u.latency = u.latency[:0]
-	return m
+	return u.latency[len(u.latency)/2]
 }
 
 // eventually polls until the condition holds or the time is up; the condition says what is missing.

@@ -135,6 +135,16 @@ func (c *child) signal(sig syscall.Signal) error {
 	return c.process.Signal(sig)
 }
 
+// pid is that of the running process; 0 when none runs.
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.process == nil {
+		return 0
+	}
+	return c.process.Pid
+}
+
 // stop asks the process to end, and kills it when it does not.
 func (c *child) stop() {
 	c.mu.Lock()

@@ -163,6 +163,9 @@ func (s *Stack) Ready() <-chan struct{} { return s.ready }
 // Signal sends a signal to a child: SIGKILL to see that nothing is lost, SIGSTOP to see that nothing waits for it.
 func (s *Stack) Signal(name string, sig syscall.Signal) error { return s.children[name].signal(sig) }
 
+// PID is the process of a child; 0 while it does not run.
+func (s *Stack) PID(name string) int { return s.children[name].pid() }
+
 // AwaitReady waits until a child answers that it is ready.
 func (s *Stack) AwaitReady(ctx context.Context, name string) error {
 	return s.children[name].awaitReady(ctx)
