@@ -138,11 +138,12 @@ func (f *fetcher) end(ctx context.Context) (int64, error) {
 	return f.listOffset(ctx, kafkago.LastOffsetOf(f.partition))
 }
 
-// since is the offset of the first record not older than at, or the end.
-func (f *fetcher) since(ctx context.Context, at time.Time) (int64, error) {
+// since is the offset of the first record not older than at. When there is none yet it is end, which the caller read
+// before: a record written since then is young enough, and an end asked for now would be behind it.
+func (f *fetcher) since(ctx context.Context, at time.Time, end int64) (int64, error) {
 	offset, err := f.listOffset(ctx, kafkago.TimeOffsetOf(f.partition, at))
 	if err == nil && offset < 0 {
-		return f.end(ctx)
+		return end, nil
 	}
 	return offset, err
 }

@@ -166,7 +166,7 @@ func (t *tailer) start(ctx context.Context, f *fetcher, from From) (offset, end 
 			case from.latest:
 				return end, end, nil
 			case !from.since.IsZero():
-				offset, err = f.since(ctx, from.since)
+				offset, err = f.since(ctx, from.since, end)
 			default:
 				offset, err = f.first(ctx)
 			}
