@@ -23,7 +23,7 @@ import (
 
 func TestWindowsInRecommendationsOutOverARestart(t *testing.T) {
 	t.Parallel()
-	const name = "restart"
+	name := own("restart")
 	k, h := broker(t), &past{}
 	h.add(wave(name, time.Now(), 4*time.Minute)...)
 	address := serveHistory(t, "127.0.0.1:0", h)
@@ -114,7 +114,7 @@ func balance(t *testing.T, r *running) {
 
 func TestStartsWithoutHistoryAndRecovers(t *testing.T) {
 	t.Parallel()
-	const name = "away"
+	name := own("away")
 	k, h := broker(t), &past{}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -129,17 +129,16 @@ func TestStartsWithoutHistoryAndRecovers(t *testing.T) {
 	await(t, out, &last, "without history", func(r *foreshadowv1.Recommendation) bool {
 		return r.GetEvidence().GetDemandPerSecond() > 0 && r.GetEvidence().GetCapacityPerSecond() == 0
 	})
-	if got := ready(t, r); !strings.Contains(got, "history of away") || !strings.Contains(got, address) {
-		t.Errorf("readiness says %q, want the part and the address %s", got, address)
-	}
+	await(t, out, &last, "while readiness says which part is away, and its address", func(*foreshadowv1.Recommendation) bool {
+		got := ready(t, r)
+		return strings.Contains(got, "history of "+name) && strings.Contains(got, address)
+	})
 	h.add(wave(name, time.Now().Add(-time.Minute), 3*time.Minute)...)
 	serveHistory(t, address, h)
 	await(t, out, &last, "from history", func(r *foreshadowv1.Recommendation) bool {
 		return r.GetEvidence().GetCapacityPerSecond() == 50 && r.GetEvidence().GetForecastPerSecond() > 0
 	})
-	if got := ready(t, r); got != "" {
-		t.Errorf("not ready after history came back: %s", got)
-	}
+	await(t, out, &last, "while ready", func(*foreshadowv1.Recommendation) bool { return ready(t, r) == "" })
 	// Windows of the past come late: history is read once more, for they are in no recent step.
 	h.mu.Lock()
 	before := h.reads
@@ -154,7 +153,7 @@ func TestStartsWithoutHistoryAndRecovers(t *testing.T) {
 
 func TestDecidesWhileHistoryHangs(t *testing.T) {
 	t.Parallel()
-	const name = "hangs"
+	name := own("hangs")
 	k, h := broker(t), &past{hang: make(chan struct{})}
 	address := serveHistory(t, "127.0.0.1:0", h)
 	out, p := recommendations(t, k, name), produce(t, k)

@@ -2,11 +2,13 @@ package predictor_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,7 +41,10 @@ func broker(t *testing.T) kafka.Config {
 	return cfg
 }
 
-// shop is a workload under its own name: the tests of this package share the topics.
+// own makes a name that no other test, and no earlier run of this one, has written under: they share the topics.
+func own(name string) string { return name + "-" + strings.ToLower(rand.Text()[:6]) }
+
+// shop is a workload under its own name.
 func shop(name string) workload.Workload {
 	w := workload.Default()
 	w.Name = name

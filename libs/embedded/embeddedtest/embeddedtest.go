@@ -62,10 +62,16 @@ var shared = &servers{templates: map[uintptr]string{}}
 
 const startTimeout = time.Minute
 
+// brokerVariable names a broker to test against instead of the embedded one: `make test-kafka` sets it.
+const brokerVariable = "FORESHADOW_TEST_BROKER"
+
 // Broker returns the address of a broker that keeps its log in RAM. Topics are shared by the tests of the process:
 // give them different names.
 func Broker(t testing.TB) string {
 	t.Helper()
+	if addr := os.Getenv(brokerVariable); addr != "" {
+		return addr
+	}
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.broker == nil {
