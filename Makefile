@@ -26,6 +26,10 @@ test: setup build ## Set up what is needed and run every test
 	cd $(WEB) && npm test --silent
 	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
 
+.PHONY: test-kafka
+test-kafka: setup ## Run the tests that need a broker against a real Apache Kafka (needs Java 17 and Maven)
+	@$(USE_PG) deployments/tools/kafka.sh $(GO) test -count=1 -p 1 -timeout 15m ./libs/kafka/... $$($(GO) list ./services/... | grep -v /demo)
+
 .PHONY: build
 build: console ## Build the binary into bin/
 	$(GO) build -o $(BIN)/foreshadow .

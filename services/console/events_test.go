@@ -154,8 +154,9 @@ func TestBackendAwayIsNamedAndComesBack(t *testing.T) {
 func TestForecastThatAbstainsSaysWhy(t *testing.T) {
 	t.Parallel()
 	h := startHouse(t)
+	events := h.watch(t) // before it abstains: what is known at the start is in the snapshot, not in an event
 	h.edit(func(s *script) { s.abstains = "less than two seasons" })
-	got := await(t, h.watch(t), "status", func(s statusEvent) bool { return s.Problems["forecast"].Code != "" })
+	got := await(t, events, "status", func(s statusEvent) bool { return s.Problems["forecast"].Code != "" })
 	if p := got.Problems["forecast"]; p.Code != "FAILED_PRECONDITION" || p.Backend != "predictor" || p.Message != "less than two seasons: precondition failed" {
 		t.Errorf("problem = %+v", p)
 	}
@@ -175,8 +176,9 @@ func TestBrowsersAreBounded(t *testing.T) {
 func TestMetricNames(t *testing.T) {
 	t.Parallel()
 	h := startHouse(t)
+	events := h.watch(t)
 	h.edit(func(s *script) { s.abstains = "x" })
-	await(t, h.watch(t), "status", func(s statusEvent) bool { return s.Problems["forecast"].Code != "" })
+	await(t, events, "status", func(s statusEvent) bool { return s.Problems["forecast"].Code != "" })
 	families, err := h.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
