@@ -90,8 +90,8 @@ type world struct {
 	dir     string
 }
 
-// start runs the whole stack until the test ends.
-func start(t *testing.T) *world {
+// start runs the whole stack until the test ends; more is added to its configuration.
+func start(t *testing.T, more ...string) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "foreshadow-test-")
 	if err != nil {
@@ -101,7 +101,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "config.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, binary), 0o644); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration+strings.Join(more, ""), binary), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	s, err := stack.New(stack.Config{Binary: binary, ConfigFile: file, Dir: dir}, slog.New(slog.DiscardHandler))

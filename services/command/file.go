@@ -10,6 +10,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/platform/local"
+	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/console"
@@ -26,6 +27,7 @@ type file struct {
 	Kafka         kafka.Config        `yaml:"kafka"`
 	Database      database            `yaml:"database"`
 	Telemetry     telemetry.Config    `yaml:"telemetry"`
+	RPC           rpc.Config          `yaml:"rpc"`
 	LocalPlatform local.AgentConfig   `yaml:"local_platform"`
 	Replicator    replicator.Config   `yaml:"replicator"`
 	ShadowRunner  shadowrunner.Config `yaml:"shadow_runner"`
@@ -42,7 +44,7 @@ type database struct {
 
 func defaultFile() file {
 	return file{
-		Kafka: kafka.Default(), Telemetry: telemetry.DefaultConfig(), LocalPlatform: local.DefaultAgentConfig(),
+		Kafka: kafka.Default(), Telemetry: telemetry.DefaultConfig(), RPC: rpc.Default(), LocalPlatform: local.DefaultAgentConfig(),
 		Database:   database{URL: "postgres://foreshadow@127.0.0.1:5432/foreshadow"},
 		Replicator: replicator.DefaultConfig(), ShadowRunner: shadowrunner.DefaultConfig(), Aggregator: aggregator.DefaultConfig(),
 		Predictor: predictor.DefaultConfig(), Provisioner: provisioner.DefaultConfig(), Console: console.DefaultConfig(),
@@ -64,9 +66,21 @@ func (f file) validate() error {
 		seen[w.Name] = true
 	}
 	errs = append(errs, prefixed("kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
-		prefixed("local_platform.", f.LocalPlatform.Validate()))
+		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("rpc.", f.RPC.Validate()), f.validateListen())
 	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(), prefixed("metrics_aggregator.", f.Aggregator.Validate()),
 		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())
+	return errors.Join(errs...)
+}
+
+// validateListen refuses gRPC servers that others would reach in plain text, before one of them finds out by itself.
+func (f file) validateListen() error {
+	var errs []error
+	for _, l := range []struct{ section, address string }{
+		{"shadow_runner", f.ShadowRunner.Listen}, {"metrics_aggregator", f.Aggregator.Listen}, {"predictor", f.Predictor.Listen},
+		{"provisioner", f.Provisioner.Listen},
+	} {
+		errs = append(errs, prefixed(l.section+".listen: ", f.RPC.CheckListen(l.address)))
+	}
 	return errors.Join(errs...)
 }
 

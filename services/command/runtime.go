@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
 )
@@ -21,6 +22,8 @@ type process struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	admin    *telemetry.Admin
+	// rpc is set for services only.
+	rpc *rpc.Edge
 }
 
 func newProcess(f file, service string) *process {
@@ -80,6 +83,9 @@ func serviceCommand(name, short string, needs func(context.Context, file) error,
 			return err
 		}
 		p := newProcess(f, name)
+		if p.rpc, err = rpc.New(f.RPC, p.log, p.registry); err != nil {
+			return usageError{err}
+		}
 		service, admin, err := build(p)
 		if err != nil {
 			return usageError{err}

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foreshadow/foreshadow/libs/platform/local"
-	"github.com/foreshadow/foreshadow/libs/rpc"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/console"
 	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
@@ -40,7 +39,7 @@ func buildReplicator(p *process) (runner, string, error) {
 
 func buildShadowRunner(p *process) (runner, string, error) {
 	s, err := shadowrunner.New(p.file.ShadowRunner, shadowrunner.Deps{
-		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
+		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
 		Instances: local.NewClient(p.file.LocalPlatform.Socket),
 	})
 	return s, p.file.ShadowRunner.Admin, err
@@ -48,7 +47,7 @@ func buildShadowRunner(p *process) (runner, string, error) {
 
 func buildAggregator(p *process) (runner, string, error) {
 	s, err := aggregator.New(p.file.Aggregator, aggregator.Deps{
-		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry,
+		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry,
 		Admin: p.admin, Instances: local.NewClient(p.file.LocalPlatform.Socket),
 	})
 	return s, p.file.Aggregator.Admin, err
@@ -56,18 +55,18 @@ func buildAggregator(p *process) (runner, string, error) {
 
 func buildPredictor(p *process) (runner, string, error) {
 	s, err := predictor.New(p.file.Predictor, predictor.Deps{
-		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
+		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
 	})
 	return s, p.file.Predictor.Admin, err
 }
 
 func buildProvisioner(p *process) (runner, string, error) {
-	conn, err := rpc.Dial(p.file.Provisioner.History)
+	conn, err := p.rpc.Dial(p.file.Provisioner.History)
 	if err != nil {
 		return nil, "", err
 	}
 	s, err := provisioner.New(p.file.Provisioner, provisioner.Deps{
-		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
+		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
 		Platform: local.NewClient(p.file.LocalPlatform.Socket), History: foreshadowv1.NewHistoryServiceClient(conn),
 	})
 	return s, p.file.Provisioner.Admin, err
@@ -75,7 +74,7 @@ func buildProvisioner(p *process) (runner, string, error) {
 
 func buildConsole(p *process) (runner, string, error) {
 	s, err := console.New(p.file.Console, console.Deps{
-		Workloads: p.file.Workloads, Log: p.log, Registry: p.registry, Admin: p.admin,
+		RPC: p.rpc, Workloads: p.file.Workloads, Log: p.log, Registry: p.registry, Admin: p.admin,
 	})
 	return s, p.file.Console.Admin, err
 }

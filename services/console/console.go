@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/console/internal/gateway"
@@ -42,6 +43,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Admin    *telemetry.Admin
+	// RPC secures and bounds its server and clients; nil is plain text on loopback.
+	RPC *rpc.Edge
 	// Workloads the page can show, in order.
 	Workloads []workload.Workload
 }
@@ -101,7 +104,7 @@ func (s *Service) Run(ctx context.Context) error {
 // unready: the page is needed most when something is away, and it says what.
 func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
-	set, err := upstream.Open(upstream.Addresses{
+	set, err := upstream.Open(s.deps.RPC, upstream.Addresses{
 		History: s.cfg.History, Predictor: s.cfg.Predictor, Provisioner: s.cfg.Provisioner, ShadowRunner: s.cfg.ShadowRunner,
 	}, s.deps.Log, s.up)
 	if err != nil {

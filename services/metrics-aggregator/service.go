@@ -38,9 +38,11 @@ type Instances interface {
 
 // Deps are what the aggregator is given.
 type Deps struct {
-	Log       *slog.Logger
-	Registry  prometheus.Registerer
-	Admin     *telemetry.Admin
+	Log      *slog.Logger
+	Registry prometheus.Registerer
+	Admin    *telemetry.Admin
+	// RPC secures and bounds its server and clients; nil is plain text on loopback.
+	RPC       *rpc.Edge
 	Workloads []workload.Workload
 	Kafka     kafka.Config
 	// Instances may be nil: then there are no usage windows.
@@ -81,11 +83,11 @@ func (s *Service) Run(ctx context.Context) error {
 	defer r.sender.Close()
 	ln := s.deps.Listener
 	if ln == nil {
-		if ln, err = rpc.Listen(s.cfg.Listen); err != nil {
+		if ln, err = s.deps.RPC.Listen(s.cfg.Listen); err != nil {
 			return err
 		}
 	}
-	server := rpc.NewServer(s.deps.Log)
+	server := s.deps.RPC.NewServer(s.deps.Log)
 	foreshadowv1.RegisterHistoryServiceServer(server, r.history)
 
 	group, ctx := errgroup.WithContext(ctx)

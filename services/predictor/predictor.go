@@ -59,6 +59,8 @@ type Deps struct {
 	Log       *slog.Logger
 	Registry  prometheus.Registerer
 	Admin     *telemetry.Admin
+	// RPC secures and bounds its server and clients; nil is plain text on loopback.
+	RPC *rpc.Edge
 	// Now is the clock of the decisions.
 	Now func() time.Time
 }
@@ -103,16 +105,16 @@ func New(cfg Config, deps Deps) (*Service, error) {
 
 // Run predicts until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	conn, err := rpc.Dial(s.cfg.History)
+	conn, err := s.deps.RPC.Dial(s.cfg.History)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	ln, err := rpc.Listen(s.cfg.Listen)
+	ln, err := s.deps.RPC.Listen(s.cfg.Listen)
 	if err != nil {
 		return err
 	}
-	server := rpc.NewServer(s.deps.Log)
+	server := s.deps.RPC.NewServer(s.deps.Log)
 	forecasters := map[string]api.Forecaster{}
 	for name, m := range s.models {
 		forecasters[name] = m

@@ -48,6 +48,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Admin    *telemetry.Admin
+	// RPC secures and bounds its server and clients; nil is plain text on loopback.
+	RPC *rpc.Edge
 	// Now is the clock of the decisions; nil means time.Now.
 	Now func() time.Time
 }
@@ -81,7 +83,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 
 // Run provisions until ctx ends. A change under way then is verified by the next process.
 func (s *Service) Run(ctx context.Context) error {
-	ln, err := rpc.Listen(s.cfg.Listen)
+	ln, err := s.deps.RPC.Listen(s.cfg.Listen)
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (s *Service) serve(ctx context.Context, ln net.Listener) error {
 	defer sender.Close()
 	recorder := record.New(sender, j, s.metrics, s.deps.Log)
 	workloads := s.workloads(j, recorder)
-	server := rpc.NewServer(s.deps.Log)
+	server := s.deps.RPC.NewServer(s.deps.Log)
 	foreshadowv1.RegisterProvisioningServiceServer(server, &api.API{
 		Workloads: workloads, States: s.deps.Platform, Journal: j, History: s.deps.History, Memory: recorder, Now: s.deps.Now,
 	})

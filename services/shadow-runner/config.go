@@ -12,6 +12,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/libs/workload"
 )
@@ -86,4 +87,6 @@ type Deps struct {
 	Kafka     kafka.Config
 	Workloads []workload.Workload
 	Instances Instances
+	// RPC secures and bounds its server and clients; nil is plain text on loopback.
+	RPC *rpc.Edge
 }

@@ -109,11 +109,11 @@ func (s *Service) experimentable(workload string) error {
 // Run works until ctx ends. It then stops taking captured traffic, lets the requests in flight finish, and publishes what
 // they did.
 func (s *Service) Run(ctx context.Context) error {
-	ln, err := rpc.Listen(s.cfg.Listen)
+	ln, err := s.deps.RPC.Listen(s.cfg.Listen)
 	if err != nil {
 		return err
 	}
-	server := rpc.NewServer(s.deps.Log)
+	server := s.deps.RPC.NewServer(s.deps.Log)
 	foreshadowv1.RegisterExperimentServiceServer(server, s.experiments)
 
 	// The publishers outlive the lanes, whose last observations they carry.

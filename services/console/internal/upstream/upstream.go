@@ -66,12 +66,12 @@ type Set struct {
 }
 
 // Open makes the connections without connecting yet; Close must follow.
-func Open(a Addresses, log *slog.Logger, up *prometheus.GaugeVec) (*Set, error) {
+func Open(edge *rpc.Edge, a Addresses, log *slog.Logger, up *prometheus.GaugeVec) (*Set, error) {
 	s := &Set{log: log, up: up}
 	for _, b := range []struct{ name, address string }{
 		{History, a.History}, {Predictor, a.Predictor}, {Provisioner, a.Provisioner}, {ShadowRunner, a.ShadowRunner},
 	} {
-		conn, err := rpc.Dial(b.address)
+		conn, err := edge.Dial(b.address)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
