@@ -30,6 +30,11 @@ test: setup build ## Set up what is needed and run every test
 test-kafka: setup ## Run the tests that need a broker against a real Apache Kafka (needs Java 17 and Maven)
 	@$(USE_PG) deployments/tools/kafka.sh $(GO) test -count=1 -p 1 -timeout 15m ./libs/kafka/... $$($(GO) list ./services/... | grep -v /demo)
 
+.PHONY: test-kubernetes
+test-kubernetes: ## Build a real Kubernetes control plane (once, takes minutes) and run its tests
+	@export FORESHADOW_CONTROLPLANE="$$(deployments/tools/controlplane.sh)"; \
+	$(GO) test -count=1 -timeout 15m ./libs/platform/kubernetes/...
+
 .PHONY: build
 build: console ## Build the binary into bin/
 	$(GO) build -o $(BIN)/foreshadow .

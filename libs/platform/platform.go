@@ -38,6 +38,18 @@ type Instance struct {
 	StartTime time.Time `json:"start_time"`
 	// ReadyTime is when it first was ready; zero before.
 	ReadyTime time.Time `json:"ready_time,omitzero"`
+	// Size is what it was given; what is not known is 0.
+	Size Size `json:"size,omitzero"`
+}
+
+// Size is what one instance is given; 0 = not known, or not asked for.
+type Size struct {
+	// CPUCores in cores.
+	CPUCores float64 `json:"cpu_cores,omitempty"`
+	// MemoryBytes in bytes.
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	// NetworkBytesPerSecond in each direction.
+	NetworkBytesPerSecond float64 `json:"network_bytes_per_second,omitempty"`
 }
 
 // State is what a platform knows of one group of instances.
@@ -50,6 +62,10 @@ type State struct {
 	Generation uint64 `json:"generation"`
 	// Desired is how many instances were asked for.
 	Desired int `json:"desired"`
+	// Foreign: somebody else has asked for Desired since the last accepted change.
+	Foreign bool `json:"foreign,omitempty"`
+	// Size is what new instances are given; what is not known is 0.
+	Size Size `json:"size,omitzero"`
 	// Instances are all that exist, oldest first.
 	Instances []Instance `json:"instances"`
 }
@@ -74,6 +90,40 @@ type Change struct {
 	// ObservedDesired is the desired number the decision was made upon; the change is refused when it is no longer so, for
 	// then somebody else has changed the group.
 	ObservedDesired int `json:"observed_desired"`
+	// Size that each instance is to have; what is 0 stays as it is.
+	Size Size `json:"size,omitzero"`
+	// Epoch of the leadership that decided; a change of an older one than the platform has seen is refused. 0 when nobody else
+	// can lead.
+	Epoch uint64 `json:"epoch,omitempty"`
+}
+
+// Surroundings are what besides the group bounds a change of it. The zero value bounds nothing.
+type Surroundings struct {
+	// Controllers that scale the group too, each in words, for example `HorizontalPodAutoscaler "web" (2 to 10)`.
+	Controllers []string
+	// Resizers are those that change the size of its instances.
+	Resizers []string
+	// Removable instances at once, by the disruption budgets.
+	Removable Bound
+	// Addable instances, by quotas and by the room on the nodes.
+	Addable Bound
+}
+
+// Bound is an upper limit; the zero value is none.
+type Bound struct {
+	// Set: there is a limit.
+	Set bool
+	// N is the limit, at least 0.
+	N int
+	// Reason says what sets it.
+	Reason string
+}
+
+// Tighten lowers the bound to n when that is lower.
+func (b *Bound) Tighten(n int, reason string) {
+	if n = max(0, n); !b.Set || n < b.N {
+		*b = Bound{Set: true, N: n, Reason: reason}
+	}
 }
 
 // ErrConflict says that the group has changed since it was observed, or the generation is stale. Observe again.

@@ -63,26 +63,36 @@ func (s SLO) validate(fault faultFunc) {
 }
 
 func (t Target) validate(key string, fault faultFunc) {
-	if t.Platform != "local" {
-		fault(key+".platform", "want local, got %q", t.Platform)
-	}
 	if !namePattern.MatchString(t.Group) {
 		fault(key+".group", "want 1 to 63 lower-case letters, digits and dashes, got %q", t.Group)
 	}
 	if !(t.CPUCores >= 0) || t.MemoryBytes < 0 {
 		fault(key, "cpu_cores and memory_bytes must not be negative, got %v and %d", t.CPUCores, t.MemoryBytes)
 	}
-	if len(t.Process.Command) == 0 {
-		fault(key+".process.command", "is missing")
+	switch t.Platform {
+	case PlatformLocal:
+		t.Process.validate(key+".process", fault)
+	case PlatformKubernetes:
+		t.Kubernetes.validate(key+".kubernetes", fault)
+	case PlatformDocker:
+		t.Docker.validate(key+".docker", fault)
+	default:
+		fault(key+".platform", "want local, kubernetes or docker, got %q", t.Platform)
 	}
-	if !strings.HasPrefix(t.Process.ReadyPath, "/") {
-		fault(key+".process.ready_path", "want a path that begins with /, got %q", t.Process.ReadyPath)
+}
+
+func (p Process) validate(key string, fault faultFunc) {
+	if len(p.Command) == 0 {
+		fault(key+".command", "is missing")
 	}
-	if t.Process.StartTimeout < 0 || t.Process.DrainTimeout < 0 {
-		fault(key+".process", "start_timeout and drain_timeout must not be negative")
+	if !strings.HasPrefix(p.ReadyPath, "/") {
+		fault(key+".ready_path", "want a path that begins with /, got %q", p.ReadyPath)
 	}
-	if t.Process.Initial < 0 {
-		fault(key+".process.initial", "must not be negative, got %d", t.Process.Initial)
+	if p.StartTimeout < 0 || p.DrainTimeout < 0 {
+		fault(key, "start_timeout and drain_timeout must not be negative")
+	}
+	if p.Initial < 0 {
+		fault(key+".initial", "must not be negative, got %d", p.Initial)
 	}
 }
 

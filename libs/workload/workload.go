@@ -44,7 +44,7 @@ type SLO struct {
 
 // Target is one environment: a group of equal instances on a platform.
 type Target struct {
-	// Platform names where the instances run: `local` (processes of this machine).
+	// Platform names where the instances run: `local` (processes of this machine), `kubernetes` or `docker`.
 	Platform string `yaml:"platform"`
 	// Group names the instances on the platform.
 	Group string `yaml:"group"`
@@ -54,6 +54,10 @@ type Target struct {
 	MemoryBytes int64 `yaml:"memory_bytes"`
 	// Process says how the local platform runs one instance.
 	Process Process `yaml:"process"`
+	// Kubernetes says which object the group is on that platform.
+	Kubernetes Kubernetes `yaml:"kubernetes"`
+	// Docker says what one instance is on that platform.
+	Docker Docker `yaml:"docker"`
 }
 
 // Process is how the local platform runs one instance. The environment variable PORT carries the port to listen on.

@@ -1,0 +1,134 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/scale"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/workload"
+)
+
+// callTimeout bounds one request to the API server.
+const callTimeout = 10 * time.Second
+
+// Client scales the groups it was made with. It is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	groups map[string]workload.Kubernetes
+	http   *http.Client
+	// dynamic reads and writes any object; scales its scale subresource.
+	dynamic dynamic.Interface
+	scales  scale.ScalesGetter
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	usage   usageSource
+}
+
+// New returns a client; it does no I/O.
+func New(cfg Config, groups map[string]workload.Kubernetes) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	restConfig, err := cfg.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	return NewFor(restConfig, cfg, groups)
+}
+
+// NewFor returns a client of the API server that a rest.Config names.
+func NewFor(restConfig *rest.Config, cfg Config, groups map[string]workload.Kubernetes) (*Client, error) {
+	transport, err := rest.TransportFor(restConfig)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	if transport == http.DefaultTransport {
+		transport = http.DefaultTransport.(*http.Transport).Clone() // its connections are closed with the client
+	}
+	httpClient := &http.Client{Transport: &gate{next: transport}}
+	c := &Client{cfg: cfg, groups: groups, http: httpClient}
+	if c.dynamic, err = dynamic.NewForConfigAndClient(restConfig, httpClient); err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	disco, err := discovery.NewDiscoveryClientForConfigAndClient(restConfig, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	cached := memory.NewMemCacheClient(disco)
+	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(cached)
+	// The scale client sets version and path with each request; the group here is only asked for.
+	scaleConfig := dynamic.ConfigFor(restConfig)
+	scaleConfig.GroupVersion = &schema.GroupVersion{}
+	scaleREST, err := rest.RESTClientForConfigAndClient(scaleConfig, httpClient)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	c.scales = scale.New(scaleREST, c.mapper, dynamic.LegacyAPIPathResolverFunc, scale.NewDiscoveryScaleKindResolver(cached))
+	c.usage = newUsageSource(c)
+	return c, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// object is where a group's object is found.
+type object struct {
+	workload.Kubernetes
+	group    string
+	kind     schema.GroupVersionKind
+	resource schema.GroupVersionResource
+}
+
+// find asks discovery where the object of a group is.
+func (c *Client) find(ctx context.Context, group string) (object, error) {
+	k, known := c.groups[group]
+	if !known {
+		return object{}, platform.NotFound(group)
+	}
+	apiVersion, kind := k.Object()
+	gvk := schema.FromAPIVersionAndKind(apiVersion, kind)
+	mapping, err := c.mapping(ctx, gvk)
+	if err != nil {
+		return object{}, fmt.Errorf("find %s in the API server: %w", gvk.Kind, err)
+	}
+	return object{Kubernetes: k, group: group, kind: gvk, resource: mapping.Resource}, nil
+}
+
+// mapping looks a kind up, and looks anew when it was not there: it may have been installed since.
+func (c *Client) mapping(ctx context.Context, gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	return c.mapper.RESTMappingWithContext(ctx, gvk.GroupKind(), gvk.Version)
+}
+
+func (c *Client) object(o object) dynamic.ResourceInterface {
+	return c.dynamic.Resource(o.resource).Namespace(o.Namespace)
+}
+
+// explain gives an error of the API server the platform's own kind.
+func explain(o object, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("%s %s/%s: %w: %w", o.kind.Kind, o.Namespace, o.Name, platform.ErrNotFound, err)
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("%s %s/%s: %w: %w", o.kind.Kind, o.Namespace, o.Name, platform.ErrConflict, err)
+	default:
+		return fmt.Errorf("%s %s/%s: %w", o.kind.Kind, o.Namespace, o.Name, err)
+	}
+}
+
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, callTimeout)
+}
