@@ -80,6 +80,7 @@ func (m *metricsAPI) read(ctx context.Context, r *reading) ([]platform.Usage, er
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []platform.Usage
+	var newest time.Time
 	for i := range r.pods {
 		reading, found := readings[r.pods[i].Name]
 		if !found {
@@ -90,9 +91,12 @@ func (m *metricsAPI) read(ctx context.Context, r *reading) ([]platform.Usage, er
 			return nil, fmt.Errorf("metrics of pod %s: %w", r.pods[i].Name, err)
 		}
 		out = append(out, u)
+		if u.Time.After(newest) {
+			newest = u.Time
+		}
 	}
 	for id, c := range m.used {
-		if time.Since(c.at) > forgetAfter {
+		if newest.Sub(c.at) > forgetAfter {
 			delete(m.used, id)
 		}
 	}

@@ -1,0 +1,126 @@
+package kubernetes
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/kubernetestest"
+)
+
+func (r *rig) surroundings() platform.Surroundings {
+	r.t.Helper()
+	s, err := r.client.Surroundings(r.t.Context(), "shop")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+func ref(name string) map[string]any {
+	return map[string]any{"apiVersion": "apps/v1", "kind": deployment, "name": name}
+}
+
+func TestNothingBoundsALonelyWorkload(t *testing.T) {
+	t.Parallel()
+	r := shop(t, deployment, 1)
+	if s := r.surroundings(); len(s.Controllers)+len(s.Resizers) > 0 || s.Addable.Set || s.Removable.Set {
+		t.Errorf("surroundings %+v", s)
+	}
+}
+
+func TestOtherControllersAreFound(t *testing.T) {
+	t.Parallel()
+	r := shop(t, deployment, 1)
+	for name, target := range map[string]string{"web": "shop", "else": "another"} {
+		r.Create("autoscaling/v2", "horizontalpodautoscalers", map[string]any{
+			"kind": "HorizontalPodAutoscaler", "metadata": map[string]any{"name": name},
+			"spec": map[string]any{"scaleTargetRef": ref(target), "minReplicas": 2, "maxReplicas": 10},
+		})
+	}
+	want := []string{`HorizontalPodAutoscaler "web" (2 to 10)`}
+	if r.Fake != nil { // the real one has neither KEDA nor a VPA installed
+		r.Create("keda.sh/v1alpha1", "scaledobjects", map[string]any{
+			"metadata": map[string]any{"name": "queue"},
+			"spec":     map[string]any{"scaleTargetRef": map[string]any{"name": "shop"}, "maxReplicaCount": 5},
+		})
+		for name, mode := range map[string]string{"big": "Auto", "advice": "Off"} {
+			r.Create("autoscaling.k8s.io/v1", "verticalpodautoscalers", map[string]any{
+				"metadata": map[string]any{"name": name},
+				"spec":     map[string]any{"targetRef": ref("shop"), "updatePolicy": map[string]any{"updateMode": mode}},
+			})
+		}
+		want = append(want, `ScaledObject "queue" (0 to 5)`)
+	}
+	s := r.surroundings()
+	if !slices.Equal(s.Controllers, want) {
+		t.Errorf("controllers %q, want %q", s.Controllers, want)
+	}
+	if r.Fake != nil && !slices.Equal(s.Resizers, []string{`VerticalPodAutoscaler "big"`}) {
+		t.Errorf("resizers %q", s.Resizers)
+	}
+}
+
+func TestDisruptionBudgetBounds(t *testing.T) {
+	t.Parallel()
+	r := shop(t, deployment, 4)
+	r.await("four ready pods", ready(4))
+	budget := func(name, app string, least, allowed int) {
+		o := r.Create("policy/v1", "poddisruptionbudgets", map[string]any{
+			"kind": "PodDisruptionBudget", "metadata": map[string]any{"name": name},
+			"spec": map[string]any{"minAvailable": least, "selector": map[string]any{"matchLabels": map[string]any{"app": app}}},
+		})
+		if r.Fake != nil { // nothing computes the status there
+			o["status"] = map[string]any{"disruptionsAllowed": allowed, "observedGeneration": 1}
+			r.Patch("policy/v1", "poddisruptionbudgets", name, o)
+		}
+	}
+	budget("strict", "shop", 3, 1)
+	budget("of-others", "other", 0, 0)
+	var s platform.Surroundings
+	r.Until("the budget to be known", func() bool { s = r.surroundings(); return s.Removable.N == 1 })
+	if !s.Removable.Set || s.Removable.Reason != `PodDisruptionBudget "strict"` {
+		t.Errorf("removable %+v", s.Removable)
+	}
+}
+
+func TestQuotaBounds(t *testing.T) {
+	t.Parallel()
+	r := shop(t, deployment, 2)
+	r.await("two ready pods", ready(2))
+	o := r.Create("v1", "resourcequotas", map[string]any{
+		"kind": "ResourceQuota", "metadata": map[string]any{"name": "team"},
+		"spec": map[string]any{"hard": map[string]any{"requests.cpu": "550m", "pods": "50"}},
+	})
+	if r.Fake != nil {
+		o["status"] = map[string]any{"hard": map[string]any{"requests.cpu": "550m", "pods": "50"}, "used": map[string]any{"requests.cpu": "200m", "pods": "2"}}
+		r.Patch("v1", "resourcequotas", "team", o)
+	}
+	var s platform.Surroundings
+	r.Until("the quota to be known", func() bool { s = r.surroundings(); return s.Addable.N == 3 })
+	if !strings.Contains(s.Addable.Reason, `quota "team": 200m of 550m requests.cpu are used`) {
+		t.Errorf("addable %+v", s.Addable)
+	}
+}
+
+func TestNodesBound(t *testing.T) {
+	t.Parallel()
+	c := kubernetestest.NewOnFake(t) // a real cluster's node is shared by the tests
+	node := func(name, cpu string, cordoned bool) {
+		c.Create("v1", "nodes", map[string]any{
+			"kind": "Node", "metadata": map[string]any{"name": name}, "spec": map[string]any{"unschedulable": cordoned},
+			"status": map[string]any{"allocatable": map[string]any{"cpu": cpu, "memory": "1Gi", "pods": "110"}},
+		})
+	}
+	node("small", "300m", false)
+	node("large", "8", false) // its memory bounds: 16 pods
+	node("cordoned", "8", true)
+	k := c.Workload(deployment, "shop", 2, func(o map[string]any) {
+		o["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["nodeName"] = "small"
+	})
+	r := newRig(t, groupsOf(k), c, func(cfg *Config) { cfg.NodeHeadroom = true })
+	if s := r.surroundings(); s.Addable.N != 1+16 {
+		t.Errorf("addable %+v, want 1 on the small node and 16 on the large one", s.Addable)
+	}
+}
