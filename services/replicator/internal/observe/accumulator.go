@@ -31,12 +31,15 @@ type Second struct {
 
 // Completion is how one request ended.
 type Completion struct {
+	// Blind: how it ended was not seen, so that it is no response, neither good nor bad.
+	Blind         bool
 	Failed        bool
 	SLOViolated   bool
 	Sampled       bool
 	RequestBytes  int64
 	ResponseBytes int64
-	Latency       time.Duration
+	// Latency is negative when it is not known.
+	Latency time.Duration
 }
 
 // Accumulator counts; it is safe for concurrent use. Its one mutex is held for a fraction of a microsecond per call
@@ -74,7 +77,9 @@ func (a *Accumulator) Complete(st traffic.Stratum, c Completion) {
 	a.roll()
 	a.inFlight--
 	n := a.current.Strata.At(st)
-	n.Responses++
+	if !c.Blind {
+		n.Responses++
+	}
 	if c.Failed {
 		n.Errors++
 	}
@@ -86,7 +91,9 @@ func (a *Accumulator) Complete(st traffic.Stratum, c Completion) {
 	}
 	n.RequestBytes += uint64(max(c.RequestBytes, 0))
 	n.ResponseBytes += uint64(max(c.ResponseBytes, 0))
-	n.Latency.Add(c.Latency.Seconds())
+	if !c.Blind && c.Latency >= 0 {
+		n.Latency.Add(c.Latency.Seconds())
+	}
 }
 
 // InFlight is the number of requests that arrived and have not ended.

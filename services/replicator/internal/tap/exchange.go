@@ -28,6 +28,10 @@ type Result struct {
 	Late bool
 	// Upgraded: the connection was handed over to another protocol.
 	Upgraded bool
+	// Blind: this way in does not see how requests end. Then there is no status, and the request counts as no response.
+	Blind bool
+	// Lost says why the copy would not be the whole request, beyond what BodyRead says; empty when it is whole.
+	Lost string
 	// BodyRead: the request body was read to its end.
 	BodyRead bool
 	// RequestBytes and ResponseBytes count bodies and heads; ResponseBodyBytes the response body alone.
@@ -36,19 +40,21 @@ type Result struct {
 	ResponseBodyBytes int64
 	// RequestBodyBytes is the size of the request body as far as it was read.
 	RequestBodyBytes int64
-	// Latency from the request head to the last byte of the response.
+	// Latency from the request head to the last byte of the response; negative when it is not known.
 	Latency time.Duration
 }
 
 // Exchange is one request on its way through production.
 type Exchange struct {
-	tap     *Tap
-	request *http.Request
-	arrive  time.Time
-	stratum traffic.Stratum
-	session string
-	drop    string
-	capture *capture
+	tap         *Tap
+	set         *settings
+	request     *http.Request
+	arrive      time.Time
+	stratum     traffic.Stratum
+	session     string
+	probability float64
+	drop        string
+	capture     *capture
 }
 
 // Body returns where the request body is to be written as it streams by, or nil when it is not wanted.
@@ -64,16 +70,19 @@ func (x *Exchange) Sampled() bool { return x.drop == "" }
 
 // End counts the completion and offers the copy.
 func (x *Exchange) End(res Result) {
-	slo := x.tap.cfg.Workload.SLO.Latency
+	slo := x.set.workload.SLO.Latency
 	c := observe.Completion{
 		Failed:       res.Failed,
 		SLOViolated:  res.Failed || res.Aborted && res.Late || !res.Aborted && slo > 0 && res.Latency > slo,
+		Blind:        res.Blind,
 		RequestBytes: res.RequestBytes, ResponseBytes: res.ResponseBytes, Latency: res.Latency,
 	}
 	switch {
 	case x.drop != "":
 	case res.Upgraded:
 		x.drop = ReasonUpgrade
+	case res.Lost != "":
+		x.drop = res.Lost
 	case !res.BodyRead:
 		x.drop = ReasonBody
 	}
@@ -82,32 +91,32 @@ func (x *Exchange) End(res Result) {
 	} else {
 		c.Sampled = x.tap.hand(x.event(res))
 	}
-	x.tap.cfg.Accumulator.Complete(x.stratum, c)
+	x.tap.accumulator.Complete(x.stratum, c)
 }
 
 // hand moves an item from the tap's book to the publisher's.
 func (t *Tap) hand(e kafka.Event[*foreshadowv1.CapturedRequest]) bool {
 	t.handing.RLock()
 	defer t.handing.RUnlock()
-	taken := t.cfg.Publisher.PublishEvent(e)
+	taken := t.publisher.PublishEvent(e)
 	t.book.Pass(1)
 	return taken
 }
 
 // event is the redacted copy. Nothing of the request leaves but what is set here.
 func (x *Exchange) event(res Result) kafka.Event[*foreshadowv1.CapturedRequest] {
-	r, t := x.request, x.tap
-	name, session := t.cfg.Workload.Name, t.sampler.Pseudonym("session", x.session)
+	r, set := x.request, x.set
+	name, session := set.workload.Name, set.sampler.Pseudonym("session", x.session)
 	m := &foreshadowv1.CapturedRequest{
 		Workload: name, Session: session, ArriveTime: timestamppb.New(x.arrive),
-		Method: r.Method, Target: t.redactor.Target(r.URL), Host: strings.ToValidUTF8(r.Host, ""), Protocol: r.Proto,
-		Headers:         t.redactor.Headers(r.Header),
+		Method: r.Method, Target: set.redactor.Target(r.URL), Host: strings.ToValidUTF8(r.Host, ""), Protocol: r.Proto,
+		Headers:         set.redactor.Headers(r.Header),
 		BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, BodySizeBytes: res.RequestBodyBytes,
-		Stratum: metric.StratumProto(x.stratum), Weight: 1 / t.cfg.Workload.Tap.SampleRatio,
-		ResponseStatus: int32(res.Status), ResponseSizeBytes: res.ResponseBodyBytes, ResponseLatencySeconds: res.Latency.Seconds(),
+		Stratum: metric.StratumProto(x.stratum), Weight: 1 / x.probability,
+		ResponseStatus: int32(res.Status), ResponseSizeBytes: res.ResponseBodyBytes, ResponseLatencySeconds: max(res.Latency, 0).Seconds(),
 	}
 	if x.capture != nil {
-		x.capture.fill(m, t.redactor.Form)
+		x.capture.fill(m, set.redactor.Form)
 	}
 	return kafka.Event[*foreshadowv1.CapturedRequest]{
 		Key: name + "/" + session, Message: m, Time: x.arrive, Traceparent: traceparent(r.Header),

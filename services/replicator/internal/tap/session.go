@@ -8,23 +8,23 @@ import (
 
 // session is what identifies the client over its requests: the configured cookie or header, else address and user agent.
 // The kinds are kept apart, or a client could choose to be taken for another.
-func (t *Tap) session(r *http.Request) string {
-	if t.cookie != "" {
-		if c, err := r.Cookie(t.cookie); err == nil && c.Value != "" {
+func (s *settings) session(r *http.Request) string {
+	if s.cookie != "" {
+		if c, err := r.Cookie(s.cookie); err == nil && c.Value != "" {
 			return "cookie\x00" + c.Value
 		}
 	}
-	if t.header != "" {
-		if v := r.Header.Get(t.header); v != "" {
+	if s.header != "" {
+		if v := r.Header.Get(s.header); v != "" {
 			return "header\x00" + v
 		}
 	}
-	return "client\x00" + t.address(r) + "\x00" + r.Header.Get("User-Agent")
+	return "client\x00" + s.address(r) + "\x00" + r.Header.Get("User-Agent")
 }
 
 // address is the client's, without the port, which changes with each connection.
-func (t *Tap) address(r *http.Request) string {
-	if t.cfg.TrustForwarded {
+func (s *settings) address(r *http.Request) string {
+	if s.trustForwarded {
 		first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
 		if first = strings.TrimSpace(first); first != "" {
 			return first

@@ -6,15 +6,14 @@ package tap
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/metric"
-	"github.com/foreshadow/foreshadow/libs/traffic"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
-	"github.com/foreshadow/foreshadow/services/replicator/internal/redact"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/stratum"
 )
 
@@ -26,6 +25,7 @@ const (
 	ReasonSampledOut = "sampled_out" // its session is not in the sample
 	ReasonMethod     = "method"      // it may change state
 	ReasonLoop       = "loop"        // the shadow sent it
+	ReasonShed       = "shed"        // its session is in the sample, but copying it would have cost production too much
 	ReasonUpgrade    = "upgrade"     // it became a connection, which cannot be replayed as a request
 	ReasonBody       = "body"        // its body was not read to the end, so that a copy would be another request
 )
@@ -43,20 +43,20 @@ type Config struct {
 	KeepBodies []string
 	// TrustForwarded takes the client address from X-Forwarded-For.
 	TrustForwarded bool
-	Publisher      Publisher
-	Accumulator    *observe.Accumulator
+	// Share is the part of the sample that is copied at this moment, in [0, 1]; nil is all of it. A budget lowers it when
+	// copying costs too much. The weights of the copies follow it.
+	Share func() float64
+
+	// Publisher and Accumulator are those of the first configuration for good.
+	Publisher   Publisher
+	Accumulator *observe.Accumulator
 }
 
 // Tap is safe for concurrent use.
 type Tap struct {
-	cfg        Config
-	sampler    traffic.Sampler
-	classifier *stratum.Classifier
-	redactor   *redact.Redactor
-	methods    map[string]bool
-	bodies     map[string]bool
-	cookie     string
-	header     string
+	publisher   Publisher
+	accumulator *observe.Accumulator
+	settings    atomic.Pointer[settings]
 
 	// handing orders handing over against reading the ledger: whoever hands over holds it for reading, so that the
 	// ledger never sees an item in both books or in none.
@@ -66,23 +66,18 @@ type Tap struct {
 
 // New returns a tap.
 func New(cfg Config) *Tap {
-	t := cfg.Workload.Tap
-	sampler := traffic.NewSampler(t.SampleKey.Reveal())
-	tap := &Tap{
-		cfg: cfg, sampler: sampler, classifier: stratum.New(t), redactor: redact.New(t, sampler),
-		methods: map[string]bool{}, bodies: typeSet(cfg.KeepBodies), cookie: t.SessionCookie,
-		header: http.CanonicalHeaderKey(t.SessionHeader), book: metric.NewBook(Hop),
-	}
-	for _, m := range t.Methods {
-		tap.methods[m] = true
-	}
-	return tap
+	t := &Tap{publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop)}
+	t.Reload(cfg)
+	return t
 }
+
+// Reload takes over what may change while traffic flows. Requests that have begun end by what held when they began.
+func (t *Tap) Reload(cfg Config) { t.settings.Store(newSettings(cfg, t.settings.Load())) }
 
 // Ledger accounts for every request from its arrival to the broker's acknowledgement of its copy.
 func (t *Tap) Ledger() metric.Ledger {
 	t.handing.Lock()
-	l, published := t.book.Ledger(), t.cfg.Publisher.Ledger()
+	l, published := t.book.Ledger(), t.publisher.Ledger()
 	t.handing.Unlock()
 	// What was handed over is what the publisher was offered; the publisher's own account takes its place.
 	l.Passed = published.Published
@@ -97,28 +92,27 @@ func (t *Tap) Ledger() metric.Ledger {
 func (t *Tap) RefuseLoop(latency time.Duration) {
 	t.book.See(1)
 	t.book.Drop(ReasonLoop, 1)
-	t.cfg.Accumulator.Arrive(stratum.Refused)
-	t.cfg.Accumulator.Complete(stratum.Refused, observe.Completion{Latency: latency})
+	t.accumulator.Arrive(stratum.Refused)
+	t.accumulator.Complete(stratum.Refused, observe.Completion{Latency: latency})
 }
 
 // Begin counts the arrival of a request and decides whether it is copied. End must follow.
 func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
-	x := &Exchange{tap: t, request: r, arrive: arrive, stratum: t.classifier.Classify(r)}
+	set := t.settings.Load()
+	x := &Exchange{tap: t, set: set, request: r, arrive: arrive, stratum: set.classifier.Classify(r)}
 	t.book.See(1)
-	t.cfg.Accumulator.Arrive(x.stratum)
-	ratio := t.cfg.Workload.Tap.SampleRatio
+	t.accumulator.Arrive(x.stratum)
 	switch {
-	case !t.methods[r.Method]:
+	case !set.methods[r.Method]:
 		x.drop = ReasonMethod
-	case ratio <= 0:
+	case set.workload.Tap.SampleRatio <= 0:
 		x.drop = ReasonSampledOut
 	default:
-		x.session = t.session(r)
-		if !t.sampler.Includes(x.session, ratio) {
-			x.drop = ReasonSampledOut
-			break
+		x.session = set.session(r)
+		x.probability, x.drop = set.sample(x.session)
+		if x.drop == "" {
+			x.capture = newCapture(r, set.workload.Tap.MaxBodyBytes, set.bodies)
 		}
-		x.capture = newCapture(r, t.cfg.Workload.Tap.MaxBodyBytes, t.bodies)
 	}
 	return x
 }
