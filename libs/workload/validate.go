@@ -66,8 +66,9 @@ func (t Target) validate(key string, fault faultFunc) {
 	if !namePattern.MatchString(t.Group) {
 		fault(key+".group", "want 1 to 63 lower-case letters, digits and dashes, got %q", t.Group)
 	}
-	if !(t.CPUCores >= 0) || t.MemoryBytes < 0 {
-		fault(key, "cpu_cores and memory_bytes must not be negative, got %v and %d", t.CPUCores, t.MemoryBytes)
+	if !(t.CPUCores >= 0) || t.MemoryBytes < 0 || !(t.NetworkBytesPerSecond >= 0) {
+		fault(key, "cpu_cores, memory_bytes and network_bytes_per_second must not be negative, got %v, %d and %v",
+			t.CPUCores, t.MemoryBytes, t.NetworkBytesPerSecond)
 	}
 	switch t.Platform {
 	case PlatformLocal:

@@ -52,6 +52,8 @@ type Target struct {
 	CPUCores float64 `yaml:"cpu_cores"`
 	// MemoryBytes is what one instance is given; 0 = not declared.
 	MemoryBytes int64 `yaml:"memory_bytes"`
+	// NetworkBytesPerSecond is what the link of one instance carries, in and out together; 0 = not declared.
+	NetworkBytesPerSecond float64 `yaml:"network_bytes_per_second"`
 	// Process says how the local platform runs one instance.
 	Process Process `yaml:"process"`
 	// Kubernetes says which object the group is on that platform.
@@ -188,7 +190,7 @@ type Replay struct {
 	StepDuration time.Duration `yaml:"step_duration"`
 	// SettleDuration is how long a level is held before it counts.
 	SettleDuration time.Duration `yaml:"settle_duration"`
-	// Precision ends the search for the capacity, as a share of it, in (0, 0.5].
+	// Precision is how narrow the 95 % interval of the capacity is to be, from end to end, as a share of it, in (0, 0.5].
 	Precision float64 `yaml:"precision"`
 	// MaxRate bounds the search, in requests per second per instance.
 	MaxRate float64 `yaml:"max_rate"`

@@ -78,7 +78,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
 func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
 	slo := l.slo()
 	if m.GetValid() && m.GetSloQuantile() == slo.Quantile && m.GetSloLatencySeconds() == slo.Latency.Seconds() && now.Before(m.GetExpireTime().AsTime()) {
-		l.known.Add(m)
+		l.known.Add(m, 0)
 	}
 }
 
@@ -144,7 +144,8 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	if len(ready) == 0 || l.reservoir.Len() < l.workload.Replay.MinRequests {
 		return
 	}
-	why := l.known.Due(time.Now(), ready[0].Version)
+	mix := l.reservoir.Mix()
+	why := l.known.Due(time.Now(), ready[0].Version, mix.Shares(), l.reservoir.Len())
 	if why == "" {
 		return
 	}
@@ -156,23 +157,23 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	l.log.Info("capacity measurement started", "instance", instance.ID, "reason", why)
 	begin := time.Now()
 	result, err := l.holder.Capacity(ctx, measure.Order{
-		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(),
+		Workload: l.workload.Name, Instance: instance, Mix: mix, Plan: l.plan(l.known.Before(why)),
 		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
-		Cores:      l.workload.Shadow.CPUCores, TTL: l.workload.Replay.CapacityTTL,
+		Limits:     limits(l.workload.Shadow), TTL: l.workload.Replay.CapacityTTL,
 	})
 	if err != nil {
 		return // the runner is stopping
 	}
-	l.known.Add(result)
+	l.known.Add(result, time.Since(begin))
 	l.publish(result)
 	l.metrics.measured(result)
 	l.log.Info("capacity measurement ended", "instance", instance.ID, "valid", result.GetValid(), "reason", result.GetInvalidReason(),
-		"requests_per_second", result.GetRequestsPerSecond(), "lower", result.GetLowerRequestsPerSecond(),
+		"precise", result.GetPrecise(), "requests_per_second", result.GetRequestsPerSecond(), "lower", result.GetLowerRequestsPerSecond(),
 		"upper", result.GetUpperRequestsPerSecond(), "steps", len(result.GetSteps()), "duration_ms", time.Since(begin).Milliseconds())
 }
 
 // plan begins near what is known: the last capacity, else the hint, else what an instance of production serves right now.
-func (l *lane) plan() probe.Plan {
+func (l *lane) plan(before []probe.Step) probe.Plan {
 	r := l.workload.Replay
 	const below = 0.8 // a first level that passes costs less than one that floods the instance
 	start := below * l.known.Rate()
@@ -184,8 +185,13 @@ func (l *lane) plan() probe.Plan {
 	}
 	return probe.Plan{
 		SLO: l.slo(), Start: max(start, minStartRequests/r.StepDuration.Seconds()), MaxRate: r.MaxRate, Precision: r.Precision,
-		MaxSteps: l.cfg.MaxSteps, Settle: r.SettleDuration, Hold: r.StepDuration,
+		MaxSteps: l.cfg.MaxSteps, Settle: r.SettleDuration, Hold: r.StepDuration, Before: before,
 	}
+}
+
+// limits are what an instance of the target was given.
+func limits(t workload.Target) probe.Limits {
+	return probe.Limits{CPUCores: t.CPUCores, MemoryBytes: uint64(max(0, t.MemoryBytes)), NetworkBytes: t.NetworkBytesPerSecond}
 }
 
 // minStartRequests in the first step: fewer say nothing of a tail.

@@ -105,7 +105,31 @@ type CapacityStep struct {
 	// Largest lag of the load generator behind its schedule, in seconds.
 	MaxLagSeconds float64 `protobuf:"fixed64,7,opt,name=max_lag_seconds,json=maxLagSeconds,proto3" json:"max_lag_seconds,omitempty"`
 	// Whether the step met the SLO.
-	SloMet        bool `protobuf:"varint,8,opt,name=slo_met,json=sloMet,proto3" json:"slo_met,omitempty"`
+	SloMet bool `protobuf:"varint,8,opt,name=slo_met,json=sloMet,proto3" json:"slo_met,omitempty"`
+	// Requests that count.
+	Requests uint32 `protobuf:"varint,9,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Share of requests that failed or took longer than the SLO allows, 0 to 1.
+	ViolationRatio float64 `protobuf:"fixed64,10,opt,name=violation_ratio,json=violationRatio,proto3" json:"violation_ratio,omitempty"`
+	// Lower end of the 95 % interval of latency_seconds.
+	LowerLatencySeconds float64 `protobuf:"fixed64,11,opt,name=lower_latency_seconds,json=lowerLatencySeconds,proto3" json:"lower_latency_seconds,omitempty"`
+	// Upper end of the 95 % interval of latency_seconds.
+	UpperLatencySeconds float64 `protobuf:"fixed64,12,opt,name=upper_latency_seconds,json=upperLatencySeconds,proto3" json:"upper_latency_seconds,omitempty"`
+	// Mean number of requests in flight.
+	Concurrency float64 `protobuf:"fixed64,13,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// Bytes the instance moved per second, in and out.
+	NetworkBytesPerSecond float64 `protobuf:"fixed64,14,opt,name=network_bytes_per_second,json=networkBytesPerSecond,proto3" json:"network_bytes_per_second,omitempty"`
+	// Mean time of a call the instance made to something else, in seconds; 0 when not known.
+	DownstreamSeconds float64 `protobuf:"fixed64,15,opt,name=downstream_seconds,json=downstreamSeconds,proto3" json:"downstream_seconds,omitempty"`
+	// Share of such calls that failed.
+	DownstreamErrorRatio float64 `protobuf:"fixed64,16,opt,name=downstream_error_ratio,json=downstreamErrorRatio,proto3" json:"downstream_error_ratio,omitempty"`
+	// The first criterion of the SLO that was not met, in words; empty when it was met.
+	Broken string `protobuf:"bytes,17,opt,name=broken,proto3" json:"broken,omitempty"`
+	// False when the load generator and not the instance may have set the pace: the step counts for nothing.
+	Valid bool `protobuf:"varint,18,opt,name=valid,proto3" json:"valid,omitempty"`
+	// How many requests say as much of violation_ratio as one independent request; 0 when not known.
+	ViolationClump float64 `protobuf:"fixed64,19,opt,name=violation_clump,json=violationClump,proto3" json:"violation_clump,omitempty"`
+	// The same of error_ratio.
+	ErrorClump    float64 `protobuf:"fixed64,20,opt,name=error_clump,json=errorClump,proto3" json:"error_clump,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +220,291 @@ func (x *CapacityStep) GetSloMet() bool {
 	return false
 }
 
+func (x *CapacityStep) GetRequests() uint32 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetViolationRatio() float64 {
+	if x != nil {
+		return x.ViolationRatio
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetLowerLatencySeconds() float64 {
+	if x != nil {
+		return x.LowerLatencySeconds
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetUpperLatencySeconds() float64 {
+	if x != nil {
+		return x.UpperLatencySeconds
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetConcurrency() float64 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetNetworkBytesPerSecond() float64 {
+	if x != nil {
+		return x.NetworkBytesPerSecond
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetDownstreamSeconds() float64 {
+	if x != nil {
+		return x.DownstreamSeconds
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetDownstreamErrorRatio() float64 {
+	if x != nil {
+		return x.DownstreamErrorRatio
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetBroken() string {
+	if x != nil {
+		return x.Broken
+	}
+	return ""
+}
+
+func (x *CapacityStep) GetValid() bool {
+	if x != nil {
+		return x.Valid
+	}
+	return false
+}
+
+func (x *CapacityStep) GetViolationClump() float64 {
+	if x != nil {
+		return x.ViolationClump
+	}
+	return 0
+}
+
+func (x *CapacityStep) GetErrorClump() float64 {
+	if x != nil {
+		return x.ErrorClump
+	}
+	return 0
+}
+
+// Scalability is the Universal Scalability Law fitted to the steps: with N requests in flight an instance completes
+// rate * N / (1 + contention * (N - 1) + coherency * N * (N - 1)) per second.
+type Scalability struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What one request at a time completes, in requests per second.
+	RequestsPerSecond float64 `protobuf:"fixed64,1,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// Share of the work that only one request at a time can do; it bends the curve to a ceiling.
+	Contention float64 `protobuf:"fixed64,2,opt,name=contention,proto3" json:"contention,omitempty"`
+	// Cost of each pair of requests agreeing with each other; it turns the curve down.
+	Coherency float64 `protobuf:"fixed64,3,opt,name=coherency,proto3" json:"coherency,omitempty"`
+	// Requests in flight beyond which more completes less; 0 when there is no such number.
+	PeakConcurrency float64 `protobuf:"fixed64,4,opt,name=peak_concurrency,json=peakConcurrency,proto3" json:"peak_concurrency,omitempty"`
+	// What is completed there, in requests per second.
+	PeakRequestsPerSecond float64 `protobuf:"fixed64,5,opt,name=peak_requests_per_second,json=peakRequestsPerSecond,proto3" json:"peak_requests_per_second,omitempty"`
+	// Share of the variance that the curve explains, at most 1.
+	Fit           float64 `protobuf:"fixed64,6,opt,name=fit,proto3" json:"fit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Scalability) Reset() {
+	*x = Scalability{}
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scalability) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scalability) ProtoMessage() {}
+
+func (x *Scalability) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scalability.ProtoReflect.Descriptor instead.
+func (*Scalability) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_capacity_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Scalability) GetRequestsPerSecond() float64 {
+	if x != nil {
+		return x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *Scalability) GetContention() float64 {
+	if x != nil {
+		return x.Contention
+	}
+	return 0
+}
+
+func (x *Scalability) GetCoherency() float64 {
+	if x != nil {
+		return x.Coherency
+	}
+	return 0
+}
+
+func (x *Scalability) GetPeakConcurrency() float64 {
+	if x != nil {
+		return x.PeakConcurrency
+	}
+	return 0
+}
+
+func (x *Scalability) GetPeakRequestsPerSecond() float64 {
+	if x != nil {
+		return x.PeakRequestsPerSecond
+	}
+	return 0
+}
+
+func (x *Scalability) GetFit() float64 {
+	if x != nil {
+		return x.Fit
+	}
+	return 0
+}
+
+// Simulation marks a measurement of something that production does not run: a configuration of an experiment.
+type Simulation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The experiment.
+	ExperimentId string `protobuf:"bytes,1,opt,name=experiment_id,json=experimentId,proto3" json:"experiment_id,omitempty"`
+	// Name of the configuration in it.
+	Configuration string `protobuf:"bytes,2,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// CPU of an instance, in cores; 0 when as in production.
+	CpuCores float64 `protobuf:"fixed64,3,opt,name=cpu_cores,json=cpuCores,proto3" json:"cpu_cores,omitempty"`
+	// Memory of an instance in bytes; 0 when as in production.
+	MemoryBytes int64 `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Highest rate per instance that was held within the SLO, in requests per second; 0 when none was.
+	RequestsPerSecond float64 `protobuf:"fixed64,5,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// Instances of the configuration that share the load.
+	Instances int32 `protobuf:"varint,6,opt,name=instances,proto3" json:"instances,omitempty"`
+	// Price of an hour of all of them, in the currency of the workload's prices; 0 when no price is known.
+	PricePerHour float64 `protobuf:"fixed64,7,opt,name=price_per_hour,json=pricePerHour,proto3" json:"price_per_hour,omitempty"`
+	// Whether it is the cheapest configuration of the experiment that met the SLO under every load.
+	Cheapest      bool `protobuf:"varint,8,opt,name=cheapest,proto3" json:"cheapest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Simulation) Reset() {
+	*x = Simulation{}
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Simulation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Simulation) ProtoMessage() {}
+
+func (x *Simulation) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Simulation.ProtoReflect.Descriptor instead.
+func (*Simulation) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_capacity_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Simulation) GetExperimentId() string {
+	if x != nil {
+		return x.ExperimentId
+	}
+	return ""
+}
+
+func (x *Simulation) GetConfiguration() string {
+	if x != nil {
+		return x.Configuration
+	}
+	return ""
+}
+
+func (x *Simulation) GetCpuCores() float64 {
+	if x != nil {
+		return x.CpuCores
+	}
+	return 0
+}
+
+func (x *Simulation) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Simulation) GetRequestsPerSecond() float64 {
+	if x != nil {
+		return x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *Simulation) GetInstances() int32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *Simulation) GetPricePerHour() float64 {
+	if x != nil {
+		return x.PricePerHour
+	}
+	return 0
+}
+
+func (x *Simulation) GetCheapest() bool {
+	if x != nil {
+		return x.Cheapest
+	}
+	return false
+}
+
 // StratumShare is the share of one stratum in the request mix a result holds for.
 type StratumShare struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -209,7 +518,7 @@ type StratumShare struct {
 
 func (x *StratumShare) Reset() {
 	*x = StratumShare{}
-	mi := &file_foreshadow_v1_capacity_proto_msgTypes[1]
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +530,7 @@ func (x *StratumShare) String() string {
 func (*StratumShare) ProtoMessage() {}
 
 func (x *StratumShare) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_capacity_proto_msgTypes[1]
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +543,7 @@ func (x *StratumShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StratumShare.ProtoReflect.Descriptor instead.
 func (*StratumShare) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_capacity_proto_rawDescGZIP(), []int{1}
+	return file_foreshadow_v1_capacity_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StratumShare) GetStratum() *Stratum {
@@ -285,13 +594,22 @@ type CapacityMeasured struct {
 	Mix []*StratumShare `protobuf:"bytes,14,rep,name=mix,proto3" json:"mix,omitempty"`
 	// Time from start to ready of the shadow instance, in seconds; 0 when not observed.
 	StartupSeconds float64 `protobuf:"fixed64,15,opt,name=startup_seconds,json=startupSeconds,proto3" json:"startup_seconds,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Whether the interval is as narrow as asked for. If not the measurement is repeated, and each result says more.
+	Precise bool `protobuf:"varint,16,opt,name=precise,proto3" json:"precise,omitempty"`
+	// The scalability law fitted to the steps; absent when they do not show one.
+	Scalability *Scalability `protobuf:"bytes,17,opt,name=scalability,proto3" json:"scalability,omitempty"`
+	// Time from ready to full speed of a fresh instance, in seconds; 0 when not observed.
+	WarmupSeconds float64 `protobuf:"fixed64,18,opt,name=warmup_seconds,json=warmupSeconds,proto3" json:"warmup_seconds,omitempty"`
+	// Set when this is no measurement of what production runs. It is then never valid, so that a reader that does not know
+	// this field takes nothing for production's capacity.
+	Simulation    *Simulation `protobuf:"bytes,19,opt,name=simulation,proto3" json:"simulation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CapacityMeasured) Reset() {
 	*x = CapacityMeasured{}
-	mi := &file_foreshadow_v1_capacity_proto_msgTypes[2]
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +621,7 @@ func (x *CapacityMeasured) String() string {
 func (*CapacityMeasured) ProtoMessage() {}
 
 func (x *CapacityMeasured) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_capacity_proto_msgTypes[2]
+	mi := &file_foreshadow_v1_capacity_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +634,7 @@ func (x *CapacityMeasured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapacityMeasured.ProtoReflect.Descriptor instead.
 func (*CapacityMeasured) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_capacity_proto_rawDescGZIP(), []int{2}
+	return file_foreshadow_v1_capacity_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CapacityMeasured) GetWorkload() string {
@@ -424,11 +742,39 @@ func (x *CapacityMeasured) GetStartupSeconds() float64 {
 	return 0
 }
 
+func (x *CapacityMeasured) GetPrecise() bool {
+	if x != nil {
+		return x.Precise
+	}
+	return false
+}
+
+func (x *CapacityMeasured) GetScalability() *Scalability {
+	if x != nil {
+		return x.Scalability
+	}
+	return nil
+}
+
+func (x *CapacityMeasured) GetWarmupSeconds() float64 {
+	if x != nil {
+		return x.WarmupSeconds
+	}
+	return 0
+}
+
+func (x *CapacityMeasured) GetSimulation() *Simulation {
+	if x != nil {
+		return x.Simulation
+	}
+	return nil
+}
+
 var File_foreshadow_v1_capacity_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\n" +
-	"\x1cforeshadow/v1/capacity.proto\x12\rforeshadow.v1\x1a\x1bforeshadow/v1/traffic.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x02\n" +
+	"\x1cforeshadow/v1/capacity.proto\x12\rforeshadow.v1\x1a\x1bforeshadow/v1/traffic.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x06\n" +
 	"\fCapacityStep\x12,\n" +
 	"\x12offered_per_second\x18\x01 \x01(\x01R\x10offeredPerSecond\x120\n" +
 	"\x14completed_per_second\x18\x02 \x01(\x01R\x12completedPerSecond\x12'\n" +
@@ -438,10 +784,43 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\tcpu_cores\x18\x05 \x01(\x01R\bcpuCores\x12!\n" +
 	"\fmemory_bytes\x18\x06 \x01(\x04R\vmemoryBytes\x12&\n" +
 	"\x0fmax_lag_seconds\x18\a \x01(\x01R\rmaxLagSeconds\x12\x17\n" +
-	"\aslo_met\x18\b \x01(\bR\x06sloMet\"V\n" +
+	"\aslo_met\x18\b \x01(\bR\x06sloMet\x12\x1a\n" +
+	"\brequests\x18\t \x01(\rR\brequests\x12'\n" +
+	"\x0fviolation_ratio\x18\n" +
+	" \x01(\x01R\x0eviolationRatio\x122\n" +
+	"\x15lower_latency_seconds\x18\v \x01(\x01R\x13lowerLatencySeconds\x122\n" +
+	"\x15upper_latency_seconds\x18\f \x01(\x01R\x13upperLatencySeconds\x12 \n" +
+	"\vconcurrency\x18\r \x01(\x01R\vconcurrency\x127\n" +
+	"\x18network_bytes_per_second\x18\x0e \x01(\x01R\x15networkBytesPerSecond\x12-\n" +
+	"\x12downstream_seconds\x18\x0f \x01(\x01R\x11downstreamSeconds\x124\n" +
+	"\x16downstream_error_ratio\x18\x10 \x01(\x01R\x14downstreamErrorRatio\x12\x16\n" +
+	"\x06broken\x18\x11 \x01(\tR\x06broken\x12\x14\n" +
+	"\x05valid\x18\x12 \x01(\bR\x05valid\x12'\n" +
+	"\x0fviolation_clump\x18\x13 \x01(\x01R\x0eviolationClump\x12\x1f\n" +
+	"\verror_clump\x18\x14 \x01(\x01R\n" +
+	"errorClump\"\xf1\x01\n" +
+	"\vScalability\x12.\n" +
+	"\x13requests_per_second\x18\x01 \x01(\x01R\x11requestsPerSecond\x12\x1e\n" +
+	"\n" +
+	"contention\x18\x02 \x01(\x01R\n" +
+	"contention\x12\x1c\n" +
+	"\tcoherency\x18\x03 \x01(\x01R\tcoherency\x12)\n" +
+	"\x10peak_concurrency\x18\x04 \x01(\x01R\x0fpeakConcurrency\x127\n" +
+	"\x18peak_requests_per_second\x18\x05 \x01(\x01R\x15peakRequestsPerSecond\x12\x10\n" +
+	"\x03fit\x18\x06 \x01(\x01R\x03fit\"\xa7\x02\n" +
+	"\n" +
+	"Simulation\x12#\n" +
+	"\rexperiment_id\x18\x01 \x01(\tR\fexperimentId\x12$\n" +
+	"\rconfiguration\x18\x02 \x01(\tR\rconfiguration\x12\x1b\n" +
+	"\tcpu_cores\x18\x03 \x01(\x01R\bcpuCores\x12!\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12.\n" +
+	"\x13requests_per_second\x18\x05 \x01(\x01R\x11requestsPerSecond\x12\x1c\n" +
+	"\tinstances\x18\x06 \x01(\x05R\tinstances\x12$\n" +
+	"\x0eprice_per_hour\x18\a \x01(\x01R\fpricePerHour\x12\x1a\n" +
+	"\bcheapest\x18\b \x01(\bR\bcheapest\"V\n" +
 	"\fStratumShare\x120\n" +
 	"\astratum\x18\x01 \x01(\v2\x16.foreshadow.v1.StratumR\astratum\x12\x14\n" +
-	"\x05share\x18\x02 \x01(\x01R\x05share\"\xc0\x05\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\"\xfa\x06\n" +
 	"\x10CapacityMeasured\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
@@ -461,7 +840,13 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"bottleneck\x121\n" +
 	"\x05steps\x18\r \x03(\v2\x1b.foreshadow.v1.CapacityStepR\x05steps\x12-\n" +
 	"\x03mix\x18\x0e \x03(\v2\x1b.foreshadow.v1.StratumShareR\x03mix\x12'\n" +
-	"\x0fstartup_seconds\x18\x0f \x01(\x01R\x0estartupSeconds*\xa2\x01\n" +
+	"\x0fstartup_seconds\x18\x0f \x01(\x01R\x0estartupSeconds\x12\x18\n" +
+	"\aprecise\x18\x10 \x01(\bR\aprecise\x12<\n" +
+	"\vscalability\x18\x11 \x01(\v2\x1a.foreshadow.v1.ScalabilityR\vscalability\x12%\n" +
+	"\x0ewarmup_seconds\x18\x12 \x01(\x01R\rwarmupSeconds\x129\n" +
+	"\n" +
+	"simulation\x18\x13 \x01(\v2\x19.foreshadow.v1.SimulationR\n" +
+	"simulation*\xa2\x01\n" +
 	"\n" +
 	"Bottleneck\x12\x1a\n" +
 	"\x16BOTTLENECK_UNSPECIFIED\x10\x00\x12\x12\n" +
@@ -484,27 +869,31 @@ func file_foreshadow_v1_capacity_proto_rawDescGZIP() []byte {
 }
 
 var file_foreshadow_v1_capacity_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_foreshadow_v1_capacity_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_foreshadow_v1_capacity_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_foreshadow_v1_capacity_proto_goTypes = []any{
 	(Bottleneck)(0),               // 0: foreshadow.v1.Bottleneck
 	(*CapacityStep)(nil),          // 1: foreshadow.v1.CapacityStep
-	(*StratumShare)(nil),          // 2: foreshadow.v1.StratumShare
-	(*CapacityMeasured)(nil),      // 3: foreshadow.v1.CapacityMeasured
-	(*Stratum)(nil),               // 4: foreshadow.v1.Stratum
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*Scalability)(nil),           // 2: foreshadow.v1.Scalability
+	(*Simulation)(nil),            // 3: foreshadow.v1.Simulation
+	(*StratumShare)(nil),          // 4: foreshadow.v1.StratumShare
+	(*CapacityMeasured)(nil),      // 5: foreshadow.v1.CapacityMeasured
+	(*Stratum)(nil),               // 6: foreshadow.v1.Stratum
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_foreshadow_v1_capacity_proto_depIdxs = []int32{
-	4, // 0: foreshadow.v1.StratumShare.stratum:type_name -> foreshadow.v1.Stratum
-	5, // 1: foreshadow.v1.CapacityMeasured.measure_time:type_name -> google.protobuf.Timestamp
-	5, // 2: foreshadow.v1.CapacityMeasured.expire_time:type_name -> google.protobuf.Timestamp
+	6, // 0: foreshadow.v1.StratumShare.stratum:type_name -> foreshadow.v1.Stratum
+	7, // 1: foreshadow.v1.CapacityMeasured.measure_time:type_name -> google.protobuf.Timestamp
+	7, // 2: foreshadow.v1.CapacityMeasured.expire_time:type_name -> google.protobuf.Timestamp
 	0, // 3: foreshadow.v1.CapacityMeasured.bottleneck:type_name -> foreshadow.v1.Bottleneck
 	1, // 4: foreshadow.v1.CapacityMeasured.steps:type_name -> foreshadow.v1.CapacityStep
-	2, // 5: foreshadow.v1.CapacityMeasured.mix:type_name -> foreshadow.v1.StratumShare
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	4, // 5: foreshadow.v1.CapacityMeasured.mix:type_name -> foreshadow.v1.StratumShare
+	2, // 6: foreshadow.v1.CapacityMeasured.scalability:type_name -> foreshadow.v1.Scalability
+	3, // 7: foreshadow.v1.CapacityMeasured.simulation:type_name -> foreshadow.v1.Simulation
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_capacity_proto_init() }
@@ -519,7 +908,7 @@ func file_foreshadow_v1_capacity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_capacity_proto_rawDesc), len(file_foreshadow_v1_capacity_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -83,7 +83,365 @@ func (ExperimentState) EnumDescriptor() ([]byte, []int) {
 	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{0}
 }
 
+// ExperimentConfiguration is one way to run the workload. What is not set is as in the shadow.
+type ExperimentConfiguration struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique name within the experiment; required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Instances that share the load; at least 1.
+	Instances int32 `protobuf:"varint,2,opt,name=instances,proto3" json:"instances,omitempty"`
+	// Instances run in the shadow, each with its share of the load; 1 to instances, default 1.
+	ShadowInstances int32 `protobuf:"varint,3,opt,name=shadow_instances,json=shadowInstances,proto3" json:"shadow_instances,omitempty"`
+	// CPU of an instance, in cores.
+	CpuCores float64 `protobuf:"fixed64,4,opt,name=cpu_cores,json=cpuCores,proto3" json:"cpu_cores,omitempty"`
+	// Memory of an instance in bytes.
+	MemoryBytes int64 `protobuf:"varint,5,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Environment variables that are set, or replaced.
+	Environment map[string]string `protobuf:"bytes,6,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Container image; for processes of a machine, the path of the program.
+	Image         string `protobuf:"bytes,7,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExperimentConfiguration) Reset() {
+	*x = ExperimentConfiguration{}
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExperimentConfiguration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExperimentConfiguration) ProtoMessage() {}
+
+func (x *ExperimentConfiguration) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExperimentConfiguration.ProtoReflect.Descriptor instead.
+func (*ExperimentConfiguration) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ExperimentConfiguration) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExperimentConfiguration) GetInstances() int32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *ExperimentConfiguration) GetShadowInstances() int32 {
+	if x != nil {
+		return x.ShadowInstances
+	}
+	return 0
+}
+
+func (x *ExperimentConfiguration) GetCpuCores() float64 {
+	if x != nil {
+		return x.CpuCores
+	}
+	return 0
+}
+
+func (x *ExperimentConfiguration) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *ExperimentConfiguration) GetEnvironment() map[string]string {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *ExperimentConfiguration) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+// ExperimentLoad is one demand that configurations are put under. It is the demand on the whole workload: each instance
+// gets its share.
+type ExperimentLoad struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique name within the experiment; required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Multiple of production's rate when the experiment begins.
+	Amplification float64 `protobuf:"fixed64,2,opt,name=amplification,proto3" json:"amplification,omitempty"`
+	// Rate in requests per second, when it is no multiple: a recorded peak, for example.
+	RequestsPerSecond float64 `protobuf:"fixed64,3,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// Rates in requests per second that follow each other over the time the load is held, when it is not constant: a day of a
+	// forecast, for example, in less time than a day. At most 1,440.
+	ShapePerSecond []float64 `protobuf:"fixed64,4,rep,packed,name=shape_per_second,json=shapePerSecond,proto3" json:"shape_per_second,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ExperimentLoad) Reset() {
+	*x = ExperimentLoad{}
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExperimentLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExperimentLoad) ProtoMessage() {}
+
+func (x *ExperimentLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExperimentLoad.ProtoReflect.Descriptor instead.
+func (*ExperimentLoad) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExperimentLoad) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExperimentLoad) GetAmplification() float64 {
+	if x != nil {
+		return x.Amplification
+	}
+	return 0
+}
+
+func (x *ExperimentLoad) GetRequestsPerSecond() float64 {
+	if x != nil {
+		return x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *ExperimentLoad) GetShapePerSecond() []float64 {
+	if x != nil {
+		return x.ShapePerSecond
+	}
+	return nil
+}
+
+// ExperimentMatrix is what an experiment tries: each configuration under each load.
+type ExperimentMatrix struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 20 configurations.
+	Configurations []*ExperimentConfiguration `protobuf:"bytes,1,rep,name=configurations,proto3" json:"configurations,omitempty"`
+	// 1 to 20 loads.
+	Loads []*ExperimentLoad `protobuf:"bytes,2,rep,name=loads,proto3" json:"loads,omitempty"`
+	// Most instances that are run at a time; at least 1.
+	MaxInstances int32 `protobuf:"varint,3,opt,name=max_instances,json=maxInstances,proto3" json:"max_instances,omitempty"`
+	// Most minutes that loads are held in all; above 0.
+	MaxMinutes float64 `protobuf:"fixed64,4,opt,name=max_minutes,json=maxMinutes,proto3" json:"max_minutes,omitempty"`
+	// Runs as many configurations at a time as max_instances allows; otherwise one after another, which disturbs less.
+	SideBySide    bool `protobuf:"varint,5,opt,name=side_by_side,json=sideBySide,proto3" json:"side_by_side,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExperimentMatrix) Reset() {
+	*x = ExperimentMatrix{}
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExperimentMatrix) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExperimentMatrix) ProtoMessage() {}
+
+func (x *ExperimentMatrix) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExperimentMatrix.ProtoReflect.Descriptor instead.
+func (*ExperimentMatrix) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExperimentMatrix) GetConfigurations() []*ExperimentConfiguration {
+	if x != nil {
+		return x.Configurations
+	}
+	return nil
+}
+
+func (x *ExperimentMatrix) GetLoads() []*ExperimentLoad {
+	if x != nil {
+		return x.Loads
+	}
+	return nil
+}
+
+func (x *ExperimentMatrix) GetMaxInstances() int32 {
+	if x != nil {
+		return x.MaxInstances
+	}
+	return 0
+}
+
+func (x *ExperimentMatrix) GetMaxMinutes() float64 {
+	if x != nil {
+		return x.MaxMinutes
+	}
+	return 0
+}
+
+func (x *ExperimentMatrix) GetSideBySide() bool {
+	if x != nil {
+		return x.SideBySide
+	}
+	return false
+}
+
+// ExperimentCell is what came of one configuration under one load.
+type ExperimentCell struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the configuration.
+	Configuration string `protobuf:"bytes,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// Name of the load.
+	Load string `protobuf:"bytes,2,opt,name=load,proto3" json:"load,omitempty"`
+	// The load as it was put on all instances of the configuration, in requests per second.
+	RequestsPerSecond float64 `protobuf:"fixed64,3,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// What one instance did; absent when it failed.
+	Result *CapacityStep `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	// Why there is no result. A cell without one is not a cell with a bad one.
+	Failure string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	// Price of a million requests at this load, in the currency of the workload's prices; 0 when no price is known.
+	PricePerMillion float64 `protobuf:"fixed64,6,opt,name=price_per_million,json=pricePerMillion,proto3" json:"price_per_million,omitempty"`
+	// When it ended.
+	CompleteTime  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=complete_time,json=completeTime,proto3" json:"complete_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExperimentCell) Reset() {
+	*x = ExperimentCell{}
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExperimentCell) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExperimentCell) ProtoMessage() {}
+
+func (x *ExperimentCell) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExperimentCell.ProtoReflect.Descriptor instead.
+func (*ExperimentCell) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExperimentCell) GetConfiguration() string {
+	if x != nil {
+		return x.Configuration
+	}
+	return ""
+}
+
+func (x *ExperimentCell) GetLoad() string {
+	if x != nil {
+		return x.Load
+	}
+	return ""
+}
+
+func (x *ExperimentCell) GetRequestsPerSecond() float64 {
+	if x != nil {
+		return x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *ExperimentCell) GetResult() *CapacityStep {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ExperimentCell) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+func (x *ExperimentCell) GetPricePerMillion() float64 {
+	if x != nil {
+		return x.PricePerMillion
+	}
+	return 0
+}
+
+func (x *ExperimentCell) GetCompleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CompleteTime
+	}
+	return nil
+}
+
 // Experiment is a list of loads that the shadow is put under, one after another, and what it did.
+// Topic foreshadow.experiment.recorded.v1, key experiment_id; the highest revision is how it stands.
 type Experiment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique identity.
@@ -103,14 +461,28 @@ type Experiment struct {
 	// When it ended.
 	CompleteTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=complete_time,json=completeTime,proto3" json:"complete_time,omitempty"`
 	// One result per load held so far, in order.
-	Results       []*CapacityStep `protobuf:"bytes,9,rep,name=results,proto3" json:"results,omitempty"`
+	Results []*CapacityStep `protobuf:"bytes,9,rep,name=results,proto3" json:"results,omitempty"`
+	// What is tried, when it is more than loads on the shadow as it is.
+	Matrix *ExperimentMatrix `protobuf:"bytes,10,opt,name=matrix,proto3" json:"matrix,omitempty"`
+	// What came of it so far; each pair of configuration and load at most once.
+	Cells []*ExperimentCell `protobuf:"bytes,11,rep,name=cells,proto3" json:"cells,omitempty"`
+	// Name of the cheapest configuration that met the SLO under every load; empty when none did, or no price is known.
+	Cheapest string `protobuf:"bytes,12,opt,name=cheapest,proto3" json:"cheapest,omitempty"`
+	// Production's rate when it began, in requests per second, which amplifications multiply.
+	ProductionRequestsPerSecond float64 `protobuf:"fixed64,13,opt,name=production_requests_per_second,json=productionRequestsPerSecond,proto3" json:"production_requests_per_second,omitempty"`
+	// Grows with each change.
+	Revision uint64 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	// request_id of the call that created it.
+	RequestId string `protobuf:"bytes,15,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Minutes that loads were held so far.
+	UsedMinutes   float64 `protobuf:"fixed64,16,opt,name=used_minutes,json=usedMinutes,proto3" json:"used_minutes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Experiment) Reset() {
 	*x = Experiment{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[0]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +494,7 @@ func (x *Experiment) String() string {
 func (*Experiment) ProtoMessage() {}
 
 func (x *Experiment) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[0]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +507,7 @@ func (x *Experiment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Experiment.ProtoReflect.Descriptor instead.
 func (*Experiment) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{0}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Experiment) GetExperimentId() string {
@@ -201,24 +573,76 @@ func (x *Experiment) GetResults() []*CapacityStep {
 	return nil
 }
 
+func (x *Experiment) GetMatrix() *ExperimentMatrix {
+	if x != nil {
+		return x.Matrix
+	}
+	return nil
+}
+
+func (x *Experiment) GetCells() []*ExperimentCell {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+func (x *Experiment) GetCheapest() string {
+	if x != nil {
+		return x.Cheapest
+	}
+	return ""
+}
+
+func (x *Experiment) GetProductionRequestsPerSecond() float64 {
+	if x != nil {
+		return x.ProductionRequestsPerSecond
+	}
+	return 0
+}
+
+func (x *Experiment) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Experiment) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Experiment) GetUsedMinutes() float64 {
+	if x != nil {
+		return x.UsedMinutes
+	}
+	return 0
+}
+
 // CreateExperimentRequest describes the experiment.
 type CreateExperimentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the workload; required.
 	Workload string `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
-	// Loads as multiples of production's present rate per instance; 1 to 20 values, each above 0 and at most 10.
+	// Loads as multiples of production's present rate per instance; 1 to 20 values, each above 0 and at most 10. None with a
+	// matrix.
 	Amplifications []float64 `protobuf:"fixed64,2,rep,packed,name=amplifications,proto3" json:"amplifications,omitempty"`
 	// How long each load is held, in seconds; 1 to 600, default 10.
 	HoldSeconds float64 `protobuf:"fixed64,3,opt,name=hold_seconds,json=holdSeconds,proto3" json:"hold_seconds,omitempty"`
 	// Makes a retried call return the experiment the first call created.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What to try, when it is more than loads on the shadow as it is.
+	Matrix        *ExperimentMatrix `protobuf:"bytes,5,opt,name=matrix,proto3" json:"matrix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateExperimentRequest) Reset() {
 	*x = CreateExperimentRequest{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[1]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -230,7 +654,7 @@ func (x *CreateExperimentRequest) String() string {
 func (*CreateExperimentRequest) ProtoMessage() {}
 
 func (x *CreateExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[1]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -243,7 +667,7 @@ func (x *CreateExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateExperimentRequest.ProtoReflect.Descriptor instead.
 func (*CreateExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{1}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateExperimentRequest) GetWorkload() string {
@@ -274,6 +698,13 @@ func (x *CreateExperimentRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateExperimentRequest) GetMatrix() *ExperimentMatrix {
+	if x != nil {
+		return x.Matrix
+	}
+	return nil
+}
+
 // CreateExperimentResponse carries the experiment.
 type CreateExperimentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -285,7 +716,7 @@ type CreateExperimentResponse struct {
 
 func (x *CreateExperimentResponse) Reset() {
 	*x = CreateExperimentResponse{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[2]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +728,7 @@ func (x *CreateExperimentResponse) String() string {
 func (*CreateExperimentResponse) ProtoMessage() {}
 
 func (x *CreateExperimentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[2]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +741,7 @@ func (x *CreateExperimentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateExperimentResponse.ProtoReflect.Descriptor instead.
 func (*CreateExperimentResponse) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{2}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateExperimentResponse) GetExperiment() *Experiment {
@@ -331,7 +762,7 @@ type GetExperimentRequest struct {
 
 func (x *GetExperimentRequest) Reset() {
 	*x = GetExperimentRequest{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[3]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +774,7 @@ func (x *GetExperimentRequest) String() string {
 func (*GetExperimentRequest) ProtoMessage() {}
 
 func (x *GetExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[3]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +787,7 @@ func (x *GetExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExperimentRequest.ProtoReflect.Descriptor instead.
 func (*GetExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{3}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetExperimentRequest) GetExperimentId() string {
@@ -377,7 +808,7 @@ type GetExperimentResponse struct {
 
 func (x *GetExperimentResponse) Reset() {
 	*x = GetExperimentResponse{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +820,7 @@ func (x *GetExperimentResponse) String() string {
 func (*GetExperimentResponse) ProtoMessage() {}
 
 func (x *GetExperimentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +833,7 @@ func (x *GetExperimentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExperimentResponse.ProtoReflect.Descriptor instead.
 func (*GetExperimentResponse) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{4}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetExperimentResponse) GetExperiment() *Experiment {
@@ -427,7 +858,7 @@ type ListExperimentsRequest struct {
 
 func (x *ListExperimentsRequest) Reset() {
 	*x = ListExperimentsRequest{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +870,7 @@ func (x *ListExperimentsRequest) String() string {
 func (*ListExperimentsRequest) ProtoMessage() {}
 
 func (x *ListExperimentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +883,7 @@ func (x *ListExperimentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExperimentsRequest.ProtoReflect.Descriptor instead.
 func (*ListExperimentsRequest) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{5}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListExperimentsRequest) GetWorkload() string {
@@ -489,7 +920,7 @@ type ListExperimentsResponse struct {
 
 func (x *ListExperimentsResponse) Reset() {
 	*x = ListExperimentsResponse{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[6]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +932,7 @@ func (x *ListExperimentsResponse) String() string {
 func (*ListExperimentsResponse) ProtoMessage() {}
 
 func (x *ListExperimentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[6]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +945,7 @@ func (x *ListExperimentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExperimentsResponse.ProtoReflect.Descriptor instead.
 func (*ListExperimentsResponse) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{6}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListExperimentsResponse) GetExperiments() []*Experiment {
@@ -542,7 +973,7 @@ type CancelExperimentRequest struct {
 
 func (x *CancelExperimentRequest) Reset() {
 	*x = CancelExperimentRequest{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[7]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +985,7 @@ func (x *CancelExperimentRequest) String() string {
 func (*CancelExperimentRequest) ProtoMessage() {}
 
 func (x *CancelExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[7]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +998,7 @@ func (x *CancelExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelExperimentRequest.ProtoReflect.Descriptor instead.
 func (*CancelExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{7}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CancelExperimentRequest) GetExperimentId() string {
@@ -588,7 +1019,7 @@ type CancelExperimentResponse struct {
 
 func (x *CancelExperimentResponse) Reset() {
 	*x = CancelExperimentResponse{}
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[8]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +1031,7 @@ func (x *CancelExperimentResponse) String() string {
 func (*CancelExperimentResponse) ProtoMessage() {}
 
 func (x *CancelExperimentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[8]
+	mi := &file_foreshadow_v1_experiment_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +1044,7 @@ func (x *CancelExperimentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelExperimentResponse.ProtoReflect.Descriptor instead.
 func (*CancelExperimentResponse) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{8}
+	return file_foreshadow_v1_experiment_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CancelExperimentResponse) GetExperiment() *Experiment {
@@ -627,7 +1058,39 @@ var File_foreshadow_v1_experiment_service_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_experiment_service_proto_rawDesc = "" +
 	"\n" +
-	"&foreshadow/v1/experiment_service.proto\x12\rforeshadow.v1\x1a\x1cforeshadow/v1/capacity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x03\n" +
+	"&foreshadow/v1/experiment_service.proto\x12\rforeshadow.v1\x1a\x1cforeshadow/v1/capacity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x02\n" +
+	"\x17ExperimentConfiguration\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tinstances\x18\x02 \x01(\x05R\tinstances\x12)\n" +
+	"\x10shadow_instances\x18\x03 \x01(\x05R\x0fshadowInstances\x12\x1b\n" +
+	"\tcpu_cores\x18\x04 \x01(\x01R\bcpuCores\x12!\n" +
+	"\fmemory_bytes\x18\x05 \x01(\x03R\vmemoryBytes\x12Y\n" +
+	"\venvironment\x18\x06 \x03(\v27.foreshadow.v1.ExperimentConfiguration.EnvironmentEntryR\venvironment\x12\x14\n" +
+	"\x05image\x18\a \x01(\tR\x05image\x1a>\n" +
+	"\x10EnvironmentEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x01\n" +
+	"\x0eExperimentLoad\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
+	"\ramplification\x18\x02 \x01(\x01R\ramplification\x12.\n" +
+	"\x13requests_per_second\x18\x03 \x01(\x01R\x11requestsPerSecond\x12(\n" +
+	"\x10shape_per_second\x18\x04 \x03(\x01R\x0eshapePerSecond\"\xff\x01\n" +
+	"\x10ExperimentMatrix\x12N\n" +
+	"\x0econfigurations\x18\x01 \x03(\v2&.foreshadow.v1.ExperimentConfigurationR\x0econfigurations\x123\n" +
+	"\x05loads\x18\x02 \x03(\v2\x1d.foreshadow.v1.ExperimentLoadR\x05loads\x12#\n" +
+	"\rmax_instances\x18\x03 \x01(\x05R\fmaxInstances\x12\x1f\n" +
+	"\vmax_minutes\x18\x04 \x01(\x01R\n" +
+	"maxMinutes\x12 \n" +
+	"\fside_by_side\x18\x05 \x01(\bR\n" +
+	"sideBySide\"\xb6\x02\n" +
+	"\x0eExperimentCell\x12$\n" +
+	"\rconfiguration\x18\x01 \x01(\tR\rconfiguration\x12\x12\n" +
+	"\x04load\x18\x02 \x01(\tR\x04load\x12.\n" +
+	"\x13requests_per_second\x18\x03 \x01(\x01R\x11requestsPerSecond\x123\n" +
+	"\x06result\x18\x04 \x01(\v2\x1b.foreshadow.v1.CapacityStepR\x06result\x12\x18\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\x12*\n" +
+	"\x11price_per_million\x18\x06 \x01(\x01R\x0fpricePerMillion\x12?\n" +
+	"\rcomplete_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\"\xca\x05\n" +
 	"\n" +
 	"Experiment\x12#\n" +
 	"\rexperiment_id\x18\x01 \x01(\tR\fexperimentId\x12\x1a\n" +
@@ -639,13 +1102,23 @@ const file_foreshadow_v1_experiment_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12?\n" +
 	"\rcomplete_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\x125\n" +
-	"\aresults\x18\t \x03(\v2\x1b.foreshadow.v1.CapacityStepR\aresults\"\x9f\x01\n" +
+	"\aresults\x18\t \x03(\v2\x1b.foreshadow.v1.CapacityStepR\aresults\x127\n" +
+	"\x06matrix\x18\n" +
+	" \x01(\v2\x1f.foreshadow.v1.ExperimentMatrixR\x06matrix\x123\n" +
+	"\x05cells\x18\v \x03(\v2\x1d.foreshadow.v1.ExperimentCellR\x05cells\x12\x1a\n" +
+	"\bcheapest\x18\f \x01(\tR\bcheapest\x12C\n" +
+	"\x1eproduction_requests_per_second\x18\r \x01(\x01R\x1bproductionRequestsPerSecond\x12\x1a\n" +
+	"\brevision\x18\x0e \x01(\x04R\brevision\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x0f \x01(\tR\trequestId\x12!\n" +
+	"\fused_minutes\x18\x10 \x01(\x01R\vusedMinutes\"\xd8\x01\n" +
 	"\x17CreateExperimentRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12&\n" +
 	"\x0eamplifications\x18\x02 \x03(\x01R\x0eamplifications\x12!\n" +
 	"\fhold_seconds\x18\x03 \x01(\x01R\vholdSeconds\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"U\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x127\n" +
+	"\x06matrix\x18\x05 \x01(\v2\x1f.foreshadow.v1.ExperimentMatrixR\x06matrix\"U\n" +
 	"\x18CreateExperimentResponse\x129\n" +
 	"\n" +
 	"experiment\x18\x01 \x01(\v2\x19.foreshadow.v1.ExperimentR\n" +
@@ -695,43 +1168,56 @@ func file_foreshadow_v1_experiment_service_proto_rawDescGZIP() []byte {
 }
 
 var file_foreshadow_v1_experiment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_foreshadow_v1_experiment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_foreshadow_v1_experiment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_foreshadow_v1_experiment_service_proto_goTypes = []any{
 	(ExperimentState)(0),             // 0: foreshadow.v1.ExperimentState
-	(*Experiment)(nil),               // 1: foreshadow.v1.Experiment
-	(*CreateExperimentRequest)(nil),  // 2: foreshadow.v1.CreateExperimentRequest
-	(*CreateExperimentResponse)(nil), // 3: foreshadow.v1.CreateExperimentResponse
-	(*GetExperimentRequest)(nil),     // 4: foreshadow.v1.GetExperimentRequest
-	(*GetExperimentResponse)(nil),    // 5: foreshadow.v1.GetExperimentResponse
-	(*ListExperimentsRequest)(nil),   // 6: foreshadow.v1.ListExperimentsRequest
-	(*ListExperimentsResponse)(nil),  // 7: foreshadow.v1.ListExperimentsResponse
-	(*CancelExperimentRequest)(nil),  // 8: foreshadow.v1.CancelExperimentRequest
-	(*CancelExperimentResponse)(nil), // 9: foreshadow.v1.CancelExperimentResponse
-	(*timestamppb.Timestamp)(nil),    // 10: google.protobuf.Timestamp
-	(*CapacityStep)(nil),             // 11: foreshadow.v1.CapacityStep
+	(*ExperimentConfiguration)(nil),  // 1: foreshadow.v1.ExperimentConfiguration
+	(*ExperimentLoad)(nil),           // 2: foreshadow.v1.ExperimentLoad
+	(*ExperimentMatrix)(nil),         // 3: foreshadow.v1.ExperimentMatrix
+	(*ExperimentCell)(nil),           // 4: foreshadow.v1.ExperimentCell
+	(*Experiment)(nil),               // 5: foreshadow.v1.Experiment
+	(*CreateExperimentRequest)(nil),  // 6: foreshadow.v1.CreateExperimentRequest
+	(*CreateExperimentResponse)(nil), // 7: foreshadow.v1.CreateExperimentResponse
+	(*GetExperimentRequest)(nil),     // 8: foreshadow.v1.GetExperimentRequest
+	(*GetExperimentResponse)(nil),    // 9: foreshadow.v1.GetExperimentResponse
+	(*ListExperimentsRequest)(nil),   // 10: foreshadow.v1.ListExperimentsRequest
+	(*ListExperimentsResponse)(nil),  // 11: foreshadow.v1.ListExperimentsResponse
+	(*CancelExperimentRequest)(nil),  // 12: foreshadow.v1.CancelExperimentRequest
+	(*CancelExperimentResponse)(nil), // 13: foreshadow.v1.CancelExperimentResponse
+	nil,                              // 14: foreshadow.v1.ExperimentConfiguration.EnvironmentEntry
+	(*CapacityStep)(nil),             // 15: foreshadow.v1.CapacityStep
+	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
 }
 var file_foreshadow_v1_experiment_service_proto_depIdxs = []int32{
-	0,  // 0: foreshadow.v1.Experiment.state:type_name -> foreshadow.v1.ExperimentState
-	10, // 1: foreshadow.v1.Experiment.create_time:type_name -> google.protobuf.Timestamp
-	10, // 2: foreshadow.v1.Experiment.complete_time:type_name -> google.protobuf.Timestamp
-	11, // 3: foreshadow.v1.Experiment.results:type_name -> foreshadow.v1.CapacityStep
-	1,  // 4: foreshadow.v1.CreateExperimentResponse.experiment:type_name -> foreshadow.v1.Experiment
-	1,  // 5: foreshadow.v1.GetExperimentResponse.experiment:type_name -> foreshadow.v1.Experiment
-	1,  // 6: foreshadow.v1.ListExperimentsResponse.experiments:type_name -> foreshadow.v1.Experiment
-	1,  // 7: foreshadow.v1.CancelExperimentResponse.experiment:type_name -> foreshadow.v1.Experiment
-	2,  // 8: foreshadow.v1.ExperimentService.CreateExperiment:input_type -> foreshadow.v1.CreateExperimentRequest
-	4,  // 9: foreshadow.v1.ExperimentService.GetExperiment:input_type -> foreshadow.v1.GetExperimentRequest
-	6,  // 10: foreshadow.v1.ExperimentService.ListExperiments:input_type -> foreshadow.v1.ListExperimentsRequest
-	8,  // 11: foreshadow.v1.ExperimentService.CancelExperiment:input_type -> foreshadow.v1.CancelExperimentRequest
-	3,  // 12: foreshadow.v1.ExperimentService.CreateExperiment:output_type -> foreshadow.v1.CreateExperimentResponse
-	5,  // 13: foreshadow.v1.ExperimentService.GetExperiment:output_type -> foreshadow.v1.GetExperimentResponse
-	7,  // 14: foreshadow.v1.ExperimentService.ListExperiments:output_type -> foreshadow.v1.ListExperimentsResponse
-	9,  // 15: foreshadow.v1.ExperimentService.CancelExperiment:output_type -> foreshadow.v1.CancelExperimentResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	14, // 0: foreshadow.v1.ExperimentConfiguration.environment:type_name -> foreshadow.v1.ExperimentConfiguration.EnvironmentEntry
+	1,  // 1: foreshadow.v1.ExperimentMatrix.configurations:type_name -> foreshadow.v1.ExperimentConfiguration
+	2,  // 2: foreshadow.v1.ExperimentMatrix.loads:type_name -> foreshadow.v1.ExperimentLoad
+	15, // 3: foreshadow.v1.ExperimentCell.result:type_name -> foreshadow.v1.CapacityStep
+	16, // 4: foreshadow.v1.ExperimentCell.complete_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: foreshadow.v1.Experiment.state:type_name -> foreshadow.v1.ExperimentState
+	16, // 6: foreshadow.v1.Experiment.create_time:type_name -> google.protobuf.Timestamp
+	16, // 7: foreshadow.v1.Experiment.complete_time:type_name -> google.protobuf.Timestamp
+	15, // 8: foreshadow.v1.Experiment.results:type_name -> foreshadow.v1.CapacityStep
+	3,  // 9: foreshadow.v1.Experiment.matrix:type_name -> foreshadow.v1.ExperimentMatrix
+	4,  // 10: foreshadow.v1.Experiment.cells:type_name -> foreshadow.v1.ExperimentCell
+	3,  // 11: foreshadow.v1.CreateExperimentRequest.matrix:type_name -> foreshadow.v1.ExperimentMatrix
+	5,  // 12: foreshadow.v1.CreateExperimentResponse.experiment:type_name -> foreshadow.v1.Experiment
+	5,  // 13: foreshadow.v1.GetExperimentResponse.experiment:type_name -> foreshadow.v1.Experiment
+	5,  // 14: foreshadow.v1.ListExperimentsResponse.experiments:type_name -> foreshadow.v1.Experiment
+	5,  // 15: foreshadow.v1.CancelExperimentResponse.experiment:type_name -> foreshadow.v1.Experiment
+	6,  // 16: foreshadow.v1.ExperimentService.CreateExperiment:input_type -> foreshadow.v1.CreateExperimentRequest
+	8,  // 17: foreshadow.v1.ExperimentService.GetExperiment:input_type -> foreshadow.v1.GetExperimentRequest
+	10, // 18: foreshadow.v1.ExperimentService.ListExperiments:input_type -> foreshadow.v1.ListExperimentsRequest
+	12, // 19: foreshadow.v1.ExperimentService.CancelExperiment:input_type -> foreshadow.v1.CancelExperimentRequest
+	7,  // 20: foreshadow.v1.ExperimentService.CreateExperiment:output_type -> foreshadow.v1.CreateExperimentResponse
+	9,  // 21: foreshadow.v1.ExperimentService.GetExperiment:output_type -> foreshadow.v1.GetExperimentResponse
+	11, // 22: foreshadow.v1.ExperimentService.ListExperiments:output_type -> foreshadow.v1.ListExperimentsResponse
+	13, // 23: foreshadow.v1.ExperimentService.CancelExperiment:output_type -> foreshadow.v1.CancelExperimentResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_experiment_service_proto_init() }
@@ -746,7 +1232,7 @@ func file_foreshadow_v1_experiment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_experiment_service_proto_rawDesc), len(file_foreshadow_v1_experiment_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

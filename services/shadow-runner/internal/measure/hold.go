@@ -38,6 +38,8 @@ type Holder struct {
 	Sender Sender
 	// Usage reads what the instances of the shadow used; nil when the platform cannot say.
 	Usage func(ctx context.Context) ([]platform.Usage, error)
+	// Downstream reads what the instances called of other services; nil when nobody counts that.
+	Downstream func() Calls
 	// MaxInFlight bounds the requests in flight.
 	MaxInFlight int
 	// Book is the account of the scheduled requests.
@@ -69,10 +71,10 @@ func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *rese
 	s.requests = mix.Draw(h.Rand, len(s.dues))
 	s.flights = make([]flight, len(s.dues))
 	h.Book.See(uint64(len(s.dues)))
-	before := h.usage(ctx, instance.ID)
+	meter := h.newMeter(ctx, instance.ID)
 	s.begin = h.Now() // only now: asking the platform takes time, and the first requests would be late by it
 	sent, err := s.run(ctx)
-	after := h.usage(ctx, instance.ID)
+	used := meter.read(ctx)
 	s.inFlight.Wait()
 	if err != nil {
 		return probe.Step{}, fmt.Errorf("hold %.2f requests/s: %w", level.Rate, err)
@@ -82,7 +84,7 @@ func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *rese
 		samples[i] = s.flights[i].sample
 	}
 	out := probe.Judge(samples, s.window, slo)
-	out.CPUCores, out.MemoryBytes = between(before, after)
+	out.Resources = used
 	return out, nil
 }
 
@@ -100,31 +102,6 @@ func uniform(rng *rand.Rand, rate float64, length, from time.Duration) []time.Du
 	}
 	slices.Sort(dues)
 	return dues
-}
-
-func (h *Holder) usage(ctx context.Context, id string) platform.Usage {
-	if h.Usage == nil {
-		return platform.Usage{}
-	}
-	list, err := h.Usage(ctx)
-	if err != nil {
-		return platform.Usage{} // resources of this step stay unknown, the latency does not depend on them
-	}
-	for _, u := range list {
-		if u.Instance == id {
-			return u
-		}
-	}
-	return platform.Usage{}
-}
-
-// between is the mean CPU between two readings and the memory at the second; zeros when either is missing.
-func between(before, after platform.Usage) (cores float64, memory uint64) {
-	seconds := after.Time.Sub(before.Time).Seconds()
-	if before.Time.IsZero() || after.Time.IsZero() || seconds <= 0 {
-		return 0, after.MemoryBytes
-	}
-	return max(0, after.CPUSeconds-before.CPUSeconds) / seconds, after.MemoryBytes
 }
 
 // step is one level while it is held.

@@ -3,7 +3,6 @@ package measure
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -26,8 +25,8 @@ type Order struct {
 	Mix *reservoir.Mix
 	// Plan of the search.
 	Plan probe.Plan
-	// Cores the instance may use; 0 when not known.
-	Cores float64
+	// Limits are what the instance may use.
+	Limits probe.Limits
 	// TTL is how long the result holds.
 	TTL time.Duration
 }
@@ -65,31 +64,11 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 	default:
 		out.Valid = true
 		out.RequestsPerSecond, out.LowerRequestsPerSecond, out.UpperRequestsPerSecond = knee.Rate, knee.Lower, knee.Upper
-		out.Bottleneck = bottleneck(probe.Bottleneck(search.Steps(), knee.Rate, o.Cores))
+		out.Precise = knee.Precise
+		out.Bottleneck = bottleneck(probe.Bottleneck(search.Steps(), knee.Rate, o.Limits))
+		out.Scalability = scalability(search.Steps())
 	}
 	return out, nil
-}
-
-// Steps returns the wire form. A tail that was never answered has no finite latency; it is given as the largest number.
-func Steps(steps []probe.Step) []*foreshadowv1.CapacityStep {
-	out := make([]*foreshadowv1.CapacityStep, len(steps))
-	for i, s := range steps {
-		out[i] = &foreshadowv1.CapacityStep{
-			OfferedPerSecond: s.Offered, CompletedPerSecond: s.Completed, LatencySeconds: min(s.Latency, math.MaxFloat32),
-			ErrorRatio: s.ErrorRatio, CpuCores: s.CPUCores, MemoryBytes: s.MemoryBytes, MaxLagSeconds: s.MaxLag, SloMet: s.Met,
-		}
-	}
-	return out
-}
-
-func bottleneck(r probe.Resource) foreshadowv1.Bottleneck {
-	switch r {
-	case probe.CPU:
-		return foreshadowv1.Bottleneck_BOTTLENECK_CPU
-	case probe.Concurrency:
-		return foreshadowv1.Bottleneck_BOTTLENECK_CONCURRENCY
-	}
-	return foreshadowv1.Bottleneck_BOTTLENECK_UNSPECIFIED
 }
 
 func startup(i platform.Instance) float64 {

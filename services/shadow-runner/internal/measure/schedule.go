@@ -1,9 +1,11 @@
 package measure
 
 import (
+	"math"
 	"time"
 
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
 )
 
 const (
@@ -13,19 +15,31 @@ const (
 	// A measurement that was not valid is repeated after firstRetry, then after twice as long each time, at most lastRetry.
 	firstRetry = 10 * time.Second
 	lastRetry  = 5 * time.Minute
+	// rest is how many times as long as a measurement took the instance goes back to the replay before one that was not
+	// precise is gone on with: a tenth of its time is spent on that.
+	rest = 9
+	// MaxDrift is how far the mix of requests may move from the one a capacity was measured under: the share of all requests
+	// that would have to be of another stratum.
+	MaxDrift = 0.2
+	// keptSteps bounds what measurements go on from.
+	keptSteps = 200
 )
 
 // Record is what is known of a workload's capacity. Its zero value knows nothing.
 type Record struct {
 	version  string
 	rate     float64
-	renew    time.Time // when a valid capacity is to be measured again
+	precise  bool
+	mix      []*foreshadowv1.StratumShare
+	steps    []*foreshadowv1.CapacityStep
+	renew    time.Time // when a valid capacity is to be measured again, from nothing
+	refine   time.Time // until then the instance is left to the replay
 	failures int
 	retry    time.Time
 }
 
-// Add notes a measurement.
-func (r *Record) Add(m *foreshadowv1.CapacityMeasured) {
+// Add notes a measurement that took so long.
+func (r *Record) Add(m *foreshadowv1.CapacityMeasured, took time.Duration) {
 	at := m.GetMeasureTime().AsTime()
 	if !m.GetValid() {
 		r.retry = at.Add(min(firstRetry<<min(r.failures, 10), lastRetry))
@@ -33,23 +47,94 @@ func (r *Record) Add(m *foreshadowv1.CapacityMeasured) {
 		return
 	}
 	ttl := m.GetExpireTime().AsTime().Sub(at)
-	*r = Record{version: m.GetVersion(), rate: m.GetRequestsPerSecond(), renew: at.Add(time.Duration(renewAt * float64(ttl)))}
+	renew := at.Add(time.Duration(renewAt * float64(ttl)))
+	if r.goesOn(m) {
+		renew = r.renew // the oldest steps are as old as they were
+	}
+	steps := m.GetSteps()
+	*r = Record{
+		version: m.GetVersion(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(),
+		steps: steps[max(0, len(steps)-keptSteps):], renew: renew, refine: at.Add(rest * took),
+	}
+}
+
+// goesOn says whether a measurement holds all the steps that were known before, and more.
+func (r *Record) goesOn(m *foreshadowv1.CapacityMeasured) bool {
+	return len(r.steps) > 0 && m.GetVersion() == r.version && len(m.GetSteps()) > len(r.steps) &&
+		m.GetSteps()[0].GetOfferedPerSecond() == r.steps[0].GetOfferedPerSecond() && m.GetSteps()[0].GetLatencySeconds() == r.steps[0].GetLatencySeconds()
 }
 
 // Rate is the last valid capacity in requests per second; 0 when there is none.
 func (r *Record) Rate() float64 { return r.rate }
 
-// Due says why instances of the given version are to be measured now; empty when they are not.
-func (r *Record) Due(now time.Time, version string) string {
+// Why a capacity is to be measured.
+const (
+	NotKnown   = "not known"
+	NewVersion = "new version"
+	Old        = "old"
+	MixMoved   = "mix moved"
+	NotPrecise = "not precise"
+)
+
+// Due says why instances of the given version are to be measured now under the present mix, which is known from a number of
+// requests; empty when they are not.
+func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumShare, requests int) string {
 	switch {
 	case now.Before(r.retry):
 		return ""
 	case r.rate == 0:
-		return "not known"
+		return NotKnown
 	case version != r.version:
-		return "new version"
+		return NewVersion
 	case !now.Before(r.renew):
-		return "old"
+		return Old
+	case now.Before(r.refine):
+		return ""
+	case Drift(r.mix, mix) > MaxDrift+chance(mix, requests):
+		return MixMoved
+	case !r.precise && len(stepsFrom(r.steps)) > 0:
+		return NotPrecise
 	}
 	return ""
+}
+
+// Before are the steps that a measurement for the given reason goes on from.
+func (r *Record) Before(why string) []probe.Step {
+	if why != NotPrecise {
+		return nil
+	}
+	return stepsFrom(r.steps)
+}
+
+// chance is about what two mixes of so many requests differ by when nothing moved: the mean of the absolute value of each
+// share's normal error.
+func chance(mix []*foreshadowv1.StratumShare, requests int) float64 {
+	sum := 0.0
+	for _, s := range mix {
+		sum += math.Sqrt(2 / math.Pi * s.GetShare() * (1 - s.GetShare()) * 2 / float64(max(requests, 1)))
+	}
+	return sum / 2
+}
+
+// Drift is the total variation distance of two mixes, 0 to 1: the share of requests that would have to be of another stratum.
+// A mix that is not known has drifted nowhere.
+func Drift(a, b []*foreshadowv1.StratumShare) float64 {
+	if len(a) == 0 || len(b) == 0 {
+		return 0
+	}
+	type key struct{ route, geography, device, network string }
+	shares := map[key]float64{}
+	add := func(list []*foreshadowv1.StratumShare, sign float64) {
+		for _, s := range list {
+			st := s.GetStratum()
+			shares[key{st.GetRoute(), st.GetGeography(), st.GetDevice(), st.GetNetwork()}] += sign * s.GetShare()
+		}
+	}
+	add(a, 1)
+	add(b, -1)
+	sum := 0.0
+	for _, d := range shares {
+		sum += math.Abs(d)
+	}
+	return sum / 2
 }

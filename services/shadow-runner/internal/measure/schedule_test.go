@@ -45,9 +45,79 @@ func TestRecordSaysWhenToMeasure(t *testing.T) {
 	for name, tc := range tests {
 		var r measure.Record
 		for _, m := range tc.add {
-			r.Add(m)
+			r.Add(m, 0)
 		}
-		if got := r.Due(tc.now, tc.version); got != tc.want {
+		if got := r.Due(tc.now, tc.version, nil, 0); got != tc.want {
+			t.Errorf("%s: due %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// steps are so many as the runner publishes them.
+func steps(n int) []*foreshadowv1.CapacityStep {
+	out := make([]*foreshadowv1.CapacityStep, n)
+	for i := range out {
+		out[i] = &foreshadowv1.CapacityStep{OfferedPerSecond: 40 + float64(i), CompletedPerSecond: 40, Requests: 100, Valid: i != 1, SloMet: true}
+	}
+	return out
+}
+
+func TestWhatIsNotPreciseIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	at := func(seconds float64) time.Time {
+		return time.Unix(1000, 0).Add(time.Duration(seconds * float64(time.Second)))
+	}
+	var r measure.Record
+	first := measured(true, 65)
+	first.Steps = steps(7)
+	r.Add(first, 2*time.Second)
+	if why := r.Due(at(17), "v1", nil, 0); why != "" {
+		t.Errorf("due %q before the instance has been left alone for nine times as long as it was measured", why)
+	}
+	why := r.Due(at(18), "v1", nil, 0)
+	if before := r.Before(why); why != measure.NotPrecise || len(before) != 6 || before[1].Offered != 42 || before[0].Requests != 100 {
+		t.Errorf("due %q from %+v, want the six valid steps", why, before)
+	}
+	if before := r.Before(measure.NewVersion); before != nil {
+		t.Errorf("another version goes on from %+v", before)
+	}
+	second := measured(true, 66)
+	second.Steps, second.Precise = steps(14), true
+	second.MeasureTime, second.ExpireTime = timestamppb.New(at(60)), timestamppb.New(at(160))
+	r.Add(second, time.Second)
+	if why := r.Due(at(79), "v1", nil, 0); why != "" {
+		t.Errorf("due %q though precise", why)
+	}
+	if why := r.Due(at(80), "v1", nil, 0); why != measure.Old {
+		t.Errorf("due %q: going on made the oldest steps young", why)
+	}
+}
+
+func TestADriftOfTheMixIsMeasuredAgain(t *testing.T) {
+	t.Parallel()
+	mix := func(dear float64) []*foreshadowv1.StratumShare {
+		return []*foreshadowv1.StratumShare{
+			{Stratum: &foreshadowv1.Stratum{Route: "GET /dear"}, Share: dear}, {Stratum: &foreshadowv1.Stratum{Route: "GET /cheap"}, Share: 1 - dear},
+		}
+	}
+	m := measured(true, 65)
+	m.Mix, m.Precise = mix(0.3), true
+	tests := map[string]struct {
+		mix      []*foreshadowv1.StratumShare
+		requests int
+		want     string
+	}{
+		"the same":             {mix(0.3), 5000, ""},
+		"a little":             {mix(0.45), 5000, ""},
+		"a lot":                {mix(0.6), 5000, measure.MixMoved},
+		"a lot, of few":        {mix(0.6), 10, ""},
+		"nothing known of now": {nil, 0, ""},
+		"all of another route": {[]*foreshadowv1.StratumShare{{Stratum: &foreshadowv1.Stratum{Route: "GET /new"}, Share: 1}}, 5000, measure.MixMoved},
+	}
+	for name, tc := range tests {
+		var r measure.Record
+		r.Add(m, 0)
+		if got := r.Due(time.Unix(1001, 0), "v1", tc.mix, tc.requests); got != tc.want {
 			t.Errorf("%s: due %q, want %q", name, got, tc.want)
 		}
 	}

@@ -1,6 +1,9 @@
 package probe
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // estimate is the knee as all steps so far see it.
 type estimate struct {
@@ -10,72 +13,177 @@ type estimate struct {
 }
 
 const (
-	// nearby is how far beyond the bracket a step still says something about the knee, in the logarithm of the rate.
-	nearby = 0.35
+	// nearby is how far beyond the bracket a step still says something about the knee, in the logarithm of the rate. Once
+	// closeEnough steps lie within closeby of the estimate, only those count: further away the curve is another one.
+	nearby      = 0.35
+	closeby     = 0.15
+	closeEnough = 6
 	// slopePrior is how fast the log-odds of a violation grow with the logarithm of the rate near the knee: 15 to 18 for a
 	// queue with fixed service times at the 95 % quantile. slopeDeviation is how unsure that is: a service that collapses is
 	// far steeper.
 	slopePrior, slopeDeviation = 16.0, 12.0
 	minSlope                   = 3.0
-	// clumping is how many requests of a step say as much as one independent request: violations come in bursts, while the
-	// queue is long. In the simulated queues of the tests the share of violations scatters as if it were 7 to 14; the rest
-	// is for what the interval leaves out, the shape of the curve and the slow growth of a queue.
-	clumping = 25.0
+	// clumpDegrees is what the clumping seen inside of the steps weighs against that between them, in degrees of freedom.
+	clumpDegrees = 8.0
+	clumpRidge   = 0.002
+	// leastErrors stands for a forgiven error ratio of zero, whose log-odds have no end.
+	leastErrors = 0.001
 	// z95 is the two-sided 95 % point of the normal distribution.
 	z95 = 1.96
 )
 
-// estimate needs steps on both sides of the SLO.
+// criterion is one share of bad requests and how much of it the SLO forgives.
+type criterion struct {
+	forgiven float64
+	share    func(Step) float64
+	clump    func(Step) float64
+	broken   string
+}
+
+func (s *Search) criteria() [2]criterion {
+	return [2]criterion{
+		{1 - s.plan.SLO.Quantile, func(t Step) float64 { return t.ViolationRatio }, func(t Step) float64 { return t.ViolationClump }, BrokenLatency},
+		{max(s.plan.SLO.ErrorRatio, leastErrors), func(t Step) float64 { return t.ErrorRatio }, func(t Step) float64 { return t.ErrorClump }, BrokenErrors},
+	}
+}
+
+// estimate needs steps on both sides of the SLO. Each criterion has its own knee; the lowest one is the instance's.
 func (s *Search) estimate() estimate {
 	met, unmet := s.bounds()
 	low, high := math.Log(min(met, unmet)), math.Log(max(met, unmet))
-	var points []point
-	for _, step := range s.steps {
-		x := math.Log(step.Offered)
-		if step.Valid && x >= low-nearby && x <= high+nearby {
-			points = append(points, s.point(x, step))
+	best := estimate{rate: math.Inf(1)}
+	for i, c := range s.criteria() {
+		// A criterion that no step broke has its knee above them all. The latency stands in for what has no share of its own.
+		if i > 0 && !slices.ContainsFunc(s.steps, func(t Step) bool { return t.Valid && c.share(t) > c.forgiven }) {
+			continue
+		}
+		points := s.points(c, low-nearby, high+nearby)
+		x, half := s.cross(points, c, low, high)
+		if near := within(points, x, closeby); len(near) >= closeEnough {
+			points = near
+			x, half = s.cross(points, c, low, high)
+		}
+		e := estimate{rate: math.Exp(x), lower: math.Exp(x - half), upper: math.Exp(x + half), near: len(points)}
+		for _, p := range points {
+			if p.x < x {
+				e.below++
+			} else {
+				e.above++
+			}
+		}
+		if e.rate < best.rate {
+			best = e
 		}
 	}
-	level := logit(1 - s.plan.SLO.Quantile)
-	crossing, slope, sd := fit(points, level)
+	return best
+}
+
+// cross is where the criterion is reached and half its 95 % interval, both in the logarithm of the rate.
+func (s *Search) cross(points []point, c criterion, low, high float64) (x, half float64) {
+	level := logit(c.forgiven)
+	points = slices.Clone(points) // fit changes them
+	f := fit(points, level)
 	// Verdicts bound the answer: it lies between the levels that disagree, whichever way round they came to lie.
-	x := min(max(crossing, low), high)
-	half := z95 * sd
-	if unmet > met {
+	x = min(max(f.crossing, low), high)
+	half = student(len(points)-2) * f.sd
+	if met, unmet := s.bounds(); unmet > met {
 		half = max(half, (high-low)/2)
 	}
-	x -= burstiness(level, slope, x, points)
-	e := estimate{rate: math.Exp(x), lower: math.Exp(x - half), upper: math.Exp(x + half), near: len(points)}
+	return x - burstiness(level, f.slope, x, points), half
+}
+
+// student is about the two-sided 95 % point of Student's distribution: how much the steps scatter is itself known from a few
+// only, and a search that ends when its interval is narrow ends rather where the scatter looks smaller than it is.
+func student(degrees int) float64 { return z95 + 2.4/max(float64(degrees), 1) }
+
+// point is one step: of n requests, every clump of which say as much as one, the share v was bad at the logarithm of rate x,
+// held for seconds.
+type point struct{ x, v, n, clump, seconds float64 }
+
+func (s *Search) points(c criterion, from, to float64) []point {
+	var out []point
+	for _, t := range s.steps {
+		x := math.Log(t.Offered)
+		if !t.Valid || x < from || x > to {
+			continue
+		}
+		p := point{x: x, v: c.share(t), n: float64(t.Requests), clump: c.clump(t), seconds: float64(t.Requests) / t.Offered}
+		if c.broken == BrokenLatency && (t.Broken == BrokenThroughput || t.Broken == BrokenQueue) {
+			// It failed for another reason than its tail: that counts like a tail far beyond the limit.
+			p.v = max(p.v, 0.5)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func within(points []point, x, distance float64) []point {
+	var out []point
 	for _, p := range points {
-		if p.x < x {
-			e.below++
-		} else {
-			e.above++
+		if math.Abs(p.x-x) <= distance {
+			out = append(out, p)
 		}
 	}
-	return e
+	return out
 }
 
-// point is one step: of n effective requests, the share v broke the SLO at the logarithm of rate x, held for seconds.
-type point struct{ x, v, n, seconds float64 }
+// curve is a fitted logistic curve: where it crosses the level, how steep it is, and the standard deviation of the crossing.
+type curve struct{ crossing, slope, sd float64 }
 
-func (s *Search) point(x float64, step Step) point {
-	v := step.ViolationRatio
-	if !step.Met && step.Broken != BrokenLatency {
-		// It failed for another reason than its tail: that counts like a tail far beyond the limit.
-		v = max(v, 0.5)
+// fit solves the logistic regression of the bad share on the logarithm of the rate, with a prior on its slope, by Newton's
+// method; level is in log-odds. How much the requests clump, first as seen inside of the steps, is then seen between them.
+func fit(points []point, level float64) curve {
+	smoothClumps(points)
+	c, a, b, mean := solve(points, level)
+	scatter := 0.0
+	for _, p := range points {
+		m := 1 / (1 + math.Exp(-(a + b*(p.x-mean))))
+		scatter += p.n / p.clump * (p.v - m) * (p.v - m) / max(m*(1-m), 1/p.n)
 	}
-	return point{x: x, v: v, n: float64(step.Requests) / clumping, seconds: float64(step.Requests) / step.Offered}
+	if k := float64(len(points) - 2); k > 0 {
+		if both := (clumpDegrees + scatter) / (clumpDegrees + k); both > 1 {
+			for i := range points {
+				points[i].clump *= both
+			}
+			c, _, _, _ = solve(points, level)
+		}
+	}
+	return c
 }
 
-// fit solves the logistic regression of violations on the logarithm of the rate, with a prior on its slope, by Newton's
-// method, and returns where it crosses the level (log-odds), its slope there, and the standard deviation of the crossing.
-func fit(points []point, level float64) (crossing, slope, sd float64) {
-	mean := 0.0
+// smoothClumps replaces the clumping of each point by that of a line through all of them: what one step shows is uncertain by
+// half, and is large where by chance many requests were bad, which must not make that step count less. A queue remembers the
+// longer the nearer it is to its limit, so the line may only rise. What the steps are too short to tell is taken as clumping.
+func smoothClumps(points []point) {
+	var sw, sx, sy, sxx, sxy float64
+	for _, p := range points {
+		if p.clump > 0 {
+			y := math.Log(p.clump)
+			sw, sx, sy, sxx, sxy = sw+1, sx+p.x, sy+y, sxx+p.x*p.x, sxy+p.x*y
+		}
+	}
+	mean, slope := 0.0, 0.0
+	if sw > 0 {
+		mean = sx / sw
+		// A few steps at about one rate say nothing of the slope; clumpRidge holds it down.
+		slope = max(0, (sxy-sx*sy/sw)/(sxx-sx*sx/sw+clumpRidge))
+	}
+	for i, p := range points {
+		switch {
+		case sw > 0:
+			points[i].clump = math.Exp(sy/sw + min(slope*(p.x-mean), math.Ln2*2))
+		default:
+			points[i].clump = clumping
+		}
+	}
+}
+
+// solve returns the curve, and its intercept a at the mean of the points and slope b.
+func solve(points []point, level float64) (c curve, a, b, mean float64) {
 	for _, p := range points {
 		mean += p.x / float64(len(points))
 	}
-	a, b := level, slopePrior
+	a, b = level, slopePrior
 	var haa, hab, hbb float64
 	for range 50 {
 		ga, gb := 0.0, -(b-slopePrior)/(slopeDeviation*slopeDeviation)
@@ -83,10 +191,10 @@ func fit(points []point, level float64) (crossing, slope, sd float64) {
 		haa, hab, hbb = 0.01, 0, 1/(slopeDeviation*slopeDeviation)
 		ga -= 0.01 * (a - level)
 		for _, p := range points {
-			d := p.x - mean
+			d, n := p.x-mean, p.n/p.clump
 			m := 1 / (1 + math.Exp(-(a + b*d)))
-			w := p.n * m * (1 - m)
-			ga, gb = ga+p.n*(p.v-m), gb+p.n*(p.v-m)*d
+			w := n * m * (1 - m)
+			ga, gb = ga+n*(p.v-m), gb+n*(p.v-m)*d
 			haa, hab, hbb = haa+w, hab+w*d, hbb+w*d*d
 		}
 		det := haa*hbb - hab*hab
@@ -101,44 +209,7 @@ func fit(points []point, level float64) (crossing, slope, sd float64) {
 	det := haa*hbb - hab*hab
 	// Delta method: the crossing moves by -1/b with the intercept and by -d/b with the slope.
 	variance := (hbb - 2*d*hab + d*d*haa) / det / (b * b)
-	return mean + d, b, math.Sqrt(max(0, variance))
+	return curve{crossing: mean + d, slope: b, sd: math.Sqrt(max(0, variance))}, a, b, mean
 }
 
 func logit(p float64) float64 { return math.Log(p / (1 - p)) }
-
-// burstiness is by how much the knee of real traffic lies below that of the steps, in the logarithm of the rate. A step offers
-// a fixed number of requests, which takes most of the noise out of it, but independent clients send a Poisson number: in the
-// same stretch of time sometimes more, and then more of them break the SLO than are saved when there are fewer. The fitted
-// curve is averaged over that number.
-func burstiness(level, slope, x float64, points []point) float64 {
-	seconds := 0.0
-	for _, p := range points {
-		seconds += p.seconds / float64(len(points))
-	}
-	sd := 1 / math.Sqrt(math.Exp(x)*seconds)
-	slope = min(slope, slopePrior)
-	share := func(shift float64) float64 {
-		sum := 0.0
-		for i, z := range hermiteAt {
-			sum += hermiteWeight[i] / (1 + math.Exp(-(level + slope*(z*sd-shift))))
-		}
-		return sum
-	}
-	want := 1 / (1 + math.Exp(-level))
-	low, high := 0.0, 1.0
-	for range 30 {
-		mid := (low + high) / 2
-		if share(mid) > want {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	return low
-}
-
-// Nodes and weights of the five-point Gauss-Hermite rule for the standard normal distribution.
-var (
-	hermiteAt     = [5]float64{-2.8569700138728056, -1.3556261799742659, 0, 1.3556261799742659, 2.8569700138728056}
-	hermiteWeight = [5]float64{0.011257411327720689, 0.22207592200561266, 0.53333333333333333, 0.22207592200561266, 0.011257411327720689}
-)

@@ -6,67 +6,6 @@ import (
 	"time"
 )
 
-// SLO is the promise a load level is judged by.
-type SLO struct {
-	// Quantile of the latency, in (0, 1).
-	Quantile float64
-	// Latency allowed at the quantile.
-	Latency time.Duration
-	// ErrorRatio is the share of requests that may fail.
-	ErrorRatio float64
-}
-
-// Sample is the fate of one request of a step.
-type Sample struct {
-	// Due is when it was to be sent, counted from the start of the step.
-	Due time.Duration
-	// Lag is how much later it was sent.
-	Lag time.Duration
-	// Latency is from due to the last byte of the response; meaningless when Unanswered.
-	Latency time.Duration
-	// Failed: status 5xx or a transport error, timeouts included.
-	Failed bool
-	// Unanswered: it was never sent for lack of room, or had no end when the step was judged.
-	Unanswered bool
-}
-
-// Window is the part of a step that counts.
-type Window struct {
-	// Start is where settling ends, End where the load ends; both from the start of the step.
-	Start, End time.Duration
-}
-
-// Step is a load level that was held, and what came of it.
-type Step struct {
-	// Offered and Completed are requests per second inside the window.
-	Offered, Completed float64
-	// Requests that were due inside the window.
-	Requests int
-	// Latency at the SLO's quantile, in seconds; +Inf when too many were never answered.
-	Latency float64
-	// ErrorRatio is the share of failed requests, ViolationRatio that of those that failed or took too long.
-	ErrorRatio, ViolationRatio float64
-	// MaxLag is the largest lag of the generator in seconds.
-	MaxLag float64
-	// Met says that the level is within the SLO.
-	Met bool
-	// Broken names the first criterion that was not met; empty when Met.
-	Broken string
-	// Valid is false when the generator and not the instance may have set the pace.
-	Valid bool
-	// CPUCores and MemoryBytes of the instance; 0 when not known. The caller fills them.
-	CPUCores    float64
-	MemoryBytes uint64
-}
-
-// Criteria a step can break.
-const (
-	BrokenErrors     = "error ratio"
-	BrokenLatency    = "latency"
-	BrokenThroughput = "throughput"
-	BrokenQueue      = "queue growth"
-)
-
 const (
 	// minCompleted is the share of the offered requests that must be completed.
 	minCompleted = 0.99
@@ -116,7 +55,10 @@ func Judge(samples []Sample, w Window, slo SLO) Step {
 	slices.Sort(latencies)
 	slices.Sort(lags)
 	n := len(in)
+	late, wrong := bursts(in, w, slo)
+	lower, upper := rankInterval(latencies, slo.Quantile, late)
 	step := Step{
+		LatencyLower: lower, LatencyUpper: upper, ViolationClump: late, ErrorClump: wrong, Concurrency: concurrency(in, w), Silent: silent(in, w),
 		Offered: float64(n) / seconds, Completed: float64(completed) / seconds, Requests: n,
 		Latency: rank(latencies, slo.Quantile), ErrorRatio: float64(failed) / float64(n), ViolationRatio: float64(violations) / float64(n), MaxLag: lags[n-1],
 		Valid: rank(lags, lagQuantile) <= lagShare*slo.Latency.Seconds(),
@@ -139,6 +81,22 @@ func broken(step Step, completed int, in []Sample, w Window, slo SLO) string {
 		return BrokenQueue
 	}
 	return ""
+}
+
+// silent is false for fewer than fewestSilent requests: one failure is no silence.
+func silent(in []Sample, w Window) bool {
+	const fewestSilent = 3
+	n := 0
+	for _, s := range in {
+		if s.Due < w.End-(w.End-w.Start)/4 {
+			continue
+		}
+		if !s.Failed && !s.Unanswered {
+			return false
+		}
+		n++
+	}
+	return n >= fewestSilent
 }
 
 // grows compares the mean number of requests in flight in the two halves of the window.

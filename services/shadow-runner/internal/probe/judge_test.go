@@ -94,34 +94,3 @@ func TestNoRequestIsNotAGoodStep(t *testing.T) {
 		t.Errorf("hung: %+v", hung)
 	}
 }
-
-func TestBottleneck(t *testing.T) {
-	t.Parallel()
-	step := func(offered, completed, cpu float64, met bool) probe.Step {
-		s := probe.Step{Offered: offered, Completed: completed, CPUCores: cpu, Met: met, Valid: true}
-		if !met {
-			s.Broken = probe.BrokenLatency
-		}
-		return s
-	}
-	tests := map[string]struct {
-		over  probe.Step
-		cores float64
-		want  probe.Resource
-	}{
-		"all of two cores":              {step(120, 65, 1.9, false), 2, probe.CPU},
-		"one thread of many cores":      {step(120, 65, 0.97, false), 0, probe.CPU},
-		"idle and flat":                 {step(120, 66, 0.2, false), 2, probe.Concurrency},
-		"idle and flat, limit unknown":  {step(120, 66, 0.2, false), 0, probe.Concurrency},
-		"idle but completing more":      {step(120, 110, 0.2, false), 2, probe.UnknownResource},
-		"half busy":                     {step(120, 65, 0.8, false), 2, probe.UnknownResource},
-		"CPU not known":                 {step(120, 65, 0, false), 2, probe.UnknownResource},
-		"nothing above the knee broken": {step(60, 60, 0.9, true), 1, probe.UnknownResource},
-	}
-	for name, tc := range tests {
-		steps := []probe.Step{step(50, 50, tc.over.CPUCores/2, true), tc.over}
-		if got := probe.Bottleneck(steps, 65, tc.cores); got != tc.want {
-			t.Errorf("%s: %v, want %v", name, got, tc.want)
-		}
-	}
-}

@@ -3,6 +3,7 @@ package probe
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -14,10 +15,12 @@ type Plan struct {
 	Start float64
 	// MaxRate is the highest rate that is tried.
 	MaxRate float64
-	// Precision is how narrow the 95 % interval is to be, as a share of the estimate.
+	// Precision is how narrow the 95 % interval is to be, from end to end, as a share of the estimate.
 	Precision float64
-	// MaxSteps bounds the levels held.
+	// MaxSteps bounds the levels held now; those of Before do not count.
 	MaxSteps int
+	// Before are the steps of an earlier search of the same instances under the same mix, which this one goes on from.
+	Before []Step
 	// Settle and Hold are how long a level is held before it counts, and how long it then counts.
 	Settle, Hold time.Duration
 }
@@ -33,12 +36,15 @@ type Level struct {
 // Search is one search for the knee. It is not safe for concurrent use.
 type Search struct {
 	plan    Plan
-	steps   []Step
+	steps   []Step // those of before included
+	held    int
 	invalid int
 }
 
 const (
 	growth = 2.0
+	// chance is the share of the highest rate that met the SLO at which an instance that fell silent is tried again.
+	chance = 0.9
 	// minRate ends the way down: an instance that cannot carry one request in four seconds has no useful knee.
 	minRate = 0.25
 	// maxInvalid steps in a search end it.
@@ -46,29 +52,33 @@ const (
 	// coarse is how narrow bisecting makes the bracket: below it one verdict is mostly luck.
 	coarse = 0.3
 	// spread is how far from the estimate refine holds its levels, in turn below and above. Levels at one single rate
-	// would leave the slope, and with it the interval, unknown.
-	spread = 0.05
+	// would leave the slope, and with it the interval, unknown. Where verdicts still leave a gap, it is spreadInGap of that.
+	// Levels nearer by that follow once the slope is known.
+	spread, nearSpread, spreadInGap = 0.05, 0.03, 0.2
 	// fewest requests a level holds, unless that takes more than maxStretch times as long as planned.
 	fewest     = 20
 	maxStretch = 5
-	// refineHold times as long as others are the levels that refine holds: a queue takes seconds to become as long as it
-	// will be near the knee, and a short step sees it too short.
-	refineHold = 2
+	// refineHold times as long as others are the levels that refine holds, up to maxRefineHold as they become more: a queue
+	// takes seconds to become as long as it will be near the knee, and a short step sees it too short. For the same reason
+	// refineSettle of such a level does not count.
+	refineHold, maxRefineHold = 2, 6
+	refineSettle              = 0.1
 	// minNear steps near the knee are held before the interval is believed.
-	minNear = 4
+	minNear = 8
 )
 
 // NewSearch begins a search.
 func NewSearch(plan Plan) *Search {
 	plan.Start = min(max(plan.Start, minRate), plan.MaxRate)
-	return &Search{plan: plan}
+	return &Search{plan: plan, steps: slices.Clone(plan.Before)}
 }
 
-// Steps are the levels recorded so far, in the order they were held, those that are not valid included.
+// Steps are the levels recorded so far, in the order they were held, those of before and those that are not valid included.
 func (s *Search) Steps() []Step { return s.steps }
 
 // Record adds a level that was held.
 func (s *Search) Record(step Step) {
+	s.held++
 	if !step.Valid {
 		s.invalid++
 	}
@@ -79,50 +89,90 @@ func (s *Search) Record(step Step) {
 func (s *Search) Next() (Level, bool) {
 	rate, refine, more := s.next()
 	// A tail needs requests: a slow level is held until it has a few.
-	hold := max(s.plan.Hold, min(time.Duration(fewest/rate*float64(time.Second)), maxStretch*s.plan.Hold))
-	if refine {
-		hold *= refineHold
+	level := Level{Rate: rate, Settle: s.plan.Settle, Hold: max(s.plan.Hold, min(time.Duration(fewest/rate*float64(time.Second)), maxStretch*s.plan.Hold))}
+	if refine > 0 {
+		level.Hold *= time.Duration(refine)
+		level.Settle = max(level.Settle, time.Duration(refineSettle*float64(level.Hold)))
 	}
-	return Level{Rate: rate, Settle: s.plan.Settle, Hold: hold}, more
+	return level, more
 }
 
-func (s *Search) next() (rate float64, refine, more bool) {
-	if len(s.steps) >= s.plan.MaxSteps || s.invalid >= maxInvalid || s.silent() {
-		return 0, false, false
+// next returns a rate and, when that is to refine the estimate, how many times as long it is to be held.
+func (s *Search) next() (rate float64, refine int, more bool) {
+	left := s.plan.MaxSteps - s.held
+	if left <= 0 || s.invalid >= maxInvalid || s.silent() {
+		return 0, 0, false
 	}
 	met, unmet := s.bounds()
 	switch {
+	case s.last().Silent && met > 0:
+		return met * chance, 0, true
 	case met == 0 && math.IsInf(unmet, 1):
-		return s.plan.Start, false, true
+		return s.plan.Start, 0, true
 	case met == 0:
 		next := unmet / growth
-		return next, false, next >= minRate
+		return next, 0, next >= minRate
 	case math.IsInf(unmet, 1):
 		// The realised rate is a whole number of requests, so it may fall a little short of the limit.
-		return min(met*growth, s.plan.MaxRate), false, met < 0.99*s.plan.MaxRate
+		return min(met*growth, s.plan.MaxRate), 0, met < 0.99*s.plan.MaxRate
 	case unmet/met-1 > max(s.plan.Precision, coarse):
-		return math.Sqrt(met * unmet), false, true
+		return math.Sqrt(met * unmet), 0, true
 	}
-	rate, more = s.refine()
-	return rate, true, more
-}
-
-// silent reports that every request of the last step failed: the instance is down or hangs, and lower rates would only
-// prove it at the price of one timeout each.
-func (s *Search) silent() bool {
-	return len(s.steps) > 0 && s.steps[len(s.steps)-1].ErrorRatio == 1
-}
-
-func (s *Search) refine() (float64, bool) {
 	e := s.estimate()
-	if e.near >= minNear && e.upper-e.lower <= 2*s.plan.Precision*e.rate {
-		return 0, false
+	if s.precise(e) || left <= 2 { // two, so that one that falls silent has its chance
+		if over := overload * e.rate; !s.overloaded(e.rate) && over <= s.plan.MaxRate {
+			return over, 0, true
+		}
 	}
-	side := 1 - spread
+	if s.precise(e) {
+		return 0, 0, false
+	}
+	return s.refine(e), min(refineHold+e.near/2, maxRefineHold), true
+}
+
+// silent reports that the instance fell silent and nothing since shows it alive: it is down or hangs. One that fell silent at a
+// rate above what it carries may only have been flooded, and is given another chance.
+func (s *Search) silent() bool {
+	last, met := s.last(), 0.0
+	for _, t := range s.steps {
+		if t.Valid && t.Met {
+			met = max(met, t.Offered)
+		}
+	}
+	return last.Silent && (last.Offered <= met || met == 0 && last.ErrorRatio == 1)
+}
+
+// last is the latest step of this search.
+func (s *Search) last() Step {
+	if s.held == 0 {
+		return Step{}
+	}
+	return s.steps[len(s.steps)-1]
+}
+
+// overload is how far above the knee one level is held in the end, where none was, to see what runs out.
+const overload = 2.0
+
+func (s *Search) overloaded(knee float64) bool {
+	return slices.ContainsFunc(s.steps, func(t Step) bool { return t.Valid && !t.Met && t.Offered >= overloaded*knee })
+}
+
+func (s *Search) precise(e estimate) bool {
+	return e.near >= minNear && e.upper-e.lower <= s.plan.Precision*e.rate
+}
+
+func (s *Search) refine(e estimate) (rate float64) {
+	away := spread
+	if e.near >= closeEnough {
+		away = nearSpread
+	}
+	if met, unmet := s.bounds(); unmet > met {
+		away = min(away, spreadInGap*(unmet/met-1))
+	}
 	if e.below > e.above {
-		side = 1 + spread
+		away = -away
 	}
-	return min(e.rate*side, s.plan.MaxRate), true
+	return min(e.rate*(1-away), s.plan.MaxRate)
 }
 
 // bounds returns the highest rate that met the SLO (0 when none did) and the lowest that did not (+Inf when all did).
@@ -144,6 +194,9 @@ func (s *Search) bounds() (met, unmet float64) {
 type Knee struct {
 	// Rate is the highest rate within the SLO in requests per second, Lower and Upper its 95 % interval.
 	Rate, Lower, Upper float64
+	// Precise says that the interval is as narrow as planned; otherwise more steps are wanted. A bound from below is precise:
+	// no more can be had.
+	Precise bool
 }
 
 // InvalidError says why a search found no knee.
@@ -159,16 +212,16 @@ func (e *InvalidError) Error() string { return e.Reason }
 func (s *Search) Knee() (Knee, error) {
 	met, unmet := s.bounds()
 	switch {
-	case s.silent():
-		return Knee{}, &InvalidError{fmt.Sprintf("the instance is down or hangs: all %d requests at %.2f requests/s failed",
-			s.steps[len(s.steps)-1].Requests, s.steps[len(s.steps)-1].Offered)}
-	case s.invalid >= maxInvalid || s.invalid > 0 && s.invalid == len(s.steps):
+	case s.last().Silent && (s.silent() || s.held >= s.plan.MaxSteps):
+		return Knee{}, &InvalidError{fmt.Sprintf("the instance is down or hangs: in the end all requests failed at %.2f requests/s, %.0f %% of %d in all",
+			s.last().Offered, s.last().ErrorRatio*100, s.last().Requests)}
+	case s.invalid >= maxInvalid || s.invalid > 0 && s.invalid == s.held:
 		worst := 0.0
 		for _, step := range s.steps {
 			worst = max(worst, step.MaxLag)
 		}
 		return Knee{}, &InvalidError{fmt.Sprintf("the load generator was the bottleneck: it lagged up to %.0f ms in %d of %d steps",
-			worst*1e3, s.invalid, len(s.steps))}
+			worst*1e3, s.invalid, s.held)}
 	case len(s.steps) == 0:
 		return Knee{}, &InvalidError{"no load level was held"}
 	case met == 0:
@@ -177,8 +230,8 @@ func (s *Search) Knee() (Knee, error) {
 			last.Offered, last.Broken, last.Latency, last.ErrorRatio)}
 	case math.IsInf(unmet, 1):
 		// Nothing broke it. What was reached is a bound from below, and is safe to act upon.
-		return Knee{Rate: met, Lower: met, Upper: met}, nil
+		return Knee{Rate: met, Lower: met, Upper: met, Precise: true}, nil
 	}
 	e := s.estimate()
-	return Knee{Rate: e.rate, Lower: e.lower, Upper: e.upper}, nil
+	return Knee{Rate: e.rate, Lower: e.lower, Upper: e.upper, Precise: s.precise(e)}, nil
 }

@@ -25,18 +25,18 @@ func search(plan probe.Plan, hold func(probe.Level) probe.Step) *probe.Search {
 	}
 }
 
-func TestKneeOfAQueueWithAKnownLaw(t *testing.T) {
+// A short measurement, as of one that is wanted soon, is less exact, and its interval says so.
+func TestFewShortSteps(t *testing.T) {
 	t.Parallel()
-	const seeds = 20
 	tests := map[string]struct {
 		server     server
 		step       time.Duration
 		rms, worst float64
 	}{
-		"one worker, short steps":   {server{1, 15 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
-		"four workers, short steps": {server{4, 60 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
-		"one worker, long steps":    {server{1, 15 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
-		"four workers, long steps":  {server{4, 60 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
+		"one worker, short steps":   {server{workers: 1, service: 15 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
+		"four workers, short steps": {server{workers: 4, service: 50 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
+		"one worker, long steps":    {server{workers: 1, service: 15 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
+		"four workers, long steps":  {server{workers: 4, service: 50 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -46,13 +46,10 @@ func TestKneeOfAQueueWithAKnownLaw(t *testing.T) {
 			for seed := range uint64(seeds) {
 				rng := rand.New(rand.NewPCG(seed, 1))
 				plan := probe.Plan{
-					SLO: slo, Start: want * (0.3 + 0.7*rng.Float64()), MaxRate: 1e4, Precision: 0.05, MaxSteps: 7,
+					SLO: slo, Start: want * (0.3 + 0.7*rng.Float64()), MaxRate: 1e4, Precision: 0.1, MaxSteps: 7,
 					Settle: tc.step / 4, Hold: tc.step,
 				}
-				s := search(plan, func(l probe.Level) probe.Step {
-					return probe.Judge(tc.server.hold(rng, l.Rate, l.Settle, l.Hold), probe.Window{Start: l.Settle, End: l.Settle + l.Hold}, slo)
-				})
-				got, err := s.Knee()
+				got, err := search(plan, func(l probe.Level) probe.Step { return tc.server.hold(rng, l, slo) }).Knee()
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
@@ -117,7 +114,7 @@ func TestSearchEnds(t *testing.T) {
 		return probe.Step{Offered: l.Rate, Requests: 50, Latency: 0.3, ViolationRatio: 1, Valid: true, Broken: probe.BrokenLatency}
 	}
 	hung := func(l probe.Level) probe.Step {
-		return probe.Step{Offered: l.Rate, Requests: 50, Latency: math.Inf(1), ErrorRatio: 1, ViolationRatio: 1, Valid: true, Broken: probe.BrokenErrors}
+		return probe.Step{Offered: l.Rate, Requests: 50, Latency: math.Inf(1), ErrorRatio: 1, ViolationRatio: 1, Silent: true, Valid: true, Broken: probe.BrokenErrors}
 	}
 	tests := map[string]struct {
 		hold   func(probe.Level) probe.Step
@@ -125,7 +122,7 @@ func TestSearchEnds(t *testing.T) {
 		steps  int
 	}{
 		"the generator lags":    {lag, "load generator was the bottleneck: it lagged up to 400 ms", 3},
-		"the instance is hung":  {hung, "down or hangs: all 50 requests at 50.00 requests/s failed", 1},
+		"the instance is hung":  {hung, "down or hangs: in the end all requests failed at 50.00 requests/s, 100 % of 50", 1},
 		"the instance is slow":  {slow, "no load level met the SLO: at 0.39 requests/s latency broke it", 8},
 		"nothing was ever held": {func(probe.Level) probe.Step { return probe.Step{} }, "load generator", 3},
 	}
@@ -145,7 +142,7 @@ func TestSearchEnds(t *testing.T) {
 	}
 	never := sharp(math.Inf(1), nil)
 	got, err := search(plan, never).Knee()
-	if want := (probe.Knee{Rate: 200, Lower: 200, Upper: 200}); err != nil || got != want {
+	if want := (probe.Knee{Rate: 200, Lower: 200, Upper: 200, Precise: true}); err != nil || got != want {
 		t.Errorf("nothing breaks it: %+v, %v, want the limit %+v", got, err, want)
 	}
 }
@@ -170,5 +167,63 @@ func TestASlowLevelIsHeldLonger(t *testing.T) {
 	plan := probe.Plan{SLO: slo, Start: 5, MaxRate: 100, Precision: 0.05, MaxSteps: 7, Hold: 2 * time.Second}
 	if level, _ := probe.NewSearch(plan).Next(); level.Hold != 4*time.Second {
 		t.Errorf("hold %v at 5 requests/s, want 4s for 20 requests", level.Hold)
+	}
+}
+
+// hangsAfter carries limit until it has held so many levels, and then answers nothing any more.
+func hangsAfter(levels int, limit float64) func(probe.Level) probe.Step {
+	inner := sharp(limit, func(s *probe.Step) { s.Broken, s.Latency, s.ViolationRatio = probe.BrokenLatency, 2, 0.6 })
+	return func(l probe.Level) probe.Step {
+		if levels--; levels >= 0 {
+			return inner(l)
+		}
+		step := inner(l)
+		step.Met, step.Broken, step.ErrorRatio, step.ViolationRatio, step.Silent = false, probe.BrokenErrors, 0.4, 0.4, true
+		return step
+	}
+}
+
+// Whenever an instance hangs, even in the middle of the last level, what comes out is no knee.
+func TestAHangIsNeverAKnee(t *testing.T) {
+	t.Parallel()
+	for levels := range 12 {
+		plan := probe.Plan{SLO: slo, Start: 40, MaxRate: 1e4, Precision: 0.05, MaxSteps: 12, Hold: 10 * time.Second}
+		s := search(plan, hangsAfter(levels, 65))
+		knee, err := s.Knee()
+		var invalid *probe.InvalidError
+		if !errors.As(err, &invalid) || knee != (probe.Knee{}) {
+			t.Errorf("hung after %d levels: %+v, %v", levels, knee, err)
+		}
+	}
+}
+
+// An instance that refuses everything while it is flooded, and is well again after, is alive.
+func TestAFloodIsNoHang(t *testing.T) {
+	t.Parallel()
+	flooded := sharp(65, func(s *probe.Step) {
+		s.Broken, s.ErrorRatio, s.ViolationRatio, s.Silent = probe.BrokenErrors, 1, 1, true
+	})
+	for _, start := range []float64{20, 50, 64} {
+		plan := probe.Plan{SLO: slo, Start: start, MaxRate: 1e4, Precision: 0.05, MaxSteps: 30, Hold: 10 * time.Second}
+		if got, err := search(plan, flooded).Knee(); err != nil || math.Abs(got.Rate/65-1) > 0.05 {
+			t.Errorf("from %v: knee %+v, %v, want 65", start, got, err)
+		}
+	}
+}
+
+func TestASearchGoesOnFromWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	hold := sharp(65, func(s *probe.Step) { s.Broken, s.Latency, s.ViolationRatio = probe.BrokenLatency, 2, 0.6 })
+	plan := probe.Plan{SLO: slo, Start: 40, MaxRate: 1e4, Precision: 0.02, MaxSteps: 5, Hold: 10 * time.Second}
+	first := search(plan, hold)
+	one, err := first.Knee()
+	if err != nil || one.Precise {
+		t.Fatalf("after five levels: %+v, %v", one, err)
+	}
+	plan.Before = first.Steps()
+	second := search(plan, hold)
+	two, err := second.Knee()
+	if err != nil || two.Upper-two.Lower >= one.Upper-one.Lower || len(second.Steps()) != 10 {
+		t.Errorf("after ten levels: %+v, %v; after five %+v", two, err, one)
 	}
 }
