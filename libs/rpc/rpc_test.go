@@ -115,6 +115,22 @@ func serve(t *testing.T) *grpc.ClientConn {
 	return dial(t, nil, start(t, nil))
 }
 
+func TestStoppedBeforeItBeginsIsACleanStop(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		e := edge(t, func(*rpc.Config) {})
+		ln, err := e.Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.NewServer(slog.New(slog.DiscardHandler)).Serve(ended, ln); err != nil {
+			t.Fatalf("Serve = %v", err)
+		}
+	}
+}
+
 func TestServerHasHealthAndReflection(t *testing.T) {
 	t.Parallel()
 	conn := serve(t)

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -98,5 +99,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	hard := time.AfterFunc(drainTimeout, s.grpc.Stop)
 	defer hard.Stop()
 	s.grpc.GracefulStop()
-	return <-done
+	// Stopped before it began is a clean stop, too.
+	if err := <-done; !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
 }
