@@ -21,9 +21,10 @@ type issued struct {
 	ReactiveUpper []float64
 }
 
-// spread maps the error paths of the backtest to the steps lead..lead+horizon-1. Beyond the calibrated horizon the last
+// spread maps the error paths of the backtest to the given steps. Beyond the calibrated horizon the last
 // step's errors are widened with the square root of time, as those of a random walk would be.
-func (e *Engine) spread(base []float64, lead, horizon int) spread {
+func (e *Engine) spread(base []float64, at []int) spread {
+	horizon := len(at)
 	errs := e.fit.pool.Errors()
 	s := spread{scale: make([]float64, horizon), sorted: make([][]float64, horizon), floor: math.Inf(-1)}
 	if e.fit.pool.Positive() {
@@ -31,8 +32,7 @@ func (e *Engine) spread(base []float64, lead, horizon int) spread {
 	}
 	known := len(errs.Sorted)
 	steps := make([]int, horizon)
-	for k := range horizon {
-		at := lead + k
+	for k, at := range at {
 		s.scale[k] = base[at] * e.stretch[min(at, known-1)]
 		if at >= known {
 			s.scale[k] *= math.Sqrt(float64(at+1) / float64(known))
@@ -91,6 +91,9 @@ func (e *Engine) remember(start int, f Forecast) {
 		e.pending = slices.Delete(e.pending, 0, 1)
 	}
 	p := issued{Start: start, Mean: f.Mean[:steps:steps], Reactive: e.fit.pool.Last()}
+	if v := e.hist.values[start-1]; !math.IsNaN(v) {
+		p.Reactive = v // the pool's own may be cleared of an event
+	}
 	for k := range steps {
 		p.Upper = append(p.Upper, f.Quantile(k, trustLevel))
 		p.ReactiveUpper = append(p.ReactiveUpper, p.Reactive+quantileSorted(e.fit.reactive[k], trustLevel))
@@ -104,6 +107,9 @@ func (e *Engine) remember(start int, f Forecast) {
 // Candes, Tibshirani 2023).
 func (e *Engine) score(index int) {
 	y := e.hist.values[index]
+	if math.IsNaN(e.fit.known.point(e.hist.time(index), y)) {
+		y = math.NaN() // a time that nothing is learnt from
+	}
 	keep := e.pending[:0]
 	for _, p := range e.pending {
 		k := index - p.Start

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 )
 
 // Config is how one Engine forecasts. The zero value of every field but Step has a working default.
@@ -24,6 +26,8 @@ type Config struct {
 	MaxStale int
 	// Method restricts the pool to one model, for comparison. Default: the pool.
 	Method string
+	// Calendar is what is known beforehand: events, and by which clock users live. Default: nothing.
+	Calendar calendar.Calendar
 }
 
 func (c Config) withDefaults() Config {
@@ -69,5 +73,16 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("level %v: must lie between 0 and 1", l))
 		}
 	}
+	if err := c.Calendar.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("calendar: %w", err))
+	}
 	return errors.Join(errs...)
+}
+
+// schedule is nil without a calendar.
+func (c Config) schedule() (*calendar.Schedule, error) {
+	if c.Calendar.IsZero() {
+		return nil, nil
+	}
+	return calendar.New(c.Calendar)
 }

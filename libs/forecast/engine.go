@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 	"github.com/foreshadow/foreshadow/libs/forecast/internal/pool"
 )
 
@@ -16,7 +18,8 @@ const minHistory = 2 * pool.MinPoints
 
 // Engine forecasts one workload. Use New or Restore; it is safe for concurrent use.
 type Engine struct {
-	cfg Config
+	cfg      Config
+	schedule *calendar.Schedule // nil without a calendar
 
 	refitting sync.Mutex // held for a whole Refit, never together with waiting for mu inside the fit
 	mu        sync.Mutex
@@ -31,6 +34,7 @@ type Engine struct {
 // fitted is the result of one Refit and the window of the history it saw.
 type fitted struct {
 	pool     *pool.Pool
+	known    *known
 	from     int // index in the history of the pool's first point; negative once trimmed past it
 	length   int // points fitted on
 	reactive [][]float64
@@ -43,7 +47,11 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("configure forecast: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	return &Engine{cfg: cfg, hist: history{step: cfg.Step, limit: cfg.History}, measured: -1}, nil
+	schedule, err := cfg.schedule()
+	if err != nil {
+		return nil, fmt.Errorf("configure forecast: %w", err)
+	}
+	return &Engine{cfg: cfg, schedule: schedule, hist: history{step: cfg.Step, limit: cfg.History}, measured: -1}, nil
 }
 
 // Load replaces the history by s, of which the newest Config.History points are kept.
@@ -100,7 +108,7 @@ func (e *Engine) catchUp() {
 		return
 	}
 	for i := e.fit.from + e.fit.pool.Len(); i < len(e.hist.values); i++ {
-		e.fit.pool.Append(e.hist.values[i])
+		e.fit.pool.Append(e.fit.known.point(e.hist.time(i), e.hist.values[i]))
 	}
 }
 
@@ -119,6 +127,9 @@ func (e *Engine) NeedsRefit() bool {
 	defer e.mu.Unlock()
 	if e.fit.pool == nil {
 		return len(e.hist.values) > 0
+	}
+	if e.fit.known.outgrown(e.hist.time(len(e.hist.values))) {
+		return true
 	}
 	every := e.cfg.RefitEvery
 	if every == 0 {
@@ -139,7 +150,7 @@ func (e *Engine) Refit() error {
 	start := e.hist.time(from)
 	e.mu.Unlock()
 
-	f := e.learn(snapshot)
+	f := e.learn(start, snapshot)
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -152,13 +163,14 @@ func (e *Engine) Refit() error {
 	return f.err
 }
 
-// learn fits the pool to a snapshot.
-func (e *Engine) learn(values []float64) fitted {
-	p, err := pool.Fit(values, pool.Options{Horizon: e.cfg.Horizon, Hints: e.hints(), Method: e.cfg.Method})
+// learn fits the pool to a snapshot that starts at start.
+func (e *Engine) learn(start time.Time, values []float64) fitted {
+	c := learnCalendar(e.schedule, start, e.cfg.Step, values)
+	p, err := pool.Fit(c.ordinary(start, values), pool.Options{Horizon: e.cfg.Horizon, Hints: e.hints(), Method: e.cfg.Method})
 	if err != nil {
 		return fitted{length: len(values), err: &Abstention{Reason: reason(err, len(values))}}
 	}
-	return fitted{pool: p, length: len(values), reactive: reactiveSpread(p.Errors())}
+	return fitted{pool: p, known: c, length: len(values), reactive: reactiveSpread(p.Errors())}
 }
 
 func reason(err error, n int) string {
@@ -204,9 +216,9 @@ func (e *Engine) Forecast(now time.Time, horizon int) (Forecast, error) {
 	if len(e.hist.values) == 0 {
 		return Forecast{}, &Abstention{Reason: "there is no history"}
 	}
-	if e.fit.pool == nil || e.fit.pool.Len() > 3*e.fit.length {
+	if e.fit.pool == nil || e.fit.pool.Len() > 3*e.fit.length || e.fit.known.outgrown(e.hist.time(len(e.hist.values))) {
 		from := max(0, len(e.hist.values)-e.hist.limit)
-		f := e.learn(e.hist.values[from:])
+		f := e.learn(e.hist.time(from), e.hist.values[from:])
 		f.from = from
 		e.adopt(f)
 	}
@@ -225,10 +237,15 @@ func (e *Engine) Forecast(now time.Time, horizon int) (Forecast, error) {
 // issue builds the forecast for horizon steps after lead skipped ones.
 func (e *Engine) issue(start, lead, horizon int) (Forecast, error) {
 	p := e.fit.pool
-	mean, scale := p.Forecast(lead + horizon)
+	factors, at, events := e.fit.known.horizon(e.hist.time(start), lead, horizon)
+	mean, scale := p.Forecast(slices.Max(at) + 1)
 	f := Forecast{
 		Start: e.hist.time(start), Step: e.cfg.Step, Origin: e.hist.time(e.measured), Levels: e.cfg.Levels,
-		Mean: mean[lead:], Method: describe(p), spread: e.spread(scale, lead, horizon),
+		Mean: make([]float64, horizon), Method: describe(p), Events: events, spread: e.spread(scale, at),
+	}
+	for k, factor := range factors {
+		f.Mean[k] = factor * mean[at[k]]
+		f.spread.scale[k] *= factor
 	}
 	for _, m := range p.Periods() {
 		f.Periods = append(f.Periods, time.Duration(m)*e.cfg.Step)

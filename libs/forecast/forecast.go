@@ -20,6 +20,8 @@ type Forecast struct {
 	// Method names the models that carry the most weight, Periods the cycles found in the history.
 	Method  string
 	Periods []time.Duration
+	// Events are the calendar's that the forecast steps meet.
+	Events []string
 
 	spread spread
 }

@@ -65,7 +65,7 @@ func Restore(cfg Config, saved []byte) (*Engine, error) {
 		}
 	}
 	if s.FitLength > 0 {
-		f := e.learn(s.Values[s.FitFrom : s.FitFrom+s.FitLength])
+		f := e.learn(e.hist.time(s.FitFrom), s.Values[s.FitFrom:s.FitFrom+s.FitLength])
 		f.from = s.FitFrom
 		e.adopt(f)
 		if len(s.Stretch) == len(e.stretch) {
