@@ -33,6 +33,9 @@ func (w Workload) Validate() error {
 	w.Guardrails.validate(fault)
 	w.Tap.validate(fault)
 	w.Replay.validate(fault)
+	if err := w.Calendar.Validate(); err != nil {
+		fault("calendar", "%v", err)
+	}
 	for key, price := range map[string]float64{
 		"instance_hour": w.Prices.InstanceHour, "cpu_core_hour": w.Prices.CPUCoreHour, "memory_gib_hour": w.Prices.MemoryGiBHour,
 	} {

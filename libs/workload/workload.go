@@ -3,7 +3,11 @@
 // Validate is safe to act upon.
 package workload
 
-import "time"
+import (
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
+)
 
 // Workload is one service that Foreshadow scales.
 type Workload struct {
@@ -29,6 +33,8 @@ type Workload struct {
 	Replay Replay `yaml:"replay"`
 	// Prices turn sizes into money.
 	Prices Prices `yaml:"prices"`
+	// Calendar is what is known of the demand beforehand: holidays, launches, outages, and by which clock users live.
+	Calendar calendar.Calendar `yaml:"calendar"`
 }
 
 // SLO is the promise to users: the given quantile of latency stays at or below Latency, and at most ErrorRatio of the

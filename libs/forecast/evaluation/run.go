@@ -16,16 +16,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 )
 
 // Options say what to evaluate.
 type Options struct {
-	Series  string   // CSV list of evaluations: name,file,agg,m,mw,h,hist
-	Dir     string   // where the files of the list are
-	Origins int      // forecasts per series; 0 means 20
-	Out     string   // CSV to write: series,method,origin,h,y,mean,q95,seconds; empty writes none
-	Method  string   // one model of the pool; empty means the pool itself
-	Only    []string // names of series to restrict the run to; empty means all
+	Series   string            // CSV list of evaluations: name,file,agg,m,mw,h,hist
+	Dir      string            // where the files of the list are
+	Origins  int               // forecasts per series; 0 means 20
+	Out      string            // CSV to write: series,method,origin,h,y,mean,q95,seconds; empty writes none
+	Method   string            // one model of the pool; empty means the pool itself
+	Calendar calendar.Calendar // what was known beforehand; empty means nothing
+	Only     []string          // names of series to restrict the run to; empty means all
 }
 
 // level is the quantile that is scored.
@@ -113,7 +115,7 @@ func evaluate(ctx context.Context, opt Options, tasks []Task, stdout io.Writer) 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := jobs[i].forecast(series[jobs[i].task.Name], opt.Method); err != nil {
+			if err := jobs[i].forecast(series[jobs[i].task.Name], opt); err != nil {
 				return fmt.Errorf("forecast %s from point %d: %w", jobs[i].task.Name, jobs[i].origin, err)
 			}
 			progress(stdout, int(done.Add(1)), len(jobs))
@@ -138,12 +140,13 @@ func progress(stdout io.Writer, done, all int) {
 }
 
 // forecast fits a fresh engine on the window before the origin, as the product would at that moment.
-func (r *result) forecast(s forecast.Series, method string) error {
+func (r *result) forecast(s forecast.Series, opt Options) error {
 	from := r.origin - r.task.History
 	window := forecast.Series{Start: s.Time(from), Step: s.Step, Values: s.Values[from:r.origin]}
 	began := time.Now()
 	engine, err := forecast.New(forecast.Config{
-		Step: s.Step, History: r.task.History, Horizon: r.task.Horizon, MaxStale: r.task.History, Method: method,
+		Step: s.Step, History: r.task.History, Horizon: r.task.Horizon, MaxStale: r.task.History,
+		Method: opt.Method, Calendar: opt.Calendar,
 	})
 	if err != nil {
 		return err

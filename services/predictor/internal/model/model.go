@@ -64,10 +64,11 @@ func New(w workload.Workload) (*Model, error) {
 	}
 	step := Step(w.Policy)
 	f := forecast.Config{
-		Step:    step,
-		History: int(w.Policy.History / step),
-		Horizon: int(scaling.Input{Config: config}.HoldTime()/step) + 2,
-		Levels:  levels(w.Policy.Risk),
+		Step:     step,
+		History:  int(w.Policy.History / step),
+		Horizon:  int(scaling.Input{Config: config}.HoldTime()/step) + 2,
+		Levels:   levels(w.Policy.Risk),
+		Calendar: w.Calendar,
 	}
 	engine, err := forecast.New(f)
 	if err != nil {
@@ -265,6 +266,9 @@ func (m *Model) NeedsRefit() bool { return m.current().NeedsRefit() }
 // Refit learns the forecast anew; it takes up to some hundred milliseconds and may run beside everything else. A forecast
 // that abstains is not an error.
 func (m *Model) Refit() { _ = m.current().Refit() }
+
+// Trust says how the forecasts made so far have fared.
+func (m *Model) Trust() forecast.Trust { return m.current().Trust() }
 
 func (m *Model) current() *forecast.Engine {
 	m.mu.Lock()

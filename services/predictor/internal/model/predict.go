@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -57,6 +58,9 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	}
 	trust := m.engine.Trust()
 	out := scaling.Forecast{Issued: now, Earned: trust.Earned, Reason: trust.Reason}
+	if len(f.Events) > 0 {
+		out.Reason += "; the calendar knows of " + strings.Join(f.Events, ", ")
+	}
 	lead := stepAt(f, now.Add(in.LeadTime()))
 	hold := stepAt(f, now.Add(in.HoldTime()))
 	// The quantile of a maximum is dear, and these are the two levels that Decide looks at.

@@ -1,0 +1,55 @@
+package workload_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
+	"github.com/foreshadow/foreshadow/libs/workload"
+)
+
+const calendarYAML = `
+    calendar:
+      time_zone: Europe/Berlin
+      events:
+        - {name: black friday, start: 2026-11-27, end: 2026-11-30, repeat: yearly, multiplier: 2.5}
+        - {name: christmas, start: "2026-12-25", end: "2026-12-27", repeat: yearly, like: sunday}
+        - {name: outage, start: 2026-10-03 14:00, end: 2026-10-03 16:30, exclude: true}
+`
+
+func TestCalendarIsPlainConfiguration(t *testing.T) {
+	t.Parallel()
+	var f file
+	if err := workload.Decode("f.yaml", []byte(valid+calendarYAML), nil, &f); err != nil {
+		t.Fatal(err)
+	}
+	w := f.Workloads[0]
+	if err := w.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	want := calendar.Calendar{TimeZone: "Europe/Berlin", Events: []calendar.Event{
+		{Name: "black friday", Start: "2026-11-27", End: "2026-11-30", Repeat: "yearly", Multiplier: 2.5},
+		{Name: "christmas", Start: "2026-12-25", End: "2026-12-27", Repeat: "yearly", Like: "sunday"},
+		{Name: "outage", Start: "2026-10-03 14:00", End: "2026-10-03 16:30", Exclude: true},
+	}}
+	if diff := cmp.Diff(want, w.Calendar); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestCalendarFaultsNameTheirKey(t *testing.T) {
+	t.Parallel()
+	var f file
+	if err := workload.Decode("f.yaml", []byte(strings.Replace(valid+calendarYAML, "like: sunday", "like: suday", 1)), nil, &f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Workloads[0].Validate(); err == nil || !strings.Contains(err.Error(), `calendar: events[1]: like: want a day of the week`) {
+		t.Errorf("Validate = %v, want the calendar's second event named", err)
+	}
+	err := workload.Decode("f.yaml", []byte(strings.Replace(valid+calendarYAML, "repeat: yearly", "repaet: yearly", 1)), nil, &f)
+	if err == nil || !strings.Contains(err.Error(), `did you mean "repeat"?`) {
+		t.Errorf("Decode = %v, want the misspelt key named", err)
+	}
+}
