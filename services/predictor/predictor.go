@@ -195,5 +195,6 @@ func (s *Service) predictOnce(l *learner, now time.Time) bool {
 	s.board.Post(r)
 	s.publisher.Publish(r.GetWorkload(), r)
 	s.gauges.set(r)
+	s.gauges.setTrust(r.GetWorkload(), l.model.Trust())
 	return true
 }
