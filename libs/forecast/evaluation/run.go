@@ -42,6 +42,7 @@ type result struct {
 	upper   []float64
 	naive   []float64 // repeating yesterday
 	naiveUp []float64
+	simple  [len(simpleNames)][]float64
 	seconds float64
 }
 
@@ -164,6 +165,7 @@ func (r *result) forecast(s forecast.Series, opt Options) error {
 		r.upper = append(r.upper, f.Quantile(k, level))
 	}
 	r.actual = s.Values[r.origin : r.origin+r.task.Horizon]
+	r.simple = simple(window.Values, r.task)
 	r.naive, r.naiveUp = yesterday(window.Values, r.task.Day, r.task.Horizon)
 	return nil
 }

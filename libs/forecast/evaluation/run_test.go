@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
 
@@ -112,5 +113,42 @@ func TestRunStopsWhenCancelled(t *testing.T) {
 	cancel()
 	if err := Run(ctx, noisyDays(t), &bytes.Buffer{}); err == nil {
 		t.Error("a cancelled run succeeded")
+	}
+}
+
+func TestSimpleMethods(t *testing.T) {
+	t.Parallel()
+	window := make([]float64, 24*15)
+	for i := range window {
+		window[i] = float64(i%24) + 100*float64(i/24) // every day is 100 above the one before
+	}
+	got := simple(window, Task{Day: 24, Week: 168, Horizon: 2})
+	want := [...][]float64{{1423, 1423}, {1400, 1401}, {1500, 1501}, {800, 801}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%v (-want +got):\n%s", simpleNames, diff)
+	}
+	short := simple(window[:30], Task{Day: 24, Week: 168, Horizon: 1})
+	if short[3][0] != short[1][0] {
+		t.Errorf("without a week of history last week is %v, want yesterday's %v", short[3][0], short[1][0])
+	}
+}
+
+func TestSummaryCountsWhatASimpleMethodBeats(t *testing.T) {
+	t.Parallel()
+	results := []result{
+		{task: Task{Name: "good"}, actual: []float64{10}, mean: []float64{10.4}, upper: []float64{12}, naive: []float64{12}, naiveUp: []float64{13},
+			simple: [len(simpleNames)][]float64{{15}, {12}, {10.5}, {20}}},
+		{task: Task{Name: "bad"}, actual: []float64{10}, mean: []float64{11}, upper: []float64{12}, naive: []float64{12}, naiveUp: []float64{13},
+			simple: [len(simpleNames)][]float64{{10.5}, {12}, {14}, {20}}},
+	}
+	var out bytes.Buffer
+	if err := summarize(Options{Series: filepath.Join(t.TempDir(), "list.csv")}, results, &out); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{"yesterday at today's level 0.80", "last value 2.00", "1 of 2 series are worse than 1.05 times their own best simple method"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("summary lacks %q:\n%s", want, out.String())
+		}
 	}
 }

@@ -62,6 +62,7 @@ func fillLinear(values []float64) []float64 {
 type score struct {
 	n                                   int
 	mae, pb, covered, naiveMAE, naivePB float64
+	simpleMAE                           [len(simpleNames)]float64
 	seconds                             float64
 }
 
@@ -82,6 +83,9 @@ func scores(results []result) (names []string, byName map[string]*score) {
 			s.n++
 			s.mae += math.Abs(y - r.mean[k])
 			s.naiveMAE += math.Abs(y - r.naive[k])
+			for i, m := range r.simple {
+				s.simpleMAE[i] += math.Abs(y - m[k])
+			}
 			s.pb += pinball(y, r.upper[k])
 			s.naivePB += pinball(y, r.naiveUp[k])
 			if y <= r.upper[k] {
@@ -92,6 +96,17 @@ func scores(results []result) (names []string, byName map[string]*score) {
 	return names, byName
 }
 
+// bestSimple is the least absolute error of the simple methods, and which it is.
+func (s *score) bestSimple() (mae float64, name string) {
+	best := 0
+	for i, m := range s.simpleMAE {
+		if m < s.simpleMAE[best] {
+			best = i
+		}
+	}
+	return s.simpleMAE[best], simpleNames[best]
+}
+
 func pinball(y, q float64) float64 {
 	if y >= q {
 		return level * (y - q)
@@ -100,6 +115,7 @@ func pinball(y, q float64) float64 {
 }
 
 // summarize prints one line per series and the geometric means, beside the public figures when they lie beside the list.
+// "best simple" is the least error of the methods a user would run without any fitting, on the same origins.
 func summarize(opt Options, results []result, stdout io.Writer) error {
 	names, byName := scores(results)
 	public, err := readBaselines(filepath.Join(filepath.Dir(opt.Series), "baselines.csv"), byName)
@@ -107,31 +123,38 @@ func summarize(opt Options, results []result, stdout io.Writer) error {
 		return err
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "series\trelMAE\trelPB\tcovered\tbest simple\tmax seconds\t")
+	fmt.Fprintln(w, "series\trelMAE\trelPB\tcovered\tbest simple\t\tof it\tmax seconds\t")
 	var mae, pb, covered, n float64
+	worse := 0
 	for _, name := range names {
 		s := byName[name]
-		simple := "-"
-		if v, ok := public.simple[name]; ok {
-			simple = fmt.Sprintf("%.3f", v)
+		simple, method := s.bestSimple()
+		share := math.Exp(logRatio(s.mae, simple))
+		if share > tolerated {
+			worse++
 		}
-		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t%s\t%.3f\t\n", name, s.mae/s.naiveMAE, s.pb/s.naivePB, s.covered/float64(s.n), simple, s.seconds)
+		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t%.3f\t%s\t%.2f\t%.3f\t\n", name, s.mae/s.naiveMAE, s.pb/s.naivePB,
+			s.covered/float64(s.n), simple/s.naiveMAE, method, share, s.seconds)
 		mae += logRatio(s.mae, s.naiveMAE)
 		pb += logRatio(s.pb, s.naivePB)
 		covered += s.covered
 		n += float64(s.n)
 	}
 	count := float64(len(names))
-	fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t\t\t\n", methodName(opt), math.Exp(mae/count), math.Exp(pb/count), covered/n)
+	fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t\t\t\t\t\n", methodName(opt), math.Exp(mae/count), math.Exp(pb/count), covered/n)
 	for _, b := range public.methods {
-		fmt.Fprintf(w, "%s (%d series)\t%.3f\t%.3f\t%.3f\t\t\t\n", b.name, b.count, math.Exp(b.mae/float64(b.count)),
+		fmt.Fprintf(w, "%s (%d series)\t%.3f\t%.3f\t%.3f\t\t\t\t\t\n", b.name, b.count, math.Exp(b.mae/float64(b.count)),
 			math.Exp(b.pb/float64(b.count)), b.covered/float64(b.count))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}
-	return nil
+	_, err = fmt.Fprintf(stdout, "%d of %d series are worse than %.2f times their own best simple method\n", worse, len(names), tolerated)
+	return err
 }
+
+// tolerated is how much worse than its best simple method a series may be forecast before it is counted.
+const tolerated = 1.05
 
 // logRatio is bounded, so that one series that is forecast perfectly does not decide a geometric mean.
 func logRatio(a, b float64) float64 {
@@ -145,7 +168,6 @@ func logRatio(a, b float64) float64 {
 // baselines are the public figures for the series that were run.
 type baselines struct {
 	methods []baseline
-	simple  map[string]float64 // least relMAE of the simple methods, per series
 }
 
 type baseline struct {
@@ -154,11 +176,8 @@ type baseline struct {
 	mae, pb, covered float64
 }
 
-// simpleMethods are those a user would run without any fitting.
-var simpleMethods = []string{"naive", "snaive_day", "snaive_week"}
-
 func readBaselines(path string, wanted map[string]*score) (baselines, error) {
-	out := baselines{simple: map[string]float64{}}
+	var out baselines
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return out, nil
@@ -208,11 +227,6 @@ func (b *baselines) add(row []string, column map[string]int, wanted map[string]*
 		var err error
 		if v[i], err = strconv.ParseFloat(field(name), 64); err != nil {
 			return fmt.Errorf("column %s: %w", name, err)
-		}
-	}
-	if slices.Contains(simpleMethods, method) {
-		if least, ok := b.simple[series]; !ok || v[0] < least {
-			b.simple[series] = v[0]
 		}
 	}
 	i := slices.IndexFunc(b.methods, func(m baseline) bool { return m.name == method })
