@@ -74,6 +74,10 @@ generate: ## Regenerate the Go code of proto/
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: torture
+torture: ## Feed a million hostile histories to the forecast (CASES=1000 for fewer)
+	FORESHADOW_FORECAST_CASES=$(or $(CASES),1000000) $(GO) test -count=1 -timeout 24h -run TestNoInputBreaksTheForecast ./libs/forecast
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(BIN) $(CACHE) $(WEB)/node_modules
