@@ -66,6 +66,9 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 		return nil, err
 	}
 	data.Periods = period.Detect(data.Y, opt.Hints)
+	if n := len(data.Periods); n > 0 {
+		bridge(data, data.Periods[n-1])
+	}
 	trainers := lineup(data, opt)
 	if len(trainers) == 0 {
 		return nil, ErrMethod
@@ -77,45 +80,10 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 		bt.run(t)
 		p.models = append(p.models, t.Train(len(data.Y)))
 	}
-	main := 0
-	if len(data.Periods) > 0 {
-		main = data.Periods[0]
-	}
-	p.weigher = newWeigher(bt, main)
+	p.weigher = newWeigher(bt, data.Periods)
 	p.errs, p.scaler = bt.errors(p.weigher, p.combine)
 	p.scratch = make([][]float64, len(p.models))
 	return p, nil
-}
-
-// prepare fills gaps linearly and refuses what cannot be learnt from.
-func prepare(values []float64) (*model.Data, error) {
-	d := &model.Data{Y: slices.Clone(values), Missing: make([]bool, len(values)), Positive: true}
-	seen, last := 0, -1
-	for i, v := range values {
-		if d.Missing[i] = math.IsNaN(v); d.Missing[i] {
-			continue
-		}
-		d.Positive = d.Positive && v >= 0
-		for j := last + 1; j < i; j++ {
-			d.Y[j] = v
-			if last >= 0 {
-				d.Y[j] = values[last] + (v-values[last])*float64(j-last)/float64(i-last)
-			}
-		}
-		seen, last = seen+1, i
-	}
-	switch {
-	case seen == 0 && len(values) >= MinPoints:
-		return nil, ErrAllGaps
-	case seen < MinPoints:
-		return nil, ErrTooShort
-	case 2*seen < len(values):
-		return nil, ErrMostlyGap
-	}
-	for j := last + 1; j < len(values); j++ {
-		d.Y[j] = values[last]
-	}
-	return d, nil
 }
 
 // Append adds the next point; NaN is a missing point, which the pool bridges with its own forecast.

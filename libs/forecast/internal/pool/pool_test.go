@@ -134,3 +134,49 @@ func TestPrepareFillsGapsAndRefuses(t *testing.T) {
 		t.Errorf("%v, want %v", err, ErrMethod)
 	}
 }
+
+func TestBridgeRepeatsTheCycleInALongGap(t *testing.T) {
+	t.Parallel()
+	wave := func(i int) float64 { return 100 - 50*math.Cos(2*math.Pi*float64(i)/48) + float64(i)/10 }
+	values := make([]float64, 48*8)
+	for i := range values {
+		values[i] = wave(i)
+		// Half a day, two days in a row, a short gap that a line fills well, and the end.
+		if i >= 100 && i < 124 || i >= 200 && i < 296 || i == 150 || i >= len(values)-10 {
+			values[i] = math.NaN()
+		}
+	}
+	d, err := prepare(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bridge(d, 48)
+	for i, v := range d.Y {
+		if math.Abs(v-wave(i)) > 5 { // what the level rises in a day
+			t.Errorf("point %d: %.1f, want about %.1f", i, v, wave(i))
+		}
+	}
+	if !d.Missing[100] {
+		t.Error("a filled point counts as measured")
+	}
+}
+
+func TestWeightsKnowTheDayOfTheWeek(t *testing.T) {
+	t.Parallel()
+	// The first model is right on one day of the week, the second on all others.
+	w := &weigher{models: 2, horizon: 1, period: 10, longer: 70, total: []float64{0, 0}}
+	for o := 100; o < 800; o += 10 {
+		row := []float32{4, 1}
+		if o%70 == 30 {
+			row = []float32{1, 4}
+		}
+		w.origins, w.losses = append(w.origins, o), append(w.losses, row)
+		w.total[0], w.total[1] = w.total[0]+float64(row[0]), w.total[1]+float64(row[1])
+	}
+	if got := w.weights(870, 0)[0]; got[0] < 0.4 {
+		t.Errorf("weights %v on the day the first model is right", got)
+	}
+	if got := w.weights(880, 0)[0]; got[0] > 0.1 {
+		t.Errorf("weights %v on another day", got)
+	}
+}

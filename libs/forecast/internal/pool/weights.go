@@ -3,12 +3,14 @@ package pool
 import "math"
 
 // weigher turns the losses of the backtest into weights for one origin. Past origins at a similar phase of the main cycle
-// count most: which model is right depends on the time of day (a nightly batch job is no smooth ramp).
+// count most: which model is right depends on the time of day (a nightly batch job is no smooth ramp), and where there is a
+// week beside the day, on the day of the week (on Fridays yesterday says little about tomorrow).
 type weigher struct {
 	origins []int
 	models  int
 	horizon int
 	period  int         // main cycle, 0 for none
+	longer  int         // a cycle of several main ones, 0 for none
 	losses  [][]float32 // [origin][step*models+model], in units of unit, smoothed over neighbouring steps
 	unit    float64     // keeps losses of any magnitude within a float32
 	total   []float64   // sum of losses
@@ -17,10 +19,18 @@ type weigher struct {
 const (
 	bandwidth = 0.03 // how near two phases must be to count as alike, as a share of the cycle
 	elsewhere = 0.02 // the weight of an origin at another phase
+	sameDay   = 6    // how much more an origin of the same day of the week counts than one of another
 )
 
-func newWeigher(b *backtest, main int) *weigher {
-	w := &weigher{origins: b.origins, models: len(b.made), horizon: b.horizon, period: main, unit: max(b.bounds.high-b.bounds.low, 1e-300)}
+func newWeigher(b *backtest, periods []int) *weigher {
+	w := &weigher{origins: b.origins, models: len(b.made), horizon: b.horizon}
+	if len(periods) > 0 {
+		w.period = periods[0]
+	}
+	if len(periods) > 1 && periods[1] >= 2*periods[0] {
+		w.longer = periods[1]
+	}
+	w.unit = max(b.bounds.high-b.bounds.low, 1e-300)
 	w.total = make([]float64, w.models*w.horizon)
 	raw := make([]float64, b.horizon+1)
 	for j, o := range b.origins {
@@ -50,16 +60,29 @@ func (w *weigher) phaseKernel(past, origin int) float64 {
 	if w.period == 0 {
 		return 0
 	}
-	d := (origin - past) % w.period
-	if d < 0 {
-		d += w.period
-	}
-	d = min(d, w.period-d)
-	x := float64(d) / (float64(w.period) * bandwidth)
+	x := float64(distance(past, origin, w.period)) / (float64(w.period) * bandwidth)
 	if x > 2.5 {
 		return 0
 	}
 	return math.Exp(-x * x / 2)
+}
+
+// dayKernel says how much more an origin counts for being at a similar phase of the longer cycle, from 1 to 1+sameDay.
+func (w *weigher) dayKernel(past, origin int) float64 {
+	if w.longer == 0 {
+		return 1
+	}
+	days := 2 * float64(distance(past, origin, w.longer)) / float64(w.period)
+	return 1 + sameDay*math.Exp(-days*days/2)
+}
+
+// distance is how far apart two points are within a cycle.
+func distance(a, b, period int) int {
+	d := (b - a) % period
+	if d < 0 {
+		d += period
+	}
+	return min(d, period-d)
 }
 
 // weights are those of the models per step for a forecast from origin; origins of the backtest within exclude points of it
@@ -70,7 +93,7 @@ func (w *weigher) weights(origin, exclude int) [][]float64 {
 		sum[c] = elsewhere * v
 	}
 	for j, o := range w.origins {
-		u := w.phaseKernel(o, origin)
+		u := w.phaseKernel(o, origin) * w.dayKernel(o, origin)
 		if o > origin-exclude && o < origin+exclude {
 			u = -elsewhere
 		}
