@@ -32,7 +32,7 @@ type pageToken struct {
 // PageToken makes an opaque token of the position where a page ended. request is the one being answered without its paging
 // fields: only the same request may go on from there.
 func PageToken(request proto.Message, position string) string {
-	raw, err := json.Marshal(pageToken{Request: fingerprint(request), Position: position})
+	raw, err := json.Marshal(pageToken{Request: Fingerprint(request), Position: position})
 	if err != nil {
 		return "" // a number and a string always encode
 	}
@@ -53,13 +53,14 @@ func PagePosition(request proto.Message, token string) (string, error) {
 	if err != nil || json.Unmarshal(raw, &t) != nil || t.Position == "" {
 		return "", unknown
 	}
-	if t.Request != fingerprint(request) {
+	if t.Request != Fingerprint(request) {
 		return "", &FieldError{Field: "page_token", Problem: "belongs to a request with other fields"}
 	}
 	return t.Position, nil
 }
 
-func fingerprint(request proto.Message) uint64 {
+// Fingerprint tells requests of any kind apart by their fields.
+func Fingerprint(request proto.Message) uint64 {
 	h := fnv.New64a()
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
 	if err != nil {

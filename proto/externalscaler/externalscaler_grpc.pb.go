@@ -22,10 +22,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExternalScaler_IsActive_FullMethodName       = "/externalscaler.ExternalScaler/IsActive"
-	ExternalScaler_StreamIsActive_FullMethodName = "/externalscaler.ExternalScaler/StreamIsActive"
-	ExternalScaler_GetMetricSpec_FullMethodName  = "/externalscaler.ExternalScaler/GetMetricSpec"
-	ExternalScaler_GetMetrics_FullMethodName     = "/externalscaler.ExternalScaler/GetMetrics"
+	ExternalScaler_IsActive_FullMethodName         = "/externalscaler.ExternalScaler/IsActive"
+	ExternalScaler_StreamIsActive_FullMethodName   = "/externalscaler.ExternalScaler/StreamIsActive"
+	ExternalScaler_GetMetricSpec_FullMethodName    = "/externalscaler.ExternalScaler/GetMetricSpec"
+	ExternalScaler_GetMetrics_FullMethodName       = "/externalscaler.ExternalScaler/GetMetrics"
+	ExternalScaler_StreamMetricSpec_FullMethodName = "/externalscaler.ExternalScaler/StreamMetricSpec"
 )
 
 // ExternalScalerClient is the client API for ExternalScaler service.
@@ -40,6 +41,8 @@ type ExternalScalerClient interface {
 	GetMetricSpec(ctx context.Context, in *ScaledObjectRef, opts ...grpc.CallOption) (*GetMetricSpecResponse, error)
 	// GetMetrics returns the current value of the metric.
 	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (*GetMetricsResponse, error)
+	// StreamMetricSpec is held open; the server sends what GetMetricSpec answers at once and whenever that changes.
+	StreamMetricSpec(ctx context.Context, in *ScaledObjectRef, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMetricSpecResponse], error)
 }
 
 type externalScalerClient struct {
@@ -99,6 +102,25 @@ func (c *externalScalerClient) GetMetrics(ctx context.Context, in *GetMetricsReq
 	return out, nil
 }
 
+func (c *externalScalerClient) StreamMetricSpec(ctx context.Context, in *ScaledObjectRef, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMetricSpecResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ExternalScaler_ServiceDesc.Streams[1], ExternalScaler_StreamMetricSpec_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ScaledObjectRef, GetMetricSpecResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExternalScaler_StreamMetricSpecClient = grpc.ServerStreamingClient[GetMetricSpecResponse]
+
 // ExternalScalerServer is the server API for ExternalScaler service.
 // All implementations must embed UnimplementedExternalScalerServer
 // for forward compatibility.
@@ -111,6 +133,8 @@ type ExternalScalerServer interface {
 	GetMetricSpec(context.Context, *ScaledObjectRef) (*GetMetricSpecResponse, error)
 	// GetMetrics returns the current value of the metric.
 	GetMetrics(context.Context, *GetMetricsRequest) (*GetMetricsResponse, error)
+	// StreamMetricSpec is held open; the server sends what GetMetricSpec answers at once and whenever that changes.
+	StreamMetricSpec(*ScaledObjectRef, grpc.ServerStreamingServer[GetMetricSpecResponse]) error
 	mustEmbedUnimplementedExternalScalerServer()
 }
 
@@ -132,6 +156,9 @@ func (UnimplementedExternalScalerServer) GetMetricSpec(context.Context, *ScaledO
 }
 func (UnimplementedExternalScalerServer) GetMetrics(context.Context, *GetMetricsRequest) (*GetMetricsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetMetrics not implemented")
+}
+func (UnimplementedExternalScalerServer) StreamMetricSpec(*ScaledObjectRef, grpc.ServerStreamingServer[GetMetricSpecResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamMetricSpec not implemented")
 }
 func (UnimplementedExternalScalerServer) mustEmbedUnimplementedExternalScalerServer() {}
 func (UnimplementedExternalScalerServer) testEmbeddedByValue()                        {}
@@ -219,6 +246,17 @@ func _ExternalScaler_GetMetrics_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExternalScaler_StreamMetricSpec_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ScaledObjectRef)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ExternalScalerServer).StreamMetricSpec(m, &grpc.GenericServerStream[ScaledObjectRef, GetMetricSpecResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExternalScaler_StreamMetricSpecServer = grpc.ServerStreamingServer[GetMetricSpecResponse]
+
 // ExternalScaler_ServiceDesc is the grpc.ServiceDesc for ExternalScaler service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -243,6 +281,11 @@ var ExternalScaler_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "StreamIsActive",
 			Handler:       _ExternalScaler_StreamIsActive_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "StreamMetricSpec",
+			Handler:       _ExternalScaler_StreamMetricSpec_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -253,7 +253,7 @@ func TestRequestsAreChecked(t *testing.T) {
 			return err
 		}, codes.InvalidArgument, "reason"},
 		"page size": {func() error {
-			_, err := b.client.ListActions(ctx, &foreshadowv1.ListActionsRequest{Workload: b.workload.Name, PageSize: 1001})
+			_, err := b.client.ListActions(ctx, &foreshadowv1.ListActionsRequest{Workload: b.workload.Name, PageSize: -1})
 			return err
 		}, codes.InvalidArgument, "page_size"},
 		"page token": {func() error {

@@ -323,8 +323,11 @@ type PauseProvisioningRequest struct {
 	Workload string `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
 	// Why; shown to others.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who.
-	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Who; the caller's identity when empty.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Makes a retried call change nothing more: it answers with the status as it is then, also after a restart. At most 128
+	// characters; an identity used for another request is refused.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -380,6 +383,13 @@ func (x *PauseProvisioningRequest) GetActor() string {
 	return ""
 }
 
+func (x *PauseProvisioningRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // PauseProvisioningResponse carries the status.
 type PauseProvisioningResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -431,8 +441,11 @@ type ResumeProvisioningRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the workload; required.
 	Workload string `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
-	// Who.
-	Actor         string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Who; the caller's identity when empty.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Makes a retried call change nothing more: it answers with the status as it is then, also after a restart. At most 128
+	// characters; an identity used for another request is refused.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,6 +490,13 @@ func (x *ResumeProvisioningRequest) GetWorkload() string {
 func (x *ResumeProvisioningRequest) GetActor() string {
 	if x != nil {
 		return x.Actor
+	}
+	return ""
+}
+
+func (x *ResumeProvisioningRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -653,8 +673,11 @@ type ApproveRecommendationRequest struct {
 	Workload string `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
 	// Its identity; required.
 	RecommendationId string `protobuf:"bytes,2,opt,name=recommendation_id,json=recommendationId,proto3" json:"recommendation_id,omitempty"`
-	// Who approves.
-	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Who approves; the caller's identity when empty. One of the two is required: an approval is somebody's.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Makes a retried call change nothing more: it answers with the status as it is then, also after a restart. At most 128
+	// characters; an identity used for another request is refused.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -706,6 +729,13 @@ func (x *ApproveRecommendationRequest) GetRecommendationId() string {
 func (x *ApproveRecommendationRequest) GetActor() string {
 	if x != nil {
 		return x.Actor
+	}
+	return ""
+}
+
+func (x *ApproveRecommendationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -782,16 +812,20 @@ const file_foreshadow_v1_provisioning_service_proto_rawDesc = "" +
 	"\x1cGetProvisioningStatusRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\"Z\n" +
 	"\x1dGetProvisioningStatusResponse\x129\n" +
-	"\x06status\x18\x01 \x01(\v2!.foreshadow.v1.ProvisioningStatusR\x06status\"d\n" +
+	"\x06status\x18\x01 \x01(\v2!.foreshadow.v1.ProvisioningStatusR\x06status\"\x83\x01\n" +
 	"\x18PauseProvisioningRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05actor\x18\x03 \x01(\tR\x05actor\"V\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\"V\n" +
 	"\x19PauseProvisioningResponse\x129\n" +
-	"\x06status\x18\x01 \x01(\v2!.foreshadow.v1.ProvisioningStatusR\x06status\"M\n" +
+	"\x06status\x18\x01 \x01(\v2!.foreshadow.v1.ProvisioningStatusR\x06status\"l\n" +
 	"\x19ResumeProvisioningRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x14\n" +
-	"\x05actor\x18\x02 \x01(\tR\x05actor\"W\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"W\n" +
 	"\x1aResumeProvisioningResponse\x129\n" +
 	"\x06status\x18\x01 \x01(\v2!.foreshadow.v1.ProvisioningStatusR\x06status\"l\n" +
 	"\x12ListActionsRequest\x12\x1a\n" +
@@ -801,11 +835,13 @@ const file_foreshadow_v1_provisioning_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"v\n" +
 	"\x13ListActionsResponse\x127\n" +
 	"\aactions\x18\x01 \x03(\v2\x1d.foreshadow.v1.ScalingAppliedR\aactions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"}\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x01\n" +
 	"\x1cApproveRecommendationRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12+\n" +
 	"\x11recommendation_id\x18\x02 \x01(\tR\x10recommendationId\x12\x14\n" +
-	"\x05actor\x18\x03 \x01(\tR\x05actor\"Z\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\"Z\n" +
 	"\x1dApproveRecommendationResponse\x129\n" +
 	"\x06status\x18\x01 \x01(\v2!.foreshadow.v1.ProvisioningStatusR\x06status*T\n" +
 	"\x04Mode\x12\x14\n" +

@@ -21,18 +21,6 @@ const (
 	batch = 500
 )
 
-// pageSize applies default and maximum; above the maximum is not an error.
-func pageSize(asked int32, usual, most int) (int, error) {
-	switch {
-	case asked < 0:
-		return 0, &rpc.FieldError{Field: "page_size", Problem: "is negative"}
-	case asked == 0:
-		return usual, nil
-	default:
-		return min(int(asked), most), nil
-	}
-}
-
 // token says where a page ended, and for which request: a token of another request is refused.
 type token struct {
 	Request uint64        `json:"r"`

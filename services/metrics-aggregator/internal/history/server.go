@@ -119,7 +119,7 @@ func decisions[M proto.Message](ctx context.Context, s *Server, table string, re
 	if err := s.checkWorkload(req.GetWorkload()); err != nil {
 		return nil, "", err
 	}
-	size, err := pageSize(req.GetPageSize(), usualDecisions, mostDecisions)
+	size, err := rpc.PageSize(req.GetPageSize(), usualDecisions, mostDecisions)
 	if err != nil {
 		return nil, "", err
 	}

@@ -27,7 +27,7 @@ func (s *Server) QueryWindows(ctx context.Context, req *foreshadowv1.QueryWindow
 	if err != nil {
 		return nil, err
 	}
-	size, err := pageSize(req.PageSize, usualWindows, mostWindows)
+	size, err := rpc.PageSize(req.PageSize, usualWindows, mostWindows)
 	if err != nil {
 		return nil, err
 	}

@@ -97,16 +97,21 @@ func (s *Server) GetRecommendation(_ context.Context, req *foreshadowv1.GetRecom
 	return &foreshadowv1.GetRecommendationResponse{Recommendation: r}, nil
 }
 
-// ListRecommendations returns the newest recommendation of every workload; the page token is the last name sent.
+// ListRecommendations returns the newest recommendation of every workload; a page ends at a name.
 func (s *Server) ListRecommendations(_ context.Context, req *foreshadowv1.ListRecommendationsRequest) (*foreshadowv1.ListRecommendationsResponse, error) {
-	if req.GetPageSize() < 0 {
-		return nil, &rpc.FieldError{Field: "page_size", Problem: "is negative"}
+	size, err := rpc.PageSize(req.GetPageSize(), defaultPage, maxPage)
+	if err != nil {
+		return nil, err
 	}
-	size := min(cmp.Or(int(req.GetPageSize()), defaultPage), maxPage)
-	all := slices.DeleteFunc(s.cfg.Board.All(), func(r *foreshadowv1.Recommendation) bool { return r.GetWorkload() <= req.GetPageToken() })
+	asked := &foreshadowv1.ListRecommendationsRequest{}
+	after, err := rpc.PagePosition(asked, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	all := slices.DeleteFunc(s.cfg.Board.All(), func(r *foreshadowv1.Recommendation) bool { return r.GetWorkload() <= after })
 	resp := &foreshadowv1.ListRecommendationsResponse{Recommendations: all[:min(size, len(all))]}
 	if len(all) > size {
-		resp.NextPageToken = all[size-1].GetWorkload()
+		resp.NextPageToken = rpc.PageToken(asked, all[size-1].GetWorkload())
 	}
 	return resp, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -149,6 +150,10 @@ func TestListRecommendationsInPages(t *testing.T) {
 	}
 	if _, err := client.ListRecommendations(t.Context(), &foreshadowv1.ListRecommendationsRequest{PageSize: -1}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("negative page: %v", err)
+	}
+	_, err := client.ListRecommendations(t.Context(), &foreshadowv1.ListRecommendationsRequest{PageToken: "shop"})
+	if st := status.Convert(err); st.Code() != codes.InvalidArgument || !strings.Contains(st.Message(), "page_token") {
+		t.Errorf("a token that was never handed out: %v", err)
 	}
 }
 

@@ -2,10 +2,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,14 +54,8 @@ type API struct {
 	Now     func() time.Time
 }
 
-const (
-	defaultPage = 100
-	maxPage     = 1000
-	// maxNote bounds what a person may say about a pause.
-	maxNote = 1000
-	// memoryToken begins the tokens of pages from memory; the others are history's.
-	memoryToken = "memory:"
-)
+// maxNote bounds what a person may say about a pause.
+const maxNote = 1000
 
 func (a *API) workload(name string) (Workload, error) {
 	if name == "" {
@@ -98,17 +92,14 @@ func (a *API) GetProvisioningStatus(ctx context.Context, req *foreshadowv1.GetPr
 // that the platform had accepted before is still verified.
 func (a *API) PauseProvisioning(ctx context.Context, req *foreshadowv1.PauseProvisioningRequest) (*foreshadowv1.PauseProvisioningResponse, error) {
 	w, err := a.workload(req.GetWorkload())
-	if err == nil {
-		err = short("reason", req.GetReason())
-	}
-	if err == nil {
-		err = short("actor", req.GetActor())
-	}
-	if err != nil {
+	if err := errors.Join(err, short("reason", req.GetReason()), short("actor", req.GetActor())); err != nil {
 		return nil, err
 	}
-	pause := journal.Pause{Reason: req.GetReason(), Actor: req.GetActor(), Time: a.Now()}
-	if err := a.Journal.SetPause(w.Declared.Name, pause); err != nil {
+	err = a.Journal.Once(req, func() error {
+		pause := journal.Pause{Reason: req.GetReason(), Actor: cmp.Or(req.GetActor(), rpc.CallerName(ctx)), Time: a.Now()}
+		return a.Journal.SetPause(w.Declared.Name, pause)
+	})
+	if err != nil {
 		return nil, err
 	}
 	w.Production.Barrier()
@@ -119,10 +110,10 @@ func (a *API) PauseProvisioning(ctx context.Context, req *foreshadowv1.PauseProv
 // ResumeProvisioning implements the service.
 func (a *API) ResumeProvisioning(ctx context.Context, req *foreshadowv1.ResumeProvisioningRequest) (*foreshadowv1.ResumeProvisioningResponse, error) {
 	w, err := a.workload(req.GetWorkload())
-	if err != nil {
+	if err := errors.Join(err, short("actor", req.GetActor())); err != nil {
 		return nil, err
 	}
-	if err := a.Journal.Resume(w.Declared.Name); err != nil {
+	if err := a.Journal.Once(req, func() error { return a.Journal.Resume(w.Declared.Name) }); err != nil {
 		return nil, err
 	}
 	return &foreshadowv1.ResumeProvisioningResponse{Status: a.known(ctx, w)}, nil
@@ -131,69 +122,22 @@ func (a *API) ResumeProvisioning(ctx context.Context, req *foreshadowv1.ResumePr
 // ApproveRecommendation implements the service.
 func (a *API) ApproveRecommendation(ctx context.Context, req *foreshadowv1.ApproveRecommendationRequest) (*foreshadowv1.ApproveRecommendationResponse, error) {
 	w, err := a.workload(req.GetWorkload())
-	if err != nil {
-		return nil, err
-	}
+	actor := cmp.Or(req.GetActor(), rpc.CallerName(ctx))
+	errs := []error{err, short("actor", actor)}
 	if req.GetRecommendationId() == "" {
-		return nil, &rpc.FieldError{Field: "recommendation_id", Problem: "is required"}
+		errs = append(errs, &rpc.FieldError{Field: "recommendation_id", Problem: "is required"})
 	}
-	if req.GetActor() == "" {
-		return nil, &rpc.FieldError{Field: "actor", Problem: "is required: an approval is somebody's"}
+	if actor == "" {
+		errs = append(errs, &rpc.FieldError{Field: "actor", Problem: "is required: an approval is somebody's"})
 	}
-	if err := short("actor", req.GetActor()); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if err := w.Production.Approve(req.GetRecommendationId(), req.GetActor()); err != nil {
+	err = a.Journal.Once(req, func() error { return w.Production.Approve(req.GetRecommendationId(), actor) })
+	if err != nil {
 		return nil, err
 	}
 	return &foreshadowv1.ApproveRecommendationResponse{Status: a.known(ctx, w)}, nil
-}
-
-// ListActions implements the service. History answers when it can, and memory, which begins with this process, else.
-func (a *API) ListActions(ctx context.Context, req *foreshadowv1.ListActionsRequest) (*foreshadowv1.ListActionsResponse, error) {
-	w, err := a.workload(req.GetWorkload())
-	if err != nil {
-		return nil, err
-	}
-	size := int(req.GetPageSize())
-	switch {
-	case size < 0 || size > maxPage:
-		return nil, &rpc.FieldError{Field: "page_size", Problem: fmt.Sprintf("want 0 to %d, got %d", maxPage, size)}
-	case size == 0:
-		size = defaultPage
-	}
-	token := req.GetPageToken()
-	if a.History != nil && !strings.HasPrefix(token, memoryToken) {
-		resp, err := a.History.QueryScalingActions(ctx, &foreshadowv1.QueryScalingActionsRequest{
-			Workload: w.Declared.Name, PageSize: int32(size), PageToken: token, // #nosec G115: at most maxPage
-		})
-		if err == nil {
-			return &foreshadowv1.ListActionsResponse{Actions: resp.GetActions(), NextPageToken: resp.GetNextPageToken()}, nil
-		}
-		if token != "" {
-			return nil, err // a page in the middle cannot come from elsewhere
-		}
-	}
-	return page(a.Memory.Newest(w.Declared.Name), token, size)
-}
-
-// page cuts a page out of actions, newest first. Its token counts from the oldest end, which stays while newer ones come.
-func page(actions []*foreshadowv1.ScalingApplied, token string, size int) (*foreshadowv1.ListActionsResponse, error) {
-	left := len(actions)
-	if token != "" {
-		n, err := strconv.Atoi(strings.TrimPrefix(token, memoryToken))
-		if err != nil || n < 0 {
-			return nil, &rpc.FieldError{Field: "page_token", Problem: "is not one that was given out"}
-		}
-		left = min(n, left)
-	}
-	start := len(actions) - left
-	end := min(start+size, len(actions))
-	resp := &foreshadowv1.ListActionsResponse{Actions: actions[start:end]}
-	if end < len(actions) {
-		resp.NextPageToken = memoryToken + strconv.Itoa(len(actions)-end)
-	}
-	return resp, nil
 }
 
 // known is the status as far as it is known: that the platform is away does not undo what was asked for.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
@@ -61,11 +62,16 @@ func TestPagesFromMemoryStandStillWhileActionsCome(t *testing.T) {
 
 func TestHistoryAnswersWhileItCan(t *testing.T) {
 	t.Parallel()
-	if ids, next := list(t, &API{Memory: remembered(2), History: history{}}, "token", 7); fmt.Sprint(ids) != "[shop 7 token]" || next != "more" {
+	ids, next := list(t, &API{Memory: remembered(2), History: history{}}, "", 7)
+	if fmt.Sprint(ids) != "[shop 7 ]" || next == "" {
 		t.Errorf("listed %v, then %q", ids, next)
 	}
+	middle := next
+	if ids, _ := list(t, &API{Memory: remembered(2), History: history{}}, middle, 7); fmt.Sprint(ids) != "[shop 7 more]" {
+		t.Errorf("the next page of history is %v", ids)
+	}
 	away := &API{Memory: remembered(2), History: history{status.Error(codes.Unavailable, "database is away")}}
-	ids, next := list(t, away, "", 1)
+	ids, next = list(t, away, "", 1)
 	if fmt.Sprint(ids) != "[2]" {
 		t.Errorf("listed %v without history, want the newest from memory", ids)
 	}
@@ -76,7 +82,14 @@ func TestHistoryAnswersWhileItCan(t *testing.T) {
 	}
 	// A page in the middle of history cannot be answered from memory.
 	away.History = history{errors.New("database is away")}
-	if _, err := away.ListActions(t.Context(), &foreshadowv1.ListActionsRequest{Workload: "shop", PageToken: "more"}); err == nil {
+	if _, err := away.ListActions(t.Context(), &foreshadowv1.ListActionsRequest{Workload: "shop", PageToken: middle}); err == nil {
 		t.Error("answered a page of history from memory")
+	}
+	for _, token := range []string{"more", "memory:1", rpc.PageToken(&foreshadowv1.ListActionsRequest{Workload: "bank"}, "memory:1"), rpc.PageToken(&foreshadowv1.ListActionsRequest{Workload: "shop"}, "memory:x")} {
+		var field *rpc.FieldError
+		_, err := away.ListActions(t.Context(), &foreshadowv1.ListActionsRequest{Workload: "shop", PageToken: token})
+		if !errors.As(err, &field) || field.Field != "page_token" {
+			t.Errorf("token %q: %v, want page_token named", token, err)
+		}
 	}
 }

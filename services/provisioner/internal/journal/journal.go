@@ -64,6 +64,8 @@ type document struct {
 	Lanes  map[string]Lane  `json:"lanes"`
 	// Unrecorded changes are complete and wait to be published, oldest first.
 	Unrecorded []Action `json:"unrecorded"`
+	// Requests that were carried out, oldest first.
+	Requests []Request `json:"requests,omitempty"`
 }
 
 // Journal is safe for concurrent use. What its methods return they have made durable.
@@ -72,6 +74,8 @@ type Journal struct {
 
 	mu  sync.Mutex
 	doc document
+	// underWay are requests being carried out, by ID; closed when they are.
+	underWay map[string]chan struct{}
 }
 
 // Open reads the journal in a directory, which is made when it is missing. A journal that cannot be read is an error: to
