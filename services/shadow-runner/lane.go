@@ -78,7 +78,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
 func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
 	slo := l.slo()
 	if m.GetValid() && m.GetSloQuantile() == slo.Quantile && m.GetSloLatencySeconds() == slo.Latency.Seconds() && now.Before(m.GetExpireTime().AsTime()) {
-		l.known.Add(m, 0)
+		l.known.Add(m)
 	}
 }
 
@@ -164,7 +164,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	if err != nil {
 		return // the runner is stopping
 	}
-	l.known.Add(result, time.Since(begin))
+	l.known.Add(result)
 	l.publish(result)
 	l.metrics.measured(result)
 	l.log.Info("capacity measurement ended", "instance", instance.ID, "valid", result.GetValid(), "reason", result.GetInvalidReason(),

@@ -123,7 +123,7 @@ func TestSessionsGoOnUntilTheKneeIsPrecise(t *testing.T) {
 				if got, err = h.Capacity(t.Context(), o); err != nil || !got.GetValid() {
 					t.Fatalf("seed %d: %v, %v", seed, got, err)
 				}
-				known.Add(got, time.Since(begin))
+				known.Add(got)
 				time.Sleep(9 * time.Since(begin))
 				o.Plan.Before = known.Before(known.Due(time.Now(), "v1", nil, 0))
 			}

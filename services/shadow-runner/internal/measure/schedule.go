@@ -38,8 +38,8 @@ type Record struct {
 	retry    time.Time
 }
 
-// Add notes a measurement that took so long.
-func (r *Record) Add(m *foreshadowv1.CapacityMeasured, took time.Duration) {
+// Add notes a measurement.
+func (r *Record) Add(m *foreshadowv1.CapacityMeasured) {
 	at := m.GetMeasureTime().AsTime()
 	if !m.GetValid() {
 		r.retry = at.Add(min(firstRetry<<min(r.failures, 10), lastRetry))
@@ -48,14 +48,27 @@ func (r *Record) Add(m *foreshadowv1.CapacityMeasured, took time.Duration) {
 	}
 	ttl := m.GetExpireTime().AsTime().Sub(at)
 	renew := at.Add(time.Duration(renewAt * float64(ttl)))
+	steps := m.GetSteps()
+	took := held(steps)
 	if r.goesOn(m) {
 		renew = r.renew // the oldest steps are as old as they were
+		took -= held(r.steps)
 	}
-	steps := m.GetSteps()
 	*r = Record{
 		version: m.GetVersion(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(),
 		steps: steps[max(0, len(steps)-keptSteps):], renew: renew, refine: at.Add(rest * took),
 	}
+}
+
+// held is how long steps were held. It is known of a measurement of an earlier run of the runner, too.
+func held(steps []*foreshadowv1.CapacityStep) time.Duration {
+	sum := 0.0
+	for _, s := range steps {
+		if s.GetOfferedPerSecond() > 0 {
+			sum += float64(s.GetRequests()) / s.GetOfferedPerSecond()
+		}
+	}
+	return time.Duration(sum * float64(time.Second))
 }
 
 // goesOn says whether a measurement holds all the steps that were known before, and more.

@@ -45,7 +45,7 @@ func TestRecordSaysWhenToMeasure(t *testing.T) {
 	for name, tc := range tests {
 		var r measure.Record
 		for _, m := range tc.add {
-			r.Add(m, 0)
+			r.Add(m)
 		}
 		if got := r.Due(tc.now, tc.version, nil, 0); got != tc.want {
 			t.Errorf("%s: due %q, want %q", name, got, tc.want)
@@ -57,7 +57,7 @@ func TestRecordSaysWhenToMeasure(t *testing.T) {
 func steps(n int) []*foreshadowv1.CapacityStep {
 	out := make([]*foreshadowv1.CapacityStep, n)
 	for i := range out {
-		out[i] = &foreshadowv1.CapacityStep{OfferedPerSecond: 40 + float64(i), CompletedPerSecond: 40, Requests: 100, Valid: i != 1, SloMet: true}
+		out[i] = &foreshadowv1.CapacityStep{OfferedPerSecond: 40 + float64(i), CompletedPerSecond: 40, Requests: 10, Valid: i != 1, SloMet: true}
 	}
 	return out
 }
@@ -70,12 +70,12 @@ func TestWhatIsNotPreciseIsGoneOnWith(t *testing.T) {
 	var r measure.Record
 	first := measured(true, 65)
 	first.Steps = steps(7)
-	r.Add(first, 2*time.Second)
-	if why := r.Due(at(17), "v1", nil, 0); why != "" {
+	r.Add(first)
+	if why := r.Due(at(14), "v1", nil, 0); why != "" {
 		t.Errorf("due %q before the instance has been left alone for nine times as long as it was measured", why)
 	}
 	why := r.Due(at(18), "v1", nil, 0)
-	if before := r.Before(why); why != measure.NotPrecise || len(before) != 6 || before[1].Offered != 42 || before[0].Requests != 100 {
+	if before := r.Before(why); why != measure.NotPrecise || len(before) != 6 || before[1].Offered != 42 || before[0].Requests != 10 {
 		t.Errorf("due %q from %+v, want the six valid steps", why, before)
 	}
 	if before := r.Before(measure.NewVersion); before != nil {
@@ -84,7 +84,7 @@ func TestWhatIsNotPreciseIsGoneOnWith(t *testing.T) {
 	second := measured(true, 66)
 	second.Steps, second.Precise = steps(14), true
 	second.MeasureTime, second.ExpireTime = timestamppb.New(at(60)), timestamppb.New(at(160))
-	r.Add(second, time.Second)
+	r.Add(second)
 	if why := r.Due(at(79), "v1", nil, 0); why != "" {
 		t.Errorf("due %q though precise", why)
 	}
@@ -116,7 +116,7 @@ func TestADriftOfTheMixIsMeasuredAgain(t *testing.T) {
 	}
 	for name, tc := range tests {
 		var r measure.Record
-		r.Add(m, 0)
+		r.Add(m)
 		if got := r.Due(time.Unix(1001, 0), "v1", tc.mix, tc.requests); got != tc.want {
 			t.Errorf("%s: due %q, want %q", name, got, tc.want)
 		}
