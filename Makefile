@@ -78,6 +78,11 @@ bench: ## Run the benchmarks
 torture: ## Feed a million hostile histories to the forecast (CASES=1000 for fewer)
 	FORESHADOW_FORECAST_CASES=$(or $(CASES),1000000) $(GO) test -count=1 -timeout 24h -run TestNoInputBreaksTheForecast ./libs/forecast
 
+.PHONY: bench-shadow
+bench-shadow: ## Measure the load generator's lag and limit, and a knee over real sockets (2 minutes, on an idle machine)
+	$(GO) test -run '^$$' -bench OfferedLoad -benchtime 1x ./services/shadow-runner/internal/replay
+	$(GO) test -run '^$$' -bench KneeOfARealServer -benchtime 1x ./services/shadow-runner/internal/measure
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf $(BIN) $(CACHE) $(WEB)/node_modules

@@ -30,11 +30,13 @@ type Config struct {
 	MaxLate time.Duration `yaml:"max_late"`
 	// MaxQueued bounds the captured requests of a workload that wait for their moment.
 	MaxQueued int `yaml:"max_queued"`
+	// MaxQueuedBytes bounds the same in bytes.
+	MaxQueuedBytes int `yaml:"max_queued_bytes"`
 	// ReservoirRequests and ReservoirBytes bound the recent requests of a workload that measurements draw from.
 	ReservoirRequests int `yaml:"reservoir_requests"`
 	// ReservoirBytes bounds the same in bytes.
 	ReservoirBytes int `yaml:"reservoir_bytes"`
-	// MaxSteps bounds the load levels of one capacity measurement.
+	// MaxSteps bounds the load levels of one session of a capacity measurement; sessions go on until it is precise.
 	MaxSteps int `yaml:"max_steps"`
 }
 
@@ -42,7 +44,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:7002", Admin: "127.0.0.1:9102", Lag: time.Second, MaxLate: 250 * time.Millisecond,
-		MaxQueued: 50_000, ReservoirRequests: 5_000, ReservoirBytes: 32 << 20, MaxSteps: 7,
+		MaxQueued: 50_000, MaxQueuedBytes: 64 << 20, ReservoirRequests: 5_000, ReservoirBytes: 32 << 20, MaxSteps: 7,
 	}
 }
 
@@ -58,7 +60,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("shadow_runner.lag and max_late: must be positive, got %v and %v", c.Lag, c.MaxLate))
 	}
 	for key, n := range map[string]int{
-		"max_queued": c.MaxQueued, "reservoir_requests": c.ReservoirRequests, "reservoir_bytes": c.ReservoirBytes,
+		"max_queued": c.MaxQueued, "max_queued_bytes": c.MaxQueuedBytes, "reservoir_requests": c.ReservoirRequests, "reservoir_bytes": c.ReservoirBytes,
 	} {
 		if n < 1 {
 			errs = append(errs, fmt.Errorf("shadow_runner.%s: must be at least 1, got %d", key, n))

@@ -62,7 +62,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
 		recorder:  observe.NewRecorder(w.Name, w.SLO.Latency, time.Now),
 	}
 	l.replayer = replay.New(replay.Options{
-		Methods: w.Tap.Methods, Amplification: w.Replay.Amplification, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued,
+		Methods: w.Tap.Methods, Amplification: w.Replay.Amplification, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
 		Lag: cfg.Lag, MaxLate: cfg.MaxLate, Instances: l.fleet, Sender: l.client, Observer: l.recorder,
 		Captured: b.captured, Extra: b.extra, Wait: pace.Precise, Now: time.Now,
 	})

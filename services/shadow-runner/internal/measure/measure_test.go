@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newHolder(t *testing.T, timeout time.Duration) *measure.Holder {
+func newHolder(t testing.TB, timeout time.Duration) *measure.Holder {
 	t.Helper()
 	c := client.New(client.Options{Timeout: timeout, MaxIdle: 1000, Now: time.Now})
 	t.Cleanup(c.Close)
@@ -37,7 +37,7 @@ func newHolder(t *testing.T, timeout time.Duration) *measure.Holder {
 	}
 }
 
-func order(t *testing.T, address string) measure.Order {
+func order(t testing.TB, address string) measure.Order {
 	t.Helper()
 	arrive := time.Now()
 	mix := reservoir.NewMix([]*captured.Request{

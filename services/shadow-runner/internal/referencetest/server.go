@@ -25,8 +25,9 @@ type Server struct {
 	service time.Duration
 	stall   chan struct{} // closed while it answers
 
-	mu   sync.Mutex
-	seen []Seen
+	mu    sync.Mutex
+	seen  []Seen
+	times []time.Duration // that requests really took a worker
 }
 
 // Seen is one request that reached a server.
@@ -62,7 +63,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.workers <- struct{}{}
+	begin := time.Now()
 	time.Sleep(s.service) // the service law itself
+	s.mu.Lock()
+	s.times = append(s.times, time.Since(begin))
+	s.mu.Unlock()
 	<-s.workers
 	w.WriteHeader(http.StatusOK)
 }
@@ -83,6 +88,13 @@ func (s *Server) Resume() {
 	default:
 		close(s.stall)
 	}
+}
+
+// ServiceTimes are how long requests really took a worker, in the order they ended: a sleeping thread wakes up late.
+func (s *Server) ServiceTimes() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Duration(nil), s.times...)
 }
 
 // Seen returns what has reached it so far.

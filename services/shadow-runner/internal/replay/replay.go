@@ -48,8 +48,8 @@ type Options struct {
 	Methods []string
 	// Amplification is how many times a session is sent.
 	Amplification float64
-	// MaxInFlight bounds requests in flight, MaxQueued those that wait for their moment.
-	MaxInFlight, MaxQueued int
+	// MaxInFlight bounds requests in flight, MaxQueued those that wait for their moment and MaxQueuedBytes their memory.
+	MaxInFlight, MaxQueued, MaxQueuedBytes int
 	// Lag is from production's arrival to the moment a request is due; MaxLate is how much later it may be sent.
 	Lag, MaxLate time.Duration
 	// Instances, Sender and Observer are where it goes.
@@ -70,6 +70,7 @@ type Replayer struct {
 
 	mu     sync.Mutex
 	queue  queue
+	bytes  int // of what is queued
 	order  uint64
 	closed bool
 	wake   chan struct{}
@@ -147,7 +148,7 @@ func (r *Replayer) put(i item) {
 		r.mu.Unlock()
 		r.book(i).Drop(Shutdown, 1)
 		return
-	case len(r.queue) >= r.o.MaxQueued:
+	case len(r.queue) >= r.o.MaxQueued || r.bytes+i.req.Size() > r.o.MaxQueuedBytes:
 		r.mu.Unlock()
 		r.book(i).Drop(QueueFull, 1)
 		return
@@ -155,6 +156,7 @@ func (r *Replayer) put(i item) {
 	i.order = r.order
 	r.order++
 	r.queue.add(i)
+	r.bytes += i.req.Size()
 	first := r.queue[0].order == i.order
 	r.mu.Unlock()
 	if first {
@@ -179,13 +181,14 @@ func (r *Replayer) Run(ctx, abort context.Context) error {
 	for r.await(ctx) {
 		r.mu.Lock()
 		i := r.queue.take()
+		r.bytes -= i.req.Size()
 		r.mu.Unlock()
 		r.send(abort, i, &flights)
 	}
 	r.mu.Lock()
 	r.closed = true
 	rest := r.queue
-	r.queue = nil
+	r.queue, r.bytes = nil, 0
 	r.mu.Unlock()
 	for _, i := range rest {
 		r.book(i).Drop(Shutdown, 1)

@@ -82,7 +82,7 @@ func run(t *testing.T, change func(*replay.Options), body func(t *testing.T, b b
 	synctest.Test(t, func(t *testing.T) {
 		b := bench{shadow: &shadow{answer: func() time.Duration { return 10 * time.Millisecond }}, captured: metric.NewBook("c"), extra: metric.NewBook("x")}
 		o := replay.Options{
-			Methods: []string{"GET"}, Amplification: 1, MaxInFlight: 1000, MaxQueued: 10_000, Lag: time.Second, MaxLate: 250 * time.Millisecond,
+			Methods: []string{"GET"}, Amplification: 1, MaxInFlight: 1000, MaxQueued: 10_000, MaxQueuedBytes: 64 << 20, Lag: time.Second, MaxLate: 250 * time.Millisecond,
 			Instances: b.shadow, Sender: b.shadow, Observer: b.shadow, Captured: b.captured, Extra: b.extra, Wait: pace.Timer, Now: time.Now,
 		}
 		change(&o)
@@ -268,6 +268,33 @@ func TestAmplificationKeepsSessionsWhole(t *testing.T) {
 					t.Errorf("extra copies %+v at amplification %v", x, a)
 				}
 			})
+		})
+	}
+}
+
+// Whatever the backlog, what waits is bounded in number and in bytes, and the rest is accounted for.
+func TestABacklogIsBounded(t *testing.T) {
+	t.Parallel()
+	size := referencetest.Request(t, "s", "/", time.Now()).Size()
+	for name, change := range map[string]func(*replay.Options){
+		"in number": func(o *replay.Options) { o.MaxQueued = 100 },
+		"in bytes":  func(o *replay.Options) { o.MaxQueuedBytes = 100 * size },
+	} {
+		run(t, change, func(t *testing.T, b bench) {
+			r := referencetest.Request(t, "s", "/", time.Now())
+			for range 100_000 {
+				b.offer(r)
+			}
+			if l := b.captured.Ledger(); l.Dropped[replay.QueueFull] != 100_000-100 || l.Pending != 100 {
+				t.Errorf("%s: ledger %+v, want 100 to wait", name, l)
+			}
+			time.Sleep(2 * time.Second)
+			for range 100 { // and there is room again once they are sent
+				b.offer(referencetest.Request(t, "s", "/", time.Now()))
+			}
+			if l := b.captured.Ledger(); l.Dropped[replay.QueueFull] != 100_000-100 {
+				t.Errorf("%s: ledger %+v, want room for 100 more", name, l)
+			}
 		})
 	}
 }
