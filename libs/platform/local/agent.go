@@ -34,7 +34,7 @@ type Agent struct {
 	cfg     AgentConfig
 	log     *slog.Logger
 	metrics *metrics
-	groups  map[string]*group
+	groups  *groupSet
 	ports   *ports
 	probe   *http.Client
 	timing  timing
@@ -80,7 +80,7 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		cfg: cfg, log: deps.Log, metrics: newMetrics(), groups: map[string]*group{}, ports: newPorts(), timing: defaultTiming(),
+		cfg: cfg, log: deps.Log, metrics: newMetrics(), groups: &groupSet{all: map[string]*group{}, trials: map[string]*trial{}}, ports: newPorts(), timing: defaultTiming(),
 		// A connection that is kept would hold up the drain of an instance.
 		probe: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true},
@@ -91,9 +91,9 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 		if len(g.Process.Command) == 0 || g.Process.Initial < 0 || g.Process.Initial > MaxInstances {
 			return nil, fmt.Errorf("local platform: group %q: want a command and 0 to %d initial instances", name, MaxInstances)
 		}
-		a.groups[name] = newGroup(a, name, g)
+		a.groups.all[name] = newGroup(a, name, g)
 	}
-	a.metrics.groups = a.groups
+	a.metrics.groups = a.groups.list() // trials come and go, and would be labels without end
 	if deps.Registry != nil {
 		if err := deps.Registry.Register(a.metrics); err != nil {
 			return nil, fmt.Errorf("register metrics of the local platform: %w", err)
@@ -133,9 +133,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	groupsCtx, stopGroups := context.WithCancel(ctx)
 	defer stopGroups()
 	var wg sync.WaitGroup
-	for _, g := range a.groups {
-		wg.Go(func() { g.run(groupsCtx) })
-	}
+	wg.Go(func() { a.groups.run(groupsCtx) })
 	a.log.Info("local platform serves", "address", a.cfg.Socket)
 	select {
 	case err = <-served: // the listener broke; nobody can steer the instances any more

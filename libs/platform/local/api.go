@@ -40,6 +40,8 @@ func (a *Agent) handler(ctx context.Context, proc procfs.FS) http.Handler {
 	mux.HandleFunc("GET /v1/groups/{group}", s.answer(s.read))
 	mux.HandleFunc("PUT /v1/groups/{group}", s.answer(s.write))
 	mux.HandleFunc("GET /v1/groups/{group}/usage", s.answer(s.usage))
+	mux.HandleFunc("POST /v1/groups/{group}/trials", s.answer(s.try))
+	mux.HandleFunc("DELETE /v1/groups/{group}/trials/{trial}", s.answer(s.endTrial))
 	return mux
 }
 
@@ -47,7 +49,7 @@ func (a *Agent) handler(ctx context.Context, proc procfs.FS) http.Handler {
 func (s *api) answer(handle func(r *http.Request, g *group) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var body any
-		g, known := s.agent.groups[r.PathValue("group")]
+		g, known := s.agent.groups.get(r.PathValue("group"))
 		err := platform.NotFound(r.PathValue("group"))
 		if known {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -72,6 +74,8 @@ func status(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, platform.ErrNotFound):
 		return http.StatusNotFound
+	case errors.Is(err, platform.ErrUnsupported):
+		return http.StatusUnprocessableEntity
 	case errors.Is(err, errStopping):
 		return http.StatusServiceUnavailable
 	default:

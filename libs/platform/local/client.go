@@ -173,6 +173,8 @@ func refusal(status int, data []byte) error {
 		return &sentinelError{text: b.Error, is: platform.ErrConflict}
 	case http.StatusNotFound:
 		return &sentinelError{text: b.Error, is: platform.ErrNotFound}
+	case http.StatusUnprocessableEntity:
+		return &sentinelError{text: b.Error, is: platform.ErrUnsupported}
 	default:
 		return errors.New(b.Error)
 	}

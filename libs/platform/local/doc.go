@@ -23,4 +23,6 @@
 //	GET /v1/groups/{group}?after=<revision>   the same, once the revision is another one or after 20 s
 //	GET /v1/groups/{group}/usage              [platform.Usage]
 //	PUT /v1/groups/{group}                    platform.Change -> platform.State; 409 when fenced off
+//	POST /v1/groups/{group}/trials            platform.Trial -> platform.State; starts it, or renews its lease
+//	DELETE /v1/groups/{group}/trials/{trial}  ends it
 package local

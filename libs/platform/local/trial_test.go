@@ -1,0 +1,117 @@
+package local
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+)
+
+func environment(t *testing.T, address, name string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + address + "/environment?" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// trialState waits until the trial is as wanted.
+func trialState(t *testing.T, c *Client, trial, what string, wanted func(platform.State, error) bool) platform.State {
+	t.Helper()
+	deadline := time.After(waitForSignal)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := c.State(t.Context(), platform.TrialGroup("web", trial))
+		if wanted(s, err) {
+			return s
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for %s: %+v, %v", what, s, err)
+		}
+	}
+}
+
+func isGone(_ platform.State, err error) bool { return errors.Is(err, platform.ErrNotFound) }
+
+func TestATrialRunsBesideItsGroup(t *testing.T) {
+	t.Parallel()
+	c := runAgent(t, serverGroup("", 1), nil)
+	base := await(t, c, "the group", ready(1))
+	ask := platform.Trial{Name: "x1", Instances: 2, Env: map[string]string{"WORKERS": "8"}, Lease: time.Minute}
+	for range 2 { // asking again renews the lease and starts nothing
+		if _, err := c.Try(t.Context(), "web", ask); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := trialState(t, c, "x1", "two ready instances", func(s platform.State, err error) bool { return err == nil && s.Ready() == 2 })
+	if len(s.Instances) != 2 || s.Instances[0].Version == base.Instances[0].Version {
+		t.Errorf("trial %+v, want two instances of another version than %q", s, base.Instances[0].Version)
+	}
+	if got := environment(t, s.Instances[0].Address, "WORKERS"); got != "8" {
+		t.Errorf("WORKERS = %q in the trial", got)
+	}
+	if got := environment(t, base.Instances[0].Address, "WORKERS"); got != "" {
+		t.Errorf("WORKERS = %q in the group itself", got)
+	}
+	if u, err := c.Usage(t.Context(), platform.TrialGroup("web", "x1")); err != nil || len(u) != 2 {
+		t.Errorf("usage %v, %v", u, err)
+	}
+	other := ask
+	other.Instances = 3
+	if _, err := c.Try(t.Context(), "web", other); !errors.Is(err, platform.ErrConflict) {
+		t.Errorf("another trial under the same name: %v", err)
+	}
+	for range 2 {
+		if err := c.EndTrial(t.Context(), "web", "x1"); err != nil {
+			t.Error(err)
+		}
+	}
+	trialState(t, c, "x1", "its end", isGone)
+	if s, err := c.State(t.Context(), "web"); err != nil || s.Ready() != 1 {
+		t.Errorf("the group itself: %+v, %v", s, err)
+	}
+}
+
+// The runner of an experiment may be killed; what it ran must not stay.
+func TestATrialEndsWithItsLease(t *testing.T) {
+	t.Parallel()
+	c := runAgent(t, serverGroup("", 0), nil)
+	if _, err := c.Try(t.Context(), "web", platform.Trial{Name: "x1", Instances: 1, Lease: time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	trialState(t, c, "x1", "its end", isGone)
+}
+
+func TestBadTrialsAreRefused(t *testing.T) {
+	t.Parallel()
+	c := runAgent(t, serverGroup("", 0), nil)
+	tests := map[string]struct {
+		group string
+		trial platform.Trial
+		is    error
+	}{
+		"no group":       {"nobody", platform.Trial{Name: "x", Instances: 1, Lease: time.Second}, platform.ErrNotFound},
+		"no name":        {"web", platform.Trial{Instances: 1, Lease: time.Second}, nil},
+		"no instances":   {"web", platform.Trial{Name: "x", Lease: time.Second}, nil},
+		"no lease":       {"web", platform.Trial{Name: "x", Instances: 1}, nil},
+		"a size":         {"web", platform.Trial{Name: "x", Instances: 1, Lease: time.Second, CPUCores: 2}, platform.ErrUnsupported},
+		"a memory limit": {"web", platform.Trial{Name: "x", Instances: 1, Lease: time.Second, MemoryBytes: 1}, platform.ErrUnsupported},
+	}
+	for name, tc := range tests {
+		if _, err := c.Try(t.Context(), tc.group, tc.trial); err == nil || tc.is != nil && !errors.Is(err, tc.is) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
