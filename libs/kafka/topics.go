@@ -11,7 +11,8 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-// The topics of Foreshadow. TopicTrafficCaptured is keyed by workload/session, the others by workload.
+// The topics of Foreshadow. TopicTrafficCaptured is keyed by workload/session, TopicExperimentRecorded by
+// experiment, the others by workload.
 const (
 	TopicTrafficCaptured    = "foreshadow.traffic.captured.v1"
 	TopicMetricsObserved    = "foreshadow.metrics.observed.v1"
@@ -19,6 +20,7 @@ const (
 	TopicCapacityMeasured   = "foreshadow.capacity.measured.v1"
 	TopicScalingRecommended = "foreshadow.scaling.recommended.v1"
 	TopicScalingApplied     = "foreshadow.scaling.applied.v1"
+	TopicExperimentRecorded = "foreshadow.experiment.recorded.v1"
 )
 
 // DLQ names the topic that holds the records of topic that no consumer could use.
@@ -46,6 +48,7 @@ func DefaultTopics() []Topic {
 		{Name: TopicCapacityMeasured, Partitions: 1, Retention: 7 * day},
 		{Name: TopicScalingRecommended, Partitions: 1, Retention: 7 * day},
 		{Name: TopicScalingApplied, Partitions: 1, Retention: 7 * day},
+		{Name: TopicExperimentRecorded, Partitions: 1, Retention: 30 * day},
 	}
 }
 

@@ -38,9 +38,10 @@ func buildReplicator(p *process) (runner, string, error) {
 }
 
 func buildShadowRunner(p *process) (runner, string, error) {
+	platform := local.NewClient(p.file.LocalPlatform.Socket)
 	s, err := shadowrunner.New(p.file.ShadowRunner, shadowrunner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
-		Instances: local.NewClient(p.file.LocalPlatform.Socket),
+		Instances: platform, Trials: platform,
 	})
 	return s, p.file.ShadowRunner.Admin, err
 }

@@ -91,4 +91,6 @@ type Deps struct {
 	Instances Instances
 	// RPC secures and bounds its server and clients; nil is plain text on loopback.
 	RPC *rpc.Edge
+	// Trials runs other configurations for experiments; nil when the platform cannot.
+	Trials Trials
 }

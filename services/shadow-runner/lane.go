@@ -2,7 +2,6 @@ package shadowrunner
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/platform"
-	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
@@ -41,7 +39,10 @@ type lane struct {
 	recorder    *observe.Recorder
 	holder      *measure.Holder
 	experiments *experiment.Store
+	trials      Trials
+	usage       func(ctx context.Context, group string) ([]platform.Usage, error)
 	known       measure.Record
+	waiting     time.Time // since when an experiment waits to be carried out
 	publish     func(*foreshadowv1.CapacityMeasured)
 	observe     func(*foreshadowv1.MetricsObserved)
 	metrics     *metrics
@@ -60,6 +61,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
 		client:    client.New(client.Options{Control: guard.Control, Timeout: w.Replay.Timeout, MaxIdle: w.Replay.MaxInFlight, Now: time.Now}),
 		reservoir: reservoir.New(cfg.ReservoirRequests, cfg.ReservoirBytes),
 		recorder:  observe.NewRecorder(w.Name, w.SLO.Latency, time.Now),
+		trials:    deps.Trials, usage: deps.Instances.Usage,
 	}
 	l.replayer = replay.New(replay.Options{
 		Methods: w.Tap.Methods, Amplification: w.Replay.Amplification, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
@@ -131,11 +133,9 @@ func (l *lane) report(final bool) {
 // measureLoop does one thing at a time: experiments first, for somebody waits for them.
 func (l *lane) measureLoop(ctx context.Context) {
 	for pace.Timer(ctx, time.Now().Add(lookEvery)) == nil {
-		if job, jobCtx, ok := l.experiments.Take(ctx, l.workload.Name); ok {
-			l.experiments.Finish(job.ID, l.experiment(jobCtx, job))
-			continue
+		if !l.runExperiment(ctx) {
+			l.measureWhenDue(ctx)
 		}
-		l.measureWhenDue(ctx)
 	}
 }
 
@@ -209,59 +209,4 @@ func (l *lane) productionRate() (float64, bool) {
 		return 0, false
 	}
 	return rate / float64(instances), true
-}
-
-// experimentable says why an experiment cannot run now.
-func (l *lane) experimentable() error {
-	if _, known := l.productionRate(); !known || l.reservoir.Len() == 0 {
-		return fmt.Errorf("workload %q: no recent traffic of production is known: %w", l.workload.Name, rpc.ErrPrecondition)
-	}
-	if len(l.fleet.Ready()) == 0 {
-		return fmt.Errorf("workload %q: the shadow has no ready instance: %w", l.workload.Name, rpc.ErrPrecondition)
-	}
-	return nil
-}
-
-// experiment holds the loads of a job and returns why it ended early, or nothing.
-func (l *lane) experiment(ctx context.Context, job experiment.Job) (failure string) {
-	rate, known := l.productionRate()
-	mix := l.reservoir.Mix()
-	instance, release, ok := l.fleet.Lease()
-	if !ok {
-		return "the shadow has no ready instance"
-	}
-	defer release()
-	if !known || mix == nil {
-		return "no recent traffic of production is known"
-	}
-	for _, a := range job.Amplifications {
-		step, failure := l.hold(ctx, instance, mix, probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold})
-		if failure != "" {
-			return failure
-		}
-		l.experiments.Record(job.ID, measure.Steps([]probe.Step{step})[0])
-	}
-	return ""
-}
-
-// holdAttempts at one load of an experiment, when the generator could not keep its schedule: a busy machine has its moments.
-const holdAttempts = 3
-
-// hold holds one load of an experiment; the failure says why there is no result.
-func (l *lane) hold(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level) (step probe.Step, failure string) {
-	for range holdAttempts {
-		var err error
-		step, err = l.holder.Hold(ctx, instance, mix, level, l.slo())
-		switch {
-		case err != nil:
-			return step, "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
-		case !l.fleet.IsReady(instance.ID):
-			return step, "the instance " + instance.ID + " went away"
-		case step.Requests == 0:
-			return step, fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)
-		case step.Valid:
-			return step, ""
-		}
-	}
-	return step, fmt.Sprintf("the load generator was the bottleneck at %.2f requests/s: it lagged %.0f ms", level.Rate, step.MaxLag*1e3)
 }

@@ -2,38 +2,59 @@ package shadowrunner
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
 )
 
-// recall reads the capacities of earlier runs and then closes recalled: a restart must not take an instance out of the
-// replay to measure what is known.
-func (s *Service) recall(ctx context.Context, recalled chan<- struct{}) error {
-	errDone := errors.New("caught up")
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	err := kafka.Tail(ctx, kafka.TailConfig{
-		Kafka: s.deps.Kafka, Topic: kafka.TopicCapacityMeasured, Logger: s.deps.Log, CaughtUp: func() { cancel(errDone) },
-	}, func(r kafka.Record) error {
-		var m foreshadowv1.CapacityMeasured
-		if err := r.Decode(&m); err != nil {
-			s.deps.Log.Warn("capacity of an earlier run left out", "err", err)
+// recallAll reads what earlier runs have published and then closes recalled: a restart must not take an instance out of the
+// replay to measure what is known, and goes on with the experiments where they were.
+func (s *Service) recallAll(ctx context.Context, recalled chan<- struct{}) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.recall(gctx, kafka.TopicCapacityMeasured, func(r kafka.Record) error {
+			var m foreshadowv1.CapacityMeasured
+			if err := r.Decode(&m); err != nil {
+				return err
+			}
+			if l := s.lanes[m.GetWorkload()]; l != nil {
+				l.recall(&m, time.Now())
+			}
 			return nil
-		}
-		if l := s.lanes[m.GetWorkload()]; l != nil {
-			l.recall(&m, time.Now())
+		})
+	})
+	g.Go(func() error {
+		return s.recall(gctx, kafka.TopicExperimentRecorded, func(r kafka.Record) error {
+			var e foreshadowv1.Experiment
+			if err := r.Decode(&e); err != nil {
+				return err
+			}
+			s.experiments.Restore(&e)
+			return nil
+		})
+	})
+	err := g.Wait()
+	if err == nil && ctx.Err() == nil {
+		s.experiments.Recalled()
+		close(recalled)
+	}
+	return err
+}
+
+// recall passes on all that the topic held when it began. A record that cannot be read is left out.
+func (s *Service) recall(ctx context.Context, topic string, fn func(kafka.Record) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return kafka.Tail(ctx, kafka.TailConfig{Kafka: s.deps.Kafka, Topic: topic, Logger: s.deps.Log, CaughtUp: cancel}, func(r kafka.Record) error {
+		if err := fn(r); err != nil {
+			s.deps.Log.Warn("record of an earlier run left out", "topic", topic, "err", err)
 		}
 		return nil
 	})
-	if errors.Is(context.Cause(ctx), errDone) {
-		close(recalled)
-		return nil
-	}
-	return err
 }
 
 // pingEvery is how often the broker is looked after.

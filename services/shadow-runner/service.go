@@ -34,6 +34,7 @@ type Service struct {
 	consumer     *kafka.Consumer
 	observations *kafka.Publisher[*foreshadowv1.MetricsObserved]
 	capacities   *kafka.Publisher[*foreshadowv1.CapacityMeasured]
+	sender       *kafka.Sender // of experiments, which wait until they are durable
 }
 
 // New checks the configuration and does no I/O.
@@ -49,7 +50,6 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		probe: metric.NewBook("shadow-runner/probe"),
 	}
 	s := &Service{cfg: cfg, deps: deps, lanes: map[string]*lane{}}
-	s.experiments = experiment.NewStore(s.experimentable, time.Now)
 	m, err := newMetrics(deps.Registry)
 	if err != nil {
 		return nil, err
@@ -57,6 +57,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
+	s.experiments = experiment.NewStore(experiment.Options{
+		Check: s.experimentable, Log: experiment.NewTopic(s.sender, source, time.Now), Now: time.Now,
+	})
 	for _, w := range deps.Workloads {
 		l := newLane(cfg, deps, w, b)
 		l.experiments, l.metrics = s.experiments, m
@@ -90,7 +93,10 @@ func (s *Service) connect() (err error) {
 		return err
 	}
 	publisher.Topic = kafka.TopicCapacityMeasured
-	s.capacities, err = kafka.NewPublisher[*foreshadowv1.CapacityMeasured](publisher)
+	if s.capacities, err = kafka.NewPublisher[*foreshadowv1.CapacityMeasured](publisher); err != nil {
+		return err
+	}
+	s.sender, err = kafka.NewSender(s.deps.Kafka, s.deps.Log)
 	return err
 }
 
@@ -98,10 +104,10 @@ func published(hop string, l kafka.Ledger) metric.Ledger {
 	return metric.Ledger{Hop: hop, Seen: l.Offered, Passed: l.Published, Dropped: l.Dropped, Pending: l.Pending}
 }
 
-func (s *Service) experimentable(workload string) error {
+func (s *Service) experimentable(workload string) (rate float64, err error) {
 	l := s.lanes[workload]
 	if l == nil {
-		return fmt.Errorf("workload %q: %w", workload, rpc.ErrNotFound)
+		return 0, fmt.Errorf("workload %q: %w", workload, rpc.ErrNotFound)
 	}
 	return l.experimentable()
 }
@@ -130,8 +136,9 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return server.Serve(gctx, ln) })
 	g.Go(func() error { return s.consumer.Run(gctx) })
 	g.Go(func() error { s.watchBroker(gctx); return nil })
+	defer s.sender.Close()
 	recalled := make(chan struct{})
-	g.Go(func() error { return s.recall(gctx, recalled) })
+	g.Go(func() error { return s.recallAll(gctx, recalled) })
 	for _, l := range s.lanes {
 		g.Go(func() error { return l.run(gctx, abort, recalled) })
 	}

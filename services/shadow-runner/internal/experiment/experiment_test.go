@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
@@ -24,16 +26,49 @@ const (
 	cancelled = foreshadowv1.ExperimentState_EXPERIMENT_STATE_CANCELLED
 )
 
+// memory is a log that a test reads, and that can be away.
+type memory struct {
+	mu   sync.Mutex
+	list []*foreshadowv1.Experiment
+	away error
+}
+
+func (m *memory) Append(_ context.Context, e *foreshadowv1.Experiment) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away != nil {
+		return m.away
+	}
+	m.list = append(m.list, proto.CloneOf(e))
+	return nil
+}
+
+// reopen is the store of a runner that starts after the one that wrote the log was killed.
+func (m *memory) reopen() *experiment.Store {
+	s := experiment.NewStore(experiment.Options{Check: check, Log: m, Now: func() time.Time { return time.Unix(2000, 0) }})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.list {
+		s.Restore(proto.CloneOf(e))
+	}
+	s.Recalled()
+	return s
+}
+
+func check(w string) (float64, error) {
+	switch w {
+	case "shop", "blog":
+		return 40, nil
+	case "asleep":
+		return 0, fmt.Errorf("workload %q: the shadow has no ready instance: %w", w, rpc.ErrPrecondition)
+	}
+	return 0, fmt.Errorf("workload %q: %w", w, rpc.ErrNotFound)
+}
+
 func newStore() *experiment.Store {
-	return experiment.NewStore(func(w string) error {
-		switch w {
-		case "shop", "blog":
-			return nil
-		case "asleep":
-			return fmt.Errorf("workload %q: the shadow has no ready instance: %w", w, rpc.ErrPrecondition)
-		}
-		return fmt.Errorf("workload %q: %w", w, rpc.ErrNotFound)
-	}, func() time.Time { return time.Unix(1000, 0) })
+	s := experiment.NewStore(experiment.Options{Check: check, Log: &memory{}, Now: func() time.Time { return time.Unix(1000, 0) }})
+	s.Recalled()
+	return s
 }
 
 func request(workload, id string) *foreshadowv1.CreateExperimentRequest {
@@ -56,6 +91,20 @@ func get(t *testing.T, s *experiment.Store, id string) *foreshadowv1.Experiment 
 		t.Fatal(err)
 	}
 	return resp.GetExperiment()
+}
+
+func record(t *testing.T, s *experiment.Store, id string, rate float64) {
+	t.Helper()
+	if err := s.Record(t.Context(), id, &foreshadowv1.CapacityStep{OfferedPerSecond: rate}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func finish(t *testing.T, s *experiment.Store, id, failure string) {
+	t.Helper()
+	if _, err := s.Finish(t.Context(), id, failure, ""); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAnExperimentFromBeginningToEnd(t *testing.T) {
@@ -81,15 +130,15 @@ func TestAnExperimentFromBeginningToEnd(t *testing.T) {
 	if _, _, again := s.Take(t.Context(), "shop"); again {
 		t.Error("taken twice")
 	}
-	s.Record(job.ID, &foreshadowv1.CapacityStep{OfferedPerSecond: 40})
-	s.Record(job.ID, &foreshadowv1.CapacityStep{OfferedPerSecond: 80})
-	s.Finish(job.ID, "")
+	record(t, s, job.ID, 40)
+	record(t, s, job.ID, 80)
+	finish(t, s, job.ID, "")
 	got := get(t, s, job.ID)
 	if got.GetState() != succeeded || len(got.GetResults()) != 2 || got.GetCompleteTime() == nil || got.GetResults()[1].GetOfferedPerSecond() != 80 {
 		t.Errorf("ends as %v", got)
 	}
 	next := create(t, s, "shop", "r3")
-	s.Finish(next.GetExperimentId(), "the shadow went away")
+	finish(t, s, next.GetExperimentId(), "the shadow went away")
 	if got := get(t, s, next.GetExperimentId()); got.GetState() != failed || got.GetFailure() != "the shadow went away" {
 		t.Errorf("failed as %v", got)
 	}
@@ -100,7 +149,7 @@ func TestCancelEndsTheJobAndKeepsResults(t *testing.T) {
 	s := newStore()
 	id := create(t, s, "shop", "").GetExperimentId()
 	_, ctx, _ := s.Take(t.Context(), "shop")
-	s.Record(id, &foreshadowv1.CapacityStep{OfferedPerSecond: 40})
+	record(t, s, id, 40)
 	for range 2 { // cancelling what is cancelled is no error
 		resp, err := s.CancelExperiment(t.Context(), &foreshadowv1.CancelExperimentRequest{ExperimentId: id})
 		if err != nil || resp.GetExperiment().GetState() != cancelled || len(resp.GetExperiment().GetResults()) != 1 {
@@ -110,8 +159,8 @@ func TestCancelEndsTheJobAndKeepsResults(t *testing.T) {
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		t.Error("the job goes on")
 	}
-	s.Record(id, &foreshadowv1.CapacityStep{OfferedPerSecond: 80})
-	s.Finish(id, "the runner was stopped")
+	record(t, s, id, 80)
+	finish(t, s, id, "the runner was stopped")
 	if got := get(t, s, id); got.GetState() != cancelled || len(got.GetResults()) != 1 || got.GetFailure() != "" {
 		t.Errorf("after the job ended: %v", got)
 	}
@@ -150,7 +199,7 @@ func TestListIsPagedNewestFirst(t *testing.T) {
 	s := newStore()
 	for i := range 7 {
 		e := create(t, s, []string{"shop", "blog"}[i%2], fmt.Sprint(i))
-		s.Finish(e.GetExperimentId(), fmt.Sprint(i))
+		finish(t, s, e.GetExperimentId(), fmt.Sprint(i))
 	}
 	var got []string
 	token := ""

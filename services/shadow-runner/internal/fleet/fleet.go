@@ -4,11 +4,14 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +64,7 @@ type Fleet struct {
 	fault      string // why the fleet may not be used
 	ready      []platform.Instance
 	leased     map[string]struct{}
+	guests     map[string]platform.Instance // of trials, which may be reached and are never picked
 	next       int
 }
 
@@ -73,7 +77,7 @@ type side struct {
 
 // New returns a fleet that knows nothing yet; its guard refuses everything.
 func New(w workload.Workload, watcher Watcher, guard *egress.Guard, status Status, log *slog.Logger, now func() time.Time) *Fleet {
-	return &Fleet{workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, leased: map[string]struct{}{}}
+	return &Fleet{workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, leased: map[string]struct{}{}, guests: map[string]platform.Instance{}}
 }
 
 // Run watches both groups until ctx ends; it returns nil then.
@@ -165,7 +169,7 @@ func (f *Fleet) addresses(ctx context.Context) (allowed, denied []netip.AddrPort
 			denied = append(denied, a)
 		}
 	}
-	for _, i := range f.shadow.state.Instances {
+	for _, i := range slices.Concat(f.shadow.state.Instances, slices.Collect(maps.Values(f.guests))) {
 		addrs, err := resolve(i, lookup)
 		if err != nil {
 			return nil, denied, "shadow instance " + i.ID + ": " + err.Error()
@@ -244,6 +248,29 @@ func (f *Fleet) Lease() (instance platform.Instance, release func(), ok bool) {
 		}, true
 	}
 	return platform.Instance{}, nil, false
+}
+
+// Admit lets instances of a trial be reached until release is called. They are held apart from production like the shadow's
+// own: when they are not apart, nothing at all may be reached until they are released, and the error says why.
+func (f *Fleet) Admit(ctx context.Context, instances []platform.Instance) (release func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range instances {
+		f.guests[i.ID] = i
+	}
+	f.settle(ctx)
+	release = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, i := range instances {
+			delete(f.guests, i.ID)
+		}
+		f.settle(context.WithoutCancel(ctx))
+	}
+	if f.unusable() {
+		return release, fmt.Errorf("admit a trial: %s", cmp.Or(f.fault, "it is not known that shadow and production are apart"))
+	}
+	return release, nil
 }
 
 // Ready returns the ready instances of the shadow, oldest first; none while the fleet may not be used.

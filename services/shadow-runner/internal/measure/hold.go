@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -91,12 +90,27 @@ func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *rese
 // schedule places a fixed number of requests at uniform moments. That is a Poisson process given its count: it has the
 // bursts of many independent clients, but every step of a rate offers exactly that rate.
 func schedule(rng *rand.Rand, level probe.Level) []time.Duration {
-	dues := uniform(rng, level.Rate, level.Settle, 0)
-	return append(dues, uniform(rng, level.Rate, level.Hold, level.Settle)...)
+	shape, sum := level.Shape, 0.0
+	if len(shape) == 0 {
+		shape = []float64{1}
+	}
+	for _, v := range shape {
+		sum += v
+	}
+	rate := func(i int) float64 { return level.Rate * shape[i] * float64(len(shape)) / sum }
+	dues := uniform(rng, int(rate(0)*level.Settle.Seconds()+0.5), level.Settle, 0)
+	part, carry := level.Hold/time.Duration(len(shape)), 0.5
+	for i := range shape {
+		carry += rate(i) * part.Seconds()
+		n := int(carry)
+		carry -= float64(n) // or short parts would lose their fractions
+		dues = append(dues, uniform(rng, n, part, level.Settle+time.Duration(i)*part)...)
+	}
+	return dues
 }
 
-func uniform(rng *rand.Rand, rate float64, length, from time.Duration) []time.Duration {
-	dues := make([]time.Duration, int(math.Round(rate*length.Seconds())))
+func uniform(rng *rand.Rand, n int, length, from time.Duration) []time.Duration {
+	dues := make([]time.Duration, n)
 	for i := range dues {
 		dues[i] = from + time.Duration(rng.Float64()*float64(length))
 	}

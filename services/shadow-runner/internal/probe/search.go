@@ -31,6 +31,8 @@ type Level struct {
 	Rate float64
 	// Settle is held first and does not count; Hold then counts.
 	Settle, Hold time.Duration
+	// Shape, when it is not empty, is how the rate changes over Hold: its values, in any unit, are scaled to a mean of Rate.
+	Shape []float64
 }
 
 // Search is one search for the knee. It is not safe for concurrent use.

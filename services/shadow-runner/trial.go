@@ -1,0 +1,251 @@
+package shadowrunner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reservoir"
+)
+
+// Trials is the part of a platform that runs configurations other than the shadow's, beside it.
+type Trials interface {
+	// Try starts a trial or renews its lease, and returns its state. An error is a platform.ErrUnsupported when the platform
+	// cannot give what is asked.
+	Try(ctx context.Context, group string, t platform.Trial) (platform.State, error)
+	// EndTrial ends a trial.
+	EndTrial(ctx context.Context, group, trial string) error
+}
+
+const (
+	// trialLease is how long a trial outlives a runner that was killed; it is renewed every trialRenew.
+	trialLease = time.Minute
+	trialRenew = 10 * time.Second
+	// trialLook is how often one that starts is looked at, endTimeout bounds its end.
+	trialLook  = 250 * time.Millisecond
+	endTimeout = 10 * time.Second
+)
+
+// matrix carries a job of configurations out: one after another, or as many at a time as its budget of instances allows. The
+// error is ctx's.
+func (l *lane) matrix(ctx context.Context, job experiment.Job) error {
+	mix := l.reservoir.Mix()
+	instances := int64(job.Matrix.GetMaxInstances())
+	room := semaphore.NewWeighted(instances)
+	budget := &minutes{left: job.Matrix.GetMaxMinutes() - job.UsedMinutes}
+	g, gctx := errgroup.WithContext(ctx)
+	if !job.Matrix.GetSideBySide() {
+		g.SetLimit(1)
+	}
+	for _, cells := range byConfiguration(job.Cells) {
+		need := min(int64(max(1, cells[0].Configuration.GetShadowInstances())), instances)
+		g.Go(func() error {
+			if err := room.Acquire(gctx, need); err != nil {
+				return err
+			}
+			defer room.Release(need)
+			return l.configuration(gctx, job, cells, mix, budget)
+		})
+	}
+	return g.Wait()
+}
+
+func byConfiguration(cells []experiment.Cell) [][]experiment.Cell {
+	var out [][]experiment.Cell
+	for i, c := range cells {
+		if i == 0 || c.Configuration.GetName() != cells[i-1].Configuration.GetName() {
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], c)
+	}
+	return out
+}
+
+// minutes is what is left of an experiment's budget.
+type minutes struct {
+	mu   sync.Mutex
+	left float64
+}
+
+// take is false when there is not enough left.
+func (m *minutes) take(n float64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left < n {
+		return false
+	}
+	m.left -= n
+	return true
+}
+
+// configuration holds all loads that are left of one configuration. Whatever keeps it from that is recorded with its cells.
+func (l *lane) configuration(ctx context.Context, job experiment.Job, cells []experiment.Cell, mix *reservoir.Mix, budget *minutes) error {
+	instances, release, failure := l.stage(ctx, job, cells[0].Configuration)
+	defer release()
+	for _, c := range cells {
+		used := 0.0
+		cell := &foreshadowv1.ExperimentCell{Configuration: c.Configuration.GetName(), Load: c.Load.GetName(), RequestsPerSecond: c.Rate, Failure: failure}
+		settle := l.workload.Replay.SettleDuration
+		if need := (settle + job.Hold).Minutes(); failure == "" && !budget.take(need) {
+			cell.Failure = fmt.Sprintf("the budget of %v minutes is used up", job.Matrix.GetMaxMinutes())
+		} else if failure == "" {
+			used = need
+			level := probe.Level{Rate: c.Rate / float64(max(1, c.Configuration.GetInstances())), Settle: settle, Hold: job.Hold, Shape: c.Load.GetShapePerSecond()}
+			step, why := l.holdAll(ctx, instances, mix, level)
+			if cell.Failure = why; why == "" {
+				cell.Result = measure.Step(step)
+				cell.PricePerMillion = experiment.PricePerMillion(experiment.PricePerHour(l.workload.Prices, l.workload.Production, c.Configuration), c.Rate)
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err() // what was held half is held again, or was cancelled
+		}
+		if err := l.persist(ctx, func(ctx context.Context) error { return l.experiments.RecordCell(ctx, job.ID, cell, used) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stage gives the instances of a configuration: one of the shadow's own when nothing is to be other than there, else a trial.
+func (l *lane) stage(ctx context.Context, job experiment.Job, c *foreshadowv1.ExperimentConfiguration) (instances []stagedInstance, release func(), failure string) {
+	if c.GetShadowInstances() <= 1 && c.GetCpuCores() == 0 && c.GetMemoryBytes() == 0 && len(c.GetEnvironment()) == 0 && c.GetImage() == "" {
+		instance, release, ok := l.fleet.Lease()
+		if !ok {
+			return nil, func() {}, "the shadow has no ready instance"
+		}
+		return []stagedInstance{{instance, l.workload.Shadow.Group}}, release, ""
+	}
+	if l.trials == nil {
+		return nil, func() {}, "this platform cannot run another configuration than the shadow's"
+	}
+	t := platform.Trial{
+		Name: "trial-" + job.ID[:8] + "-" + c.GetName(), Instances: int(max(1, c.GetShadowInstances())), Env: c.GetEnvironment(), Image: c.GetImage(),
+		CPUCores: c.GetCpuCores(), MemoryBytes: c.GetMemoryBytes(), Lease: trialLease,
+	}
+	return l.start(ctx, t)
+}
+
+// stagedInstance is an instance and the group that its usage is read from.
+type stagedInstance struct {
+	platform.Instance
+	group string
+}
+
+// start runs a trial until release is called; the failure says why it is not ready.
+func (l *lane) start(ctx context.Context, t platform.Trial) (instances []stagedInstance, release func(), failure string) {
+	group := l.workload.Shadow.Group
+	renewing, stop := context.WithCancel(ctx)
+	var renewal sync.WaitGroup
+	admitted := func() {}
+	release = sync.OnceFunc(func() {
+		stop()
+		renewal.Wait()
+		admitted()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		if err := l.trials.EndTrial(end, group, t.Name); err != nil {
+			l.log.Warn("trial left to its lease", "err", err)
+		}
+	})
+	begin, timeout := time.Now(), l.workload.Shadow.Process.StartTimeout
+	if timeout == 0 {
+		timeout = time.Minute
+	}
+	for {
+		state, err := l.trials.Try(ctx, group, t)
+		switch {
+		case err != nil && (ctx.Err() != nil || errors.Is(err, platform.ErrUnsupported) || time.Since(begin) > timeout):
+			return nil, release, err.Error()
+		case err == nil && state.Ready() >= t.Instances:
+			for _, i := range state.Instances {
+				if i.Phase == platform.Ready {
+					instances = append(instances, stagedInstance{i, platform.TrialGroup(group, t.Name)})
+				}
+			}
+			if admitted, err = l.fleet.Admit(ctx, state.Instances); err != nil {
+				return nil, release, err.Error()
+			}
+			renewal.Go(func() { l.renew(renewing, t) })
+			return instances, release, ""
+		case time.Since(begin) > timeout:
+			return nil, release, fmt.Sprintf("%d of %d instances were ready after %v", state.Ready(), t.Instances, timeout)
+		}
+		if err := pace.Timer(ctx, time.Now().Add(trialLook)); err != nil {
+			return nil, release, err.Error()
+		}
+	}
+}
+
+func (l *lane) renew(ctx context.Context, t platform.Trial) {
+	for pace.Timer(ctx, time.Now().Add(trialRenew)) == nil {
+		if _, err := l.trials.Try(ctx, l.workload.Shadow.Group, t); err != nil && ctx.Err() == nil {
+			l.log.Warn("trial not renewed", "err", err)
+		}
+	}
+}
+
+// holdAll puts the level on every instance at the same time, and returns the step of the one that did worst: a configuration
+// meets the SLO when all of its instances do.
+func (l *lane) holdAll(ctx context.Context, instances []stagedInstance, mix *reservoir.Mix, level probe.Level) (worst probe.Step, failure string) {
+	steps, failures := make([]probe.Step, len(instances)), make([]string, len(instances))
+	var wg sync.WaitGroup
+	for i, instance := range instances {
+		h := *l.holder
+		h.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+		h.Usage = func(ctx context.Context) ([]platform.Usage, error) { return l.usage(ctx, instance.group) }
+		wg.Go(func() { steps[i], failures[i] = l.hold(ctx, &h, instance, mix, level) })
+	}
+	wg.Wait()
+	for i := range steps {
+		if failures[i] != "" {
+			return probe.Step{}, failures[i]
+		}
+		if i == 0 || worst.Met && !steps[i].Met || worst.Met == steps[i].Met && steps[i].Latency > worst.Latency {
+			worst = steps[i]
+		}
+	}
+	return worst, ""
+}
+
+// simulations are what an experiment says of its configurations, for whoever plans: marked, and never valid as a measurement
+// of what production runs.
+func simulations(w workload.Workload, e *foreshadowv1.Experiment, ttl time.Duration) []*foreshadowv1.CapacityMeasured {
+	var out []*foreshadowv1.CapacityMeasured
+	for _, c := range e.GetMatrix().GetConfigurations() {
+		m := &foreshadowv1.CapacityMeasured{
+			Workload: w.Name, MeasureTime: e.GetCompleteTime(), ExpireTime: expire(e, ttl), SloLatencySeconds: w.SLO.Latency.Seconds(), SloQuantile: w.SLO.Quantile,
+			InvalidReason: fmt.Sprintf("simulated: configuration %s of experiment %s", c.GetName(), e.GetExperimentId()),
+			Simulation: &foreshadowv1.Simulation{
+				ExperimentId: e.GetExperimentId(), Configuration: c.GetName(), CpuCores: c.GetCpuCores(), MemoryBytes: c.GetMemoryBytes(), Instances: c.GetInstances(),
+				PricePerHour: experiment.PricePerHour(w.Prices, w.Production, c), Cheapest: c.GetName() == e.GetCheapest(),
+			},
+		}
+		for _, cell := range e.GetCells() {
+			if cell.GetConfiguration() != c.GetName() || cell.GetResult() == nil {
+				continue
+			}
+			m.Steps = append(m.Steps, cell.GetResult())
+			if cell.GetResult().GetSloMet() {
+				m.Simulation.RequestsPerSecond = max(m.Simulation.RequestsPerSecond, cell.GetResult().GetOfferedPerSecond())
+			}
+		}
+		if len(m.Steps) > 0 {
+			out = append(out, m)
+		}
+	}
+	return out
+}
