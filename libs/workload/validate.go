@@ -27,6 +27,10 @@ func (w Workload) Validate() error {
 	if w.Production.Platform == w.Shadow.Platform && w.Production.Group == w.Shadow.Group && w.Shadow.Group != "" {
 		fault("shadow.group", "is production's own group %q: a shadow request would reach production", w.Shadow.Group)
 	}
+	if k := w.Production.Kubernetes; w.Production.Platform == PlatformKubernetes && w.Shadow.Platform == PlatformKubernetes &&
+		k.Namespace == w.Shadow.Kubernetes.Namespace && k.Name == w.Shadow.Kubernetes.Name {
+		fault("shadow.kubernetes", "is production's own object %s/%s: a shadow request would reach production", k.Namespace, k.Name)
+	}
 	w.Instances.validate("instances", 1, fault)
 	w.ShadowInstances.validate("shadow_instances", 0, fault)
 	w.Policy.validate(fault)
@@ -126,22 +130,6 @@ func (p Policy) validate(fault faultFunc) {
 	}
 	if !(p.CapacityHint >= 0) {
 		fault("policy.capacity_hint", "must not be negative, got %v", p.CapacityHint)
-	}
-}
-
-func (g Guardrails) validate(fault faultFunc) {
-	if g.Mode != DryRun && g.Mode != Approve && g.Mode != Automatic {
-		fault("guardrails.mode", "want dry_run, approve or automatic, got %q", g.Mode)
-	}
-	for key, n := range map[string]int{
-		"max_step_up": g.MaxStepUp, "max_step_down": g.MaxStepDown, "max_rate_up": g.MaxRateUp, "max_rate_down": g.MaxRateDown,
-	} {
-		if n < 0 {
-			fault("guardrails."+key, "must not be negative, got %d", n)
-		}
-	}
-	if g.RatePeriod <= 0 || g.VerifyTimeout <= 0 || g.StabiliseDown < 0 {
-		fault("guardrails", "rate_period and verify_timeout must be positive, stabilise_down not negative")
 	}
 }
 

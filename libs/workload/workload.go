@@ -152,6 +152,27 @@ type Guardrails struct {
 	StabiliseDown time.Duration `yaml:"stabilise_down"`
 	// VerifyTimeout is how long new instances may take to become ready before the change counts as failed.
 	VerifyTimeout time.Duration `yaml:"verify_timeout"`
+	// CooldownUp and CooldownDown are how long after any change nothing is added, or removed; 0 = not at all.
+	CooldownUp time.Duration `yaml:"cooldown_up"`
+	// CooldownDown is how long after any change nothing is removed, and no size is changed; 0 = not at all.
+	CooldownDown time.Duration `yaml:"cooldown_down"`
+	// ScaleUp and ScaleDown bound the rate as the behavior section of a HorizontalPodAutoscaler does.
+	ScaleUp Behavior `yaml:"scale_up"`
+	// ScaleDown bounds the rate of removing instances.
+	ScaleDown Behavior `yaml:"scale_down"`
+	// MaxHourlyPrice bounds what all instances may cost per hour, by prices; 0 = not bounded. It never removes any.
+	MaxHourlyPrice float64 `yaml:"max_hourly_price"`
+	// Maintenance are the times at which others work on the service: nothing is changed then, but for a rollback.
+	Maintenance []Window `yaml:"maintenance"`
+	// ManualHold is how long the size that somebody else has asked for is left alone.
+	ManualHold time.Duration `yaml:"manual_hold"`
+	// OtherControllers says what is done when a HorizontalPodAutoscaler or ScaledObject scales production too: refuse, or serve
+	// (it carries the recommendation out, over KEDA for example, and we only serve the number).
+	OtherControllers string `yaml:"other_controllers"`
+	// Resize has the recommended CPU, memory and network bandwidth of the instances carried out as well.
+	Resize bool `yaml:"resize"`
+	// Rollback undoes a change that users feel.
+	Rollback Rollback `yaml:"rollback"`
 }
 
 // Tap says what is copied from production.
@@ -227,6 +248,8 @@ func Default() Workload {
 		},
 		Guardrails: Guardrails{
 			Mode: DryRun, RatePeriod: time.Minute, StabiliseDown: 5 * time.Minute, VerifyTimeout: 5 * time.Minute,
+			ManualHold: 10 * time.Minute, OtherControllers: RefuseOthers,
+			Rollback: Rollback{Within: 3 * time.Minute, MinRequests: 200, Hold: 10 * time.Minute},
 		},
 		Tap: Tap{
 			SampleRatio: 0.1, Methods: []string{"GET", "HEAD", "OPTIONS"}, MaxBodyBytes: 64 << 10, MaxRoutes: 100,

@@ -185,7 +185,9 @@ func (c *Cluster) Create(apiVersion, plural string, body map[string]any) map[str
 }
 
 // plain makes every number and list one that JSON has.
-func plain(body map[string]any) *unstructured.Unstructured { return &unstructured.Unstructured{Object: clone(body)} }
+func plain(body map[string]any) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: clone(body)}
+}
 
 // Find returns an object, nil when there is none.
 func (c *Cluster) Find(apiVersion, plural, name string) map[string]any {

@@ -1,16 +1,19 @@
 // Package guardrail decides what may be done about a recommendation. It is pure: the same situation, recommendation and time
 // give the same verdict, and nothing is remembered or changed.
 //
-// Promises, whatever comes in: a target lies within the limits; a verdict that refuses or keeps has the target that runs
-// now; a recommendation that is malformed, expired or stale changes nothing; scaling up is never delayed by the memory of
+// Promises, whatever comes in: a target lies within the limits, or, where quotas and disruption budgets do not let it get there
+// at once, no farther from them than what runs now; a verdict that refuses or keeps has the target that runs now; a
+// recommendation that is malformed, expired or stale changes nothing; scaling up is never delayed by the memory of
 // lower recommendations.
 package guardrail
 
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
@@ -31,6 +34,16 @@ const (
 	DryRun        = "dry_run"
 	Approval      = "approval"
 	Conflict      = "conflict"
+	Maintenance   = "maintenance"
+	ManualChange  = "manual_change"
+	Controller    = "other_controller"
+	Resizer       = "other_resizer"
+	Cooldown      = "cooldown"
+	Behavior      = "behavior"
+	Price         = "price"
+	Quota         = "quota"
+	Budget        = "disruption_budget"
+	RolledBack    = "rollback"
 )
 
 // Recommendation is what was recommended for one environment.
@@ -39,6 +52,8 @@ type Recommendation struct {
 	Instances int
 	// CPUCores and NetworkBytesPerSecond per instance; 0 = no recommendation.
 	CPUCores, NetworkBytesPerSecond float64
+	// MemoryBytes per instance; 0 = no recommendation.
+	MemoryBytes uint64
 	// Generation of the recommendation; 0 is not valid.
 	Generation uint64
 	// ExpireTime after which it must not be carried out; the zero time is not valid.
@@ -55,6 +70,8 @@ type Subject struct {
 	MaySleep bool
 	// Rules are the bounds of a change; their mode is how far it may go without a person.
 	Rules workload.Guardrails
+	// HourlyPrice of one instance; 0 = not known.
+	HourlyPrice float64
 }
 
 // Situation is what is known of the environment when the decision is made.
@@ -73,6 +90,22 @@ type Situation struct {
 	Changes []Change
 	// Wanted are the sizes recommended lately, and the size that ran when the memory began.
 	Wanted []Want
+	// ManualTime is when somebody else was seen to have asked for Desired; zero when nobody has.
+	ManualTime time.Time
+	// Around is what besides the environment itself bounds a change.
+	Around platform.Surroundings
+	// Size is what each instance is given now.
+	Size platform.Size
+	// RolledBack is the size that a rollback has gone back to, and holds.
+	RolledBack Floor
+}
+
+// Floor is the least number of instances for a while.
+type Floor struct {
+	// Instances at least, and no change of their size.
+	Instances int `json:"instances"`
+	// Until when.
+	Until time.Time `json:"until"`
 }
 
 // Change is one that was made.
@@ -118,6 +151,8 @@ type Verdict struct {
 	Kind Kind
 	// Target size in instances; what runs now unless the kind is Plan, Propose or Apply.
 	Target int
+	// Size that each instance is to have; zero = as it is. Number and size are never changed at once.
+	Size platform.Size
 	// Guardrails that changed or refused the recommendation.
 	Guardrails []string
 	// Reason says what they did; empty when none did anything.
@@ -135,28 +170,48 @@ func Check(s Subject, now Situation, r Recommendation, at time.Time) Verdict {
 		b.bound(max(b.target, now.Desired), Hold, "nothing is removed without data")
 	}
 	b.stabilise()
+	b.rolledBack()
+	b.cooldown()
+	b.price()
+	b.behavior()
 	b.step()
 	b.rate()
 	// The limits are hard: where a step would end outside them, it does not count.
 	b.limit()
+	b.around()
 	v := Verdict{Kind: Apply, Target: b.target, Guardrails: b.hit}
 	if len(b.hit) > 0 {
 		v.Reason = fmt.Sprintf("%d recommended, %d allowed: %s", r.Instances, b.target, b.reason)
 	}
+	if b.target == now.Desired {
+		b.resize(r, &v)
+	}
+	return permit(s, now, r, v)
+}
+
+// permit says how far a change may go by itself.
+func permit(s Subject, now Situation, r Recommendation, v Verdict) Verdict {
+	same := v.Target == now.Desired && v.Size == (platform.Size{})
+	shrinks := v.Target < now.Desired || v.Size != (platform.Size{})
 	switch {
-	case b.target == now.Desired && len(b.hit) > 0 && r.Instances != now.Desired:
+	case same && len(v.Guardrails) > 0 && (r.Instances != now.Desired || v.Reason != ""):
 		v.Kind = Refuse
-	case b.target == now.Desired:
+	case same:
 		v.Kind = Keep
+	case len(now.Around.Controllers) > 0:
+		v.Kind, v.Guardrails = Plan, append(v.Guardrails, Controller)
+		v.Reason = join(v.Reason, strings.Join(now.Around.Controllers, " and ")+" carries it out")
 	case s.Rules.Mode == workload.DryRun:
 		v.Kind, v.Guardrails = Plan, append(v.Guardrails, DryRun)
-	case b.target < now.Desired && now.Verifying:
-		v.Kind, v.Target = Wait, now.Desired
+	case shrinks && now.Verifying:
+		v.Kind, v.Target, v.Size = Wait, now.Desired, platform.Size{}
 	case s.Rules.Mode == workload.Approve && !now.Approved:
 		v.Kind, v.Guardrails = Propose, append(v.Guardrails, Approval)
 	}
 	return v
 }
+
+func join(reason, more string) string { return strings.TrimPrefix(reason+"; "+more, "; ") }
 
 // Unusable names the guardrail that keeps the recommendation from being considered at all, and why; empty when none does.
 func Unusable(s Subject, now Situation, r Recommendation, at time.Time) (name, reason string) {
@@ -178,8 +233,25 @@ func Unusable(s Subject, now Situation, r Recommendation, at time.Time) (name, r
 	case now.Paused:
 		return Paused, "provisioning is paused"
 	default:
-		return "", ""
+		return occupied(s, now, at)
 	}
+}
+
+// occupied names who else works on the environment.
+func occupied(s Subject, now Situation, at time.Time) (name, reason string) {
+	for _, w := range s.Rules.Maintenance {
+		if w.Contains(at) {
+			return Maintenance, fmt.Sprintf("nothing is changed during maintenance (%s)", w)
+		}
+	}
+	if until := now.ManualTime.Add(s.Rules.ManualHold); !now.ManualTime.IsZero() && at.Before(until) {
+		return ManualChange, fmt.Sprintf("somebody else has asked for %d instances, which is left alone until %s", now.Desired, until.UTC().Format(time.RFC3339))
+	}
+	if len(now.Around.Controllers) > 0 && s.Rules.OtherControllers != workload.ServeOthers {
+		return Controller, fmt.Sprintf("%s scales it too: remove it, or set guardrails.other_controllers: serve to let it carry the recommendation out",
+			strings.Join(now.Around.Controllers, " and "))
+	}
+	return "", ""
 }
 
 func amount(v float64) bool { return v >= 0 && !math.IsInf(v, 1) }
