@@ -101,7 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.open.Add(1)
 	defer h.open.Done()
 	arrive := time.Now()
-	if IsLoop(r.Header) {
+	if tap.IsLoop(r.Header) {
 		http.Error(w, "a shadow request must not reach production", http.StatusLoopDetected)
 		h.tap.RefuseLoop(time.Since(arrive))
 		h.metrics.count(http.StatusLoopDetected, "")

@@ -7,32 +7,12 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/foreshadow/foreshadow/libs/traffic"
 )
 
 // maxTries bounds the instances that one request is offered to.
 const maxTries = 8
-
-// IsLoop reports whether a request comes from the shadow: by the runner's own mark, or by the baggage that the shadow's
-// calls to other services carry.
-func IsLoop(h http.Header) bool {
-	if traffic.IsShadow(h) {
-		return true
-	}
-	for _, line := range h["Baggage"] {
-		for member := range strings.SplitSeq(line, ",") {
-			name, _, _ := strings.Cut(member, "=")
-			if strings.TrimSpace(name) == traffic.ShadowBaggage {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // RoundTrip implements http.RoundTripper for the ReverseProxy: it offers the request to one instance after another while
 // that cannot be harmful. An instance that refused the connection got nothing, so any request may go on to the next one as
