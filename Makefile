@@ -52,9 +52,10 @@ $(WEB)/node_modules/.installed: $(WEB)/package-lock.json
 	@touch $@
 
 .PHONY: setup
-setup: ## Find or install PostgreSQL and Chromium
+setup: ## Find or install PostgreSQL, Chromium and nginx
 	@deployments/tools/postgres.sh
 	@deployments/tools/chromium.sh
+	@deployments/tools/nginx.sh
 
 .PHONY: lint
 lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser

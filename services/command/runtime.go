@@ -40,9 +40,14 @@ type runner interface {
 
 // run serves the admin pages and the service until either ends.
 func (p *process) run(ctx context.Context, adminAddress string, service runner) error {
+	ctx, ended := context.WithCancel(ctx)
+	defer ended()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.admin.Serve(ctx, adminAddress) })
-	g.Go(func() error { return service.Run(ctx) })
+	g.Go(func() error {
+		defer ended() // a service that has done its work, such as reading a log once, is the end of the process
+		return service.Run(ctx)
+	})
 	p.log.Info("started", "admin", adminAddress)
 	err := g.Wait()
 	if err == nil {

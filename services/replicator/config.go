@@ -8,12 +8,15 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/accesslog"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/tap"
 )
 
 // Config is the section `replicator`.
 type Config struct {
-	// Listen is where users' requests arrive, host:port.
+	// Capture says by which way requests come in.
+	Capture Capture `yaml:"capture"`
+	// Listen is where users' requests arrive, or their copies in mode mirror, host:port.
 	Listen string `yaml:"listen"`
 	// Admin is where the admin pages are, host:port.
 	Admin string `yaml:"admin"`
@@ -46,7 +49,8 @@ type Config struct {
 // DefaultConfig returns values that work on one machine.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9101",
+		Capture: Capture{Mode: ModeProxy, AccessLog: accesslog.DefaultConfig()},
+		Listen:  "127.0.0.1:8080", Admin: "127.0.0.1:9101",
 		QueueBytes: 64 << 20, ObservationQueueBytes: 64 << 20,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ConnectTimeout: time.Second, WaitReady: time.Second, MaxWaiting: 1000, DrainTimeout: 10 * time.Second,
@@ -60,6 +64,7 @@ func (c Config) Validate() error {
 	fault := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("replicator.%s: %s", key, fmt.Sprintf(format, args...)))
 	}
+	c.Capture.validate(fault)
 	for key, address := range map[string]string{"listen": c.Listen, "admin": c.Admin} {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			fault(key, "want host:port, got %q", address)

@@ -30,6 +30,7 @@ const (
 	ObservationsHop = "replicator/observations"
 
 	partInstances = "instances"
+	partCapture   = "capture"
 	setAside      = 500 * time.Millisecond
 )
 
@@ -62,6 +63,8 @@ type Service struct {
 	tap          *tap.Tap
 	metrics      *proxy.Metrics
 	ready        prometheus.Gauge
+	source       source
+	listening    net.Listener
 }
 
 // New checks the configuration and wires the parts; it does no I/O.
@@ -96,7 +99,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	deps.Admin.AddLedger(s.tap.Ledger)
 	deps.Admin.AddLedger(s.observationLedger)
-	deps.Admin.NotReady(partInstances, "the platform has not reported group "+w.Production.Group+" yet")
+	if s.source, err = s.newSource(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -128,18 +133,23 @@ func (s *Service) observationLedger() metric.Ledger {
 	return metric.Ledger{Hop: ObservationsHop, Seen: l.Offered, Passed: l.Published, Dropped: l.Dropped, Pending: l.Pending}
 }
 
-// Run listens and serves until ctx ends; see Serve.
+// Run captures by the configured way in until ctx ends, or until what it reads has ended; see Serve.
 func (s *Service) Run(ctx context.Context) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	ln, err := s.listener(ctx)
 	if err != nil {
-		return fmt.Errorf("listen for production traffic: %w", err)
+		return err
 	}
 	return s.Serve(ctx, ln)
 }
 
-// Serve proxies what arrives on ln, which it closes, until ctx ends. Then open requests may finish within DrainTimeout, the
-// last and partial second is observed, and both queues are emptied as far as the broker takes it. It is called once.
+// Serve is Run for a listener of the caller's, which it closes; ways in that are no servers take nil. At the end open
+// requests may finish within DrainTimeout, the last and partial second is observed, and both queues are emptied as far as
+// the broker takes it. It is called once.
 func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
+	if ln == nil && s.cfg.Capture.Mode.listens() || ln != nil && !s.cfg.Capture.Mode.listens() {
+		return errListener
+	}
+	s.listening = ln
 	// Publishing outlives the requests, and the platform's reports the arrival of new ones.
 	background := context.WithoutCancel(ctx)
 	publishing, stopPublishing := context.WithCancel(background)
@@ -154,9 +164,12 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 		Accumulator: s.accumulator, Workload: s.workload.Name, Publish: s.observations.Publish, Log: s.deps.Log,
 	}
 	others.Go(func() error { sender.Run(watching); return nil })
-	others.Go(func() error { s.watch(watching); return nil })
+	if s.cfg.Capture.Mode == ModeProxy {
+		others.Go(func() error { s.watch(watching); return nil })
+	}
 
-	err := s.serve(ctx, ln)
+	s.deps.Log.Info("production traffic is tapped", "workload", s.workload.Name, "mode", string(s.cfg.Capture.Mode))
+	err := s.source.Run(ctx)
 
 	stopWatching()
 	err = errors.Join(err, others.Wait())
@@ -166,13 +179,21 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(err, publishers.Wait())
 }
 
-// serve runs the HTTP server until ctx ends and returns when the last request has ended.
-func (s *Service) serve(ctx context.Context, ln net.Listener) error {
+// serveProxy runs the proxy until ctx ends and returns when the last request has ended.
+func (s *Service) serveProxy(ctx context.Context) error {
 	requests, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
 	handler := proxy.New(requests, proxy.Config{
 		WaitReady: s.cfg.WaitReady, TrustForwarded: s.cfg.TrustForwarded, SLOLatency: s.workload.SLO.Latency,
 	}, s.pool, s.tap, s.metrics)
+	err := s.serveHTTP(ctx, requests, handler)
+	cutOff()
+	handler.Wait()
+	return err
+}
+
+// serveHTTP serves until ctx ends and open requests have had their time. The context of requests is theirs.
+func (s *Service) serveHTTP(ctx, requests context.Context, handler http.Handler) error {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -184,11 +205,7 @@ func (s *Service) serve(ctx context.Context, ln net.Listener) error {
 		// net/http logs each malformed request and each cut connection, which is a client's choice.
 		ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
-	s.deps.Log.Info("production traffic is tapped", "workload", s.workload.Name, "address", ln.Addr().String())
-	err := telemetry.ServeHTTP(ctx, ln, server, s.cfg.DrainTimeout)
-	cutOff()
-	handler.Wait()
-	return err
+	return telemetry.ServeHTTP(ctx, s.listening, server, s.cfg.DrainTimeout)
 }
 
 // watch follows the platform until ctx ends.

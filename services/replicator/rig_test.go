@@ -141,11 +141,13 @@ func start(t testing.TB, o options) *rig {
 		t.Fatal(err)
 	}
 	r.service = service
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var ln net.Listener
+	if mode := cfg.Capture.Mode; mode == replicator.ModeProxy || mode == replicator.ModeMirror {
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		r.url = "http://" + ln.Addr().String()
 	}
-	r.url = "http://" + ln.Addr().String()
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
 	go func() { r.done <- service.Serve(ctx, ln) }()
