@@ -120,6 +120,23 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"tap.allow_headers: Cookie":            func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"Cookie"} },
 		"tap.allow_headers: X-My-Access-Token": func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"X-My-Access-Token"} },
 		"tap.methods":                          func(w *workload.Workload) { w.Tap.Methods = []string{"get"} },
+		"tap.allow_headers: X-Auth-User":       func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"X-Auth-User"} },
+		"tap.max_strata":                       func(w *workload.Workload) { w.Tap.MaxStrata = 0 },
+		"tap.max_words":                        func(w *workload.Workload) { w.Tap.MaxWords = 0 },
+		"tap.redact_patterns[0]":               func(w *workload.Workload) { w.Tap.RedactPatterns = []string{"("} },
+		"tap.redact_patterns[1]":               func(w *workload.Workload) { w.Tap.RedactPatterns = []string{"a+", "a*"} },
+		"tap.redact_json[0]":                   func(w *workload.Workload) { w.Tap.RedactJSON = []string{"a..b"} },
+		"tap.redact_json[1]":                   func(w *workload.Workload) { w.Tap.RedactJSON = []string{"*", "a[x]"} },
+		"tap.rules[0].route: want":             func(w *workload.Workload) { w.Tap.Rules = []workload.Rule{{Route: "x"}} },
+		"tap.rules[0].route: **":               func(w *workload.Workload) { w.Tap.Rules = []workload.Rule{{Route: "/**/x"}} },
+		"tap.rules[0].methods":                 func(w *workload.Workload) { w.Tap.Rules = []workload.Rule{{Route: "/", Methods: []string{"post"}}} },
+		"tap.rules[0].sample_ratio":            func(w *workload.Workload) { r := 2.0; w.Tap.Rules = []workload.Rule{{Route: "/", SampleRatio: &r}} },
+		"tap.rules[0].body: want":              func(w *workload.Workload) { w.Tap.Rules = []workload.Rule{{Route: "/", Body: "half"}} },
+		"tap.rules[0].body_prefix_bytes":       func(w *workload.Workload) { w.Tap.Rules = []workload.Rule{{Route: "/", Body: "prefix"}} },
+		"tap.sampling: max":                    func(w *workload.Workload) { w.Tap.Sampling.MaxBytes = -1 },
+		"tap.sampling.target_error":            func(w *workload.Workload) { w.Tap.Sampling.TargetError = 1 },
+		"tap.sampling.minimum_per_stratum":     func(w *workload.Workload) { w.Tap.Sampling.Minimum = -1 },
+		"tap.sampling.span":                    func(w *workload.Workload) { w.Tap.Sampling.Span = 0 },
 		"replay.precision":                     func(w *workload.Workload) { w.Replay.Precision = 0 },
 		"replay.allow_hosts":                   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
 		"prices.instance_hour":                 func(w *workload.Workload) { w.Prices.InstanceHour = -1 },
@@ -138,6 +155,20 @@ func TestValidateNamesTheKey(t *testing.T) {
 				t.Errorf("got %v, want one fault that names %q", err, want)
 			}
 		})
+	}
+}
+
+func TestJSONPath(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string][]string{
+		"*": {"*"}, "user.email": {"user", "email"}, "$.user.email": {"user", "email"}, "items[*].card": {"items", "[*]", "card"},
+		"a[0][12]": {"a", "[0]", "[12]"}, "**.token": {"**", "token"}, "[*].x": {"[*]", "x"},
+		"": nil, "a.": nil, "a[": nil, "a[]": nil, "a[1]b": nil, "a[-1]": nil, "$": nil,
+	} {
+		got, err := workload.JSONPath(path)
+		if diff := cmp.Diff(want, got); diff != "" && want != nil || (err == nil) != (want != nil) {
+			t.Errorf("%q: %v, %v, want %v", path, got, err, want)
+		}
 	}
 }
 

@@ -133,33 +133,6 @@ func (p Policy) validate(fault faultFunc) {
 	}
 }
 
-func (t Tap) validate(fault faultFunc) {
-	if !(t.SampleRatio >= 0 && t.SampleRatio <= 1) {
-		fault("tap.sample_ratio", "want a value from 0 to 1, got %v", t.SampleRatio)
-	}
-	if t.MaxBodyBytes < 0 {
-		fault("tap.max_body_bytes", "must not be negative, got %d", t.MaxBodyBytes)
-	}
-	if t.MaxRoutes < 1 {
-		fault("tap.max_routes", "must be at least 1, got %d", t.MaxRoutes)
-	}
-	for _, m := range t.Methods {
-		if m == "" || m != strings.ToUpper(m) {
-			fault("tap.methods", "want method names in capitals, got %q", m)
-		}
-	}
-	for _, h := range t.AllowHeaders {
-		if IsCredentialHeader(h) {
-			fault("tap.allow_headers", "%s carries credentials and never leaves production", h)
-		}
-	}
-	for _, r := range t.Routes {
-		if !strings.HasPrefix(r, "/") {
-			fault("tap.routes", "want a path that begins with /, got %q", r)
-		}
-	}
-}
-
 func (r Replay) validate(fault faultFunc) {
 	if !(r.Amplification > 0 && r.Amplification <= 1000) {
 		fault("replay.amplification", "want a value above 0 and at most 1000, got %v", r.Amplification)
@@ -188,19 +161,4 @@ func (r Replay) validate(fault faultFunc) {
 			fault("replay.allow_hosts", "want host:port, got %q", h)
 		}
 	}
-}
-
-// IsCredentialHeader reports whether a header may carry credentials; such headers never leave production.
-func IsCredentialHeader(name string) bool {
-	n := strings.ToLower(name)
-	switch n {
-	case "authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate", "proxy-authenticate", "authentication-info":
-		return true
-	}
-	for _, part := range []string{"token", "secret", "api-key", "apikey", "password", "session", "credential", "signature"} {
-		if strings.Contains(n, part) {
-			return true
-		}
-	}
-	return false
 }

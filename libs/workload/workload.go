@@ -175,34 +175,6 @@ type Guardrails struct {
 	Rollback Rollback `yaml:"rollback"`
 }
 
-// Tap says what is copied from production.
-type Tap struct {
-	// SampleRatio is the share of sessions copied, in [0, 1].
-	SampleRatio float64 `yaml:"sample_ratio"`
-	// SampleKey keys the hash that picks sessions and makes pseudonyms; replicators of one workload share it.
-	SampleKey Secret `yaml:"sample_key"`
-	// SessionCookie and SessionHeader name what identifies a session; the client address is used when neither is there.
-	SessionCookie string `yaml:"session_cookie"`
-	// SessionHeader names a header that identifies a session.
-	SessionHeader string `yaml:"session_header"`
-	// Methods that may be replicated; requests with any other change state and stay out.
-	Methods []string `yaml:"methods"`
-	// AllowHeaders leave with the copy; every other header stays. Credentials cannot be allowed.
-	AllowHeaders []string `yaml:"allow_headers"`
-	// RedactQuery names query parameters whose values are replaced by a keyed pseudonym; `*` is all of them.
-	RedactQuery []string `yaml:"redact_query"`
-	// MaxBodyBytes of a body travel with the copy; larger ones keep size and hash only.
-	MaxBodyBytes int64 `yaml:"max_body_bytes"`
-	// Routes are path templates such as /items/{id} that come before the automatic ones.
-	Routes []string `yaml:"routes"`
-	// MaxRoutes bounds the number of routes told apart; the rest is one route `other`.
-	MaxRoutes int `yaml:"max_routes"`
-	// GeographyHeader names a trusted header with the client's country; empty = unknown.
-	GeographyHeader string `yaml:"geography_header"`
-	// NetworkHeader names a trusted header with the client's network class; empty = unknown.
-	NetworkHeader string `yaml:"network_header"`
-}
-
 // Replay says how the shadow is driven and measured.
 type Replay struct {
 	// Amplification multiplies the replayed sample; above 0.
@@ -254,7 +226,8 @@ func Default() Workload {
 		Tap: Tap{
 			SampleRatio: 0.1, Methods: []string{"GET", "HEAD", "OPTIONS"}, MaxBodyBytes: 64 << 10, MaxRoutes: 100,
 			AllowHeaders: []string{"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "User-Agent"},
-			RedactQuery:  []string{"*"},
+			RedactQuery:  []string{"*"}, RedactJSON: []string{"*"}, MaxWords: 30, MaxStrata: 2000,
+			Sampling: Sampling{Minimum: 10, Interval: 10 * time.Second, Span: time.Minute},
 		},
 		Replay: Replay{
 			Amplification: 1, MaxInFlight: 1000, Timeout: 10 * time.Second, MinRequests: 200, StepDuration: 10 * time.Second,

@@ -87,10 +87,13 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.pool = balance.NewPool(balance.Config{ConnectTimeout: cfg.ConnectTimeout, SetAside: setAside, MaxWaiting: cfg.MaxWaiting})
-	s.tap = tap.New(tap.Config{
+	s.tap, err = tap.New(tap.Config{
 		Workload: w, KeepBodies: cfg.KeepBodies, TrustForwarded: cfg.TrustForwarded,
 		Publisher: s.captured, Accumulator: s.accumulator,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("workload %s: %w", w.Name, err)
+	}
 	if s.metrics, err = proxy.NewMetrics(deps.Registry); err != nil {
 		return nil, err
 	}

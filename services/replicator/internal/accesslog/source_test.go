@@ -60,8 +60,12 @@ func newSource(t *testing.T, cfg Config, c *copies) *Source {
 	t.Helper()
 	w := workload.Default()
 	w.Name, w.Tap.SampleRatio, w.Tap.SampleKey, w.Tap.RedactQuery = "shop", 1, "k", nil
+	tapped, err := tap.New(tap.Config{Workload: w, Publisher: c, Accumulator: observe.NewAccumulator(time.Now)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := New(cfg, Deps{
-		Tap: tap.New(tap.Config{Workload: w, Publisher: c, Accumulator: observe.NewAccumulator(time.Now)}),
+		Tap: tapped,
 		Log: slog.New(slog.DiscardHandler), Report: func(string) {},
 	})
 	if err != nil {

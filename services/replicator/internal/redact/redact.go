@@ -14,6 +14,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/traffic"
 	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
 )
 
 // Redactor is safe for concurrent use.
@@ -126,7 +127,7 @@ func (r *Redactor) pairs(raw, separator string) string {
 // scrub replaces an escaped value when it looks like a secret.
 func (r *Redactor) scrub(kind, escaped string) string {
 	value, err := url.PathUnescape(escaped)
-	if err != nil || LooksSecret(value) {
+	if err != nil || shape.LooksSecret(value) {
 		return r.replace(kind, escaped)
 	}
 	return escaped

@@ -16,38 +16,6 @@ import (
 	"github.com/foreshadow/foreshadow/services/replicator/internal/redact"
 )
 
-func TestLooksSecret(t *testing.T) {
-	t.Parallel()
-	for value, want := range map[string]bool{
-		"": false, "items": false, "42": false, "20241105123456789": false, "v1": false,
-		"6f1ed002-ab59-4c1d-9a3b-0d0f3a9d4c11":     false,
-		"the-quick-brown-fox-jumps-2024":           false,
-		"getUserProfileByIdentifier":               false,
-		"iphone15-pro-max-256gb":                   false,
-		"annual_report_of_the_year.pdf":            false,
-		"Straßenverzeichnis-Nord":                  false,
-		"bob@example.com":                          true,
-		"mailto:bob@example.com":                   true,
-		"@handle":                                  false,
-		"4111111111111111":                         true,
-		"4111 1111 1111 1111":                      true,
-		"4111111111111112":                         false,
-		"+4917012345678":                           true,
-		"+49 170 1234567":                          true,
-		"9f86d081884c7d659a2feaa0c55ad015":         true,
-		"AKIAIOSFODNN7EXAMPLE":                     true,
-		"ghp_16C7e42F292c6912E7710c838347Ae178B4a": true,
-		"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3jVmNHl0w": true,
-		"dGhpcyBpcyBhIHNlY3JldA==":                                  true,
-		"AbCdEfGhIjKlMnOpQrSt":                                      true,
-		strings.Repeat("a", 40):                                     true,
-	} {
-		if got := redact.LooksSecret(value); got != want {
-			t.Errorf("%q: %v, want %v", value, got, want)
-		}
-	}
-}
-
 func TestTarget(t *testing.T) {
 	t.Parallel()
 	s := traffic.NewSampler("k")

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mileusna/useragent"
+
 	"github.com/foreshadow/foreshadow/libs/traffic"
 )
 
@@ -30,12 +32,12 @@ type devices struct {
 func newDevices() *devices { return &devices{known: map[string]string{}} }
 
 func (d *devices) of(h http.Header) string {
-	device := d.agent(h.Get("User-Agent"))
+	device := d.agent(first(h, "User-Agent"))
 	// The hint knows a phone from the rest, and nothing of tablets and bots.
 	if device == Bot || device == Tablet {
 		return device
 	}
-	switch h.Get("Sec-Ch-Ua-Mobile") {
+	switch first(h, "Sec-Ch-Ua-Mobile") {
 	case "?1":
 		return Mobile
 	case "?0":
@@ -59,7 +61,7 @@ func (d *devices) agent(agent string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.known) >= maxAgents {
-		// Beginning anew costs a microsecond per agent and needs no order of use.
+		// Beginning anew costs some microseconds per agent and needs no order of use.
 		clear(d.known)
 	}
 	// The clone lets go of the header block that the agent is a part of.
@@ -67,27 +69,19 @@ func (d *devices) agent(agent string) string {
 	return device
 }
 
-// classifyAgent knows the marks that the large families of clients carry; it does not try to know single models.
+// classifyAgent reads an agent with the parser's tables, and adds two conventions they leave out: Android tablets are those
+// that do not say "Mobile", and a program that names itself and its version but no system is no person.
 func classifyAgent(agent string) string {
-	// Cubot is a maker of phones.
-	a := strings.ReplaceAll(strings.ToLower(agent), "cubot", "")
-	has := func(marks ...string) bool {
-		for _, m := range marks {
-			if strings.Contains(a, m) {
-				return true
-			}
-		}
-		return false
-	}
+	ua := useragent.Parse(agent)
+	browser := strings.HasPrefix(agent, "Mozilla/") || strings.HasPrefix(agent, "Opera/")
 	switch {
-	case has("bot", "crawl", "spider", "slurp", "curl/", "wget/", "python-", "go-http-client", "java/", "libwww",
-		"headless", "facebookexternalhit", "monitor", "preview", "apachebench", "scrapy", "http.rb", "axios/"):
+	case ua.Bot, !browser && ua.OS == "" && ua.Version != "":
 		return Bot
-	case has("ipad", "tablet", "kindle", "silk/", "playbook"), has("android") && !has("mobile"):
+	case ua.Tablet, ua.OS == useragent.Android && !strings.Contains(agent, "Mobile"):
 		return Tablet
-	case has("mobi", "iphone", "ipod", "android", "windows phone", "opera mini", "blackberry"):
+	case ua.Mobile:
 		return Mobile
-	case has("windows nt", "macintosh", "x11", "cros ", "linux x86"):
+	case ua.Desktop:
 		return Desktop
 	}
 	return traffic.Unknown

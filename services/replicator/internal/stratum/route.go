@@ -2,28 +2,40 @@ package stratum
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
+
+	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
 )
 
 const (
 	// maxSegments bounds the depth of a route; what lies deeper is {rest}.
 	maxSegments = 8
-	// longSegment is the length from which a segment is taken for a value and not for a word of the interface.
-	longSegment = 32
-	// mixedSegment is the length from which letters together with digits are taken for a value.
-	mixedSegment = 8
+	// maxWord is the length up to which a segment may be a word of the interface.
+	maxWord = 31
+
+	placeID   = "/{id}"
+	placeSlug = "/{slug}"
+	placeFile = "/{file}"
+	placeRest = "/{rest}"
 )
 
-// Routes turns paths into route templates, of which there are at most a given number.
+// Routes turns paths into route templates, of which there are at most a given number at any moment. Configured templates
+// come first. Else a segment is a value by its shape (numbers, UUIDs, hashes, tokens, whatever holds a digit or an escape),
+// or because its place has seen too many distinct words (slugs). Nothing that looks like a secret becomes part of a route.
 type Routes struct {
 	configured [][]string
 	templates  []string
 	known      *vocabulary
+	learned    *tree
+	// forgot is told when routes were given up; may be nil.
+	forgot func()
 }
 
-// NewRoutes takes templates such as /items/{id}, which are tried first and in order, and the number of routes told apart.
-func NewRoutes(templates []string, max int) *Routes {
-	r := &Routes{known: newVocabulary(max, Other)}
+// NewRoutes takes templates such as /items/{id}, which are tried first and in order, the number of routes told apart, and
+// the number of distinct words from which a place of the path is taken for a value.
+func NewRoutes(templates []string, max, words int) *Routes {
+	r := &Routes{known: newVocabulary(max, Other), learned: newTree(words)}
 	for _, t := range templates {
 		r.templates = append(r.templates, t)
 		r.configured = append(r.configured, segments(t))
@@ -31,17 +43,36 @@ func NewRoutes(templates []string, max int) *Routes {
 	return r
 }
 
-// Route returns the method and the template of an escaped path, for example "GET /items/{id}".
-func (r *Routes) Route(method, path string) string {
-	buf := append(make([]byte, 0, 64), knownMethod(method)...)
+// Route returns the method and the template of an escaped path, for example "GET /items/{id}"; for gRPC the full method.
+func (r *Routes) Route(method, path string, grpc bool) string {
+	buf := make([]byte, 0, 64)
+	if grpc && isFullMethod(path) {
+		return r.known.admit(append(buf, path...))
+	}
+	buf = append(buf, knownMethod(method)...)
 	buf = append(buf, ' ')
 	parts := segments(path)
-	for i, c := range r.configured {
-		if matches(c, parts) {
-			return r.known.admit(append(buf, r.templates[i]...))
+	if i := r.match(parts); i >= 0 {
+		return r.known.admit(append(buf, r.templates[i]...))
+	}
+	buf, forgot := r.template(buf, parts)
+	if forgot {
+		// Names that had been given away to what is a value now are free again.
+		r.known.forget()
+		if r.forgot != nil {
+			r.forgot()
 		}
 	}
-	return r.known.admit(appendTemplate(buf, parts))
+	return r.known.admit(buf)
+}
+
+func (r *Routes) match(parts []string) int {
+	for i, c := range r.configured {
+		if Matches(c, parts) {
+			return i
+		}
+	}
+	return -1
 }
 
 // knownMethod folds methods that HTTP does not name: a client may send any word.
@@ -65,7 +96,8 @@ func segments(path string) []string {
 	return parts
 }
 
-func matches(template, parts []string) bool {
+// Matches reports whether a path matches a template, both split into segments; a segment in braces matches any.
+func Matches(template, parts []string) bool {
 	if len(template) != len(parts) {
 		return false
 	}
@@ -77,69 +109,107 @@ func matches(template, parts []string) bool {
 	return true
 }
 
-func appendTemplate(buf []byte, parts []string) []byte {
+// template appends the template of a path that no configured one matches, and learns from it.
+func (r *Routes) template(buf []byte, parts []string) (_ []byte, forgot bool) {
 	if len(parts) == 0 {
-		return append(buf, '/')
+		return append(buf, '/'), false
 	}
+	end := ""
 	if isAsset(parts[len(parts)-1]) {
 		// Files have names without number; where they lie tells enough.
-		for _, p := range parts[:min(2, len(parts)-1)] {
-			buf = appendSegment(buf, p)
-		}
-		return append(buf, "/{file}"...)
+		parts, end = parts[:min(2, len(parts)-1)], placeFile
+	} else if len(parts) > maxSegments {
+		parts, end = parts[:maxSegments], placeRest
 	}
-	for i, p := range parts {
-		if i == maxSegments {
-			return append(buf, "/{rest}"...)
-		}
-		buf = appendSegment(buf, p)
-	}
-	return buf
-}
-
-func appendSegment(buf []byte, segment string) []byte {
-	// A matrix parameter (/a;v=1) is a value.
-	segment, _, _ = strings.Cut(segment, ";")
-	buf = append(buf, '/')
-	if isValue(segment) {
-		return append(buf, "{id}"...)
-	}
-	return append(buf, segment...)
-}
-
-// isValue tells a value (a number, a UUID, a hash, a slug with a number) from a word of the interface (items, v1).
-func isValue(s string) bool {
-	if s == "" || len(s) >= longSegment {
-		return true
-	}
-	digits, letters, hexadecimal := 0, 0, true
-	for i := range len(s) {
-		c := s[i]
+	r.learned.mu.Lock()
+	defer r.learned.mu.Unlock()
+	t := templater{tree: r.learned, at: r.learned.root}
+	for _, p := range parts {
+		// A matrix parameter (/a;v=1) is a value.
+		p, _, _ = strings.Cut(p, ";")
 		switch {
-		case c >= '0' && c <= '9':
-			digits++
-		case isLetter(c):
-			letters++
-			hexadecimal = hexadecimal && (c|0x20) <= 'f'
-		case c == '-' || c == '_' || c == '.' || c == '~':
-			hexadecimal = hexadecimal && c == '-'
+		case !isWord(p):
+			t.skip()
+			buf = append(buf, placeID...)
+		case t.word(p):
+			buf = append(append(buf, '/'), p...)
 		default:
-			return true // escapes, mail addresses, lists: nothing that an interface is made of
+			buf = append(buf, placeSlug...)
 		}
 	}
-	switch {
-	case digits > 0 && letters == 0:
-		return true // numbers, dates, versions
-	case digits > 0 && hexadecimal && len(s) >= 6:
+	return append(buf, end...), t.forgot
+}
+
+// isWord tells a word of the interface (items, v1, about-us, getUserById) from a value (a number, a UUID, a hash, a slug
+// with a number, an escape). Short secrets hold digits, so that words with digits are few and named.
+func isWord(s string) bool {
+	if s == "" || len(s) > maxWord {
+		return false
+	}
+	digits := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			digits = true
+		case !isLetter(c) && c != '-' && c != '_' && c != '.' && c != '~':
+			return false // escapes, mail addresses, lists: nothing that an interface is made of
+		}
+	}
+	if digits {
+		return isVersion(s) || isTechnical(s)
+	}
+	return shape.IsPlain(s) && !shape.LooksSecret(s)
+}
+
+// isVersion accepts v1 to v999.
+func isVersion(s string) bool {
+	if len(s) < 2 || len(s) > 4 || s[0]|0x20 != 'v' {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// isTechnical lists words with digits that interfaces are made of.
+func isTechnical(s string) bool {
+	switch strings.ToLower(s) {
+	case "oauth2", "s3", "mp3", "mp4", "ipv4", "ipv6", "md5", "sha1", "sha256", "base64", "utf8", "web3", "http2", "k8s", "i18n",
+		"l10n", "a11y", "x509", "e2e", "b2b", "b2c", "p2p", "2fa", "3d", "h2", "c3p0", "log4j":
 		return true
 	}
-	return digits > 0 && len(s) >= mixedSegment
+	return false
+}
+
+// isFullMethod accepts /package.Service/Method as gRPC names them.
+func isFullMethod(path string) bool {
+	service, method, has := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if !has || !strings.HasPrefix(path, "/") || len(path) > 200 || service == "" || method == "" {
+		return false
+	}
+	for i := 1; i < len(path); i++ {
+		if c := path[i]; !isAlphanumeric(c) && c != '_' && c != '.' && c != '/' {
+			return false
+		}
+	}
+	for piece := range strings.SplitSeq(service, ".") {
+		if !shape.IsPlain(strings.TrimRight(piece, "0123456789")) {
+			return false
+		}
+	}
+	return !strings.ContainsAny(method, "/.") && !shape.LooksSecret(method) && shape.IsPlain(strings.TrimRight(method, "0123456789"))
 }
 
 // isAsset reports whether a file name ends like something that is only ever fetched.
 func isAsset(name string) bool {
 	dot := strings.LastIndexByte(name, '.')
 	if dot < 0 || len(name)-dot > 8 {
+		return false
+	}
+	if plain, err := url.PathUnescape(name); err != nil || strings.ContainsRune(plain, '@') {
 		return false
 	}
 	switch strings.ToLower(name[dot+1:]) {

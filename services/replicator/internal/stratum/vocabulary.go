@@ -1,6 +1,9 @@
 package stratum
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // vocabulary keeps a part of the stratum at bounded cardinality: the first values keep their name, all later ones share one.
 type vocabulary struct {
@@ -9,6 +12,8 @@ type vocabulary struct {
 
 	mu    sync.RWMutex
 	known map[string]string
+	// over counts what was folded into the rest.
+	over atomic.Uint64
 }
 
 func newVocabulary(max int, rest string) *vocabulary {
@@ -26,14 +31,23 @@ func (v *vocabulary) admit(value []byte) string {
 		return s
 	}
 	if full {
+		v.over.Add(1)
 		return v.rest
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.known) >= v.max {
+		v.over.Add(1)
 		return v.rest
 	}
 	s = string(value)
 	v.known[s] = s
 	return s
+}
+
+// forget lets values earn their names anew; those in use come back with their next request.
+func (v *vocabulary) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.known)
 }

@@ -25,7 +25,7 @@ type settings struct {
 }
 
 // newSettings builds the settings; before is what held until now, or nil.
-func newSettings(cfg Config, before *settings) *settings {
+func newSettings(cfg Config, before *settings) (*settings, error) {
 	t := cfg.Workload.Tap
 	sampler := traffic.NewSampler(t.SampleKey.Reveal())
 	s := &settings{
@@ -40,15 +40,17 @@ func newSettings(cfg Config, before *settings) *settings {
 	// reached twice.
 	if before != nil && sameStrata(t, before.workload.Tap) {
 		s.classifier = before.classifier
-	} else {
-		s.classifier = stratum.New(t)
+		return s, nil
 	}
-	return s
+	var err error
+	s.classifier, err = stratum.New(t)
+	return s, err
 }
 
 func sameStrata(a, b workload.Tap) bool {
-	return slices.Equal(a.Routes, b.Routes) && a.MaxRoutes == b.MaxRoutes &&
-		a.GeographyHeader == b.GeographyHeader && a.NetworkHeader == b.NetworkHeader
+	return slices.Equal(a.Routes, b.Routes) && a.MaxRoutes == b.MaxRoutes && a.MaxWords == b.MaxWords && a.MaxStrata == b.MaxStrata &&
+		a.GeographyHeader == b.GeographyHeader && a.NetworkHeader == b.NetworkHeader &&
+		a.GeographyDatabase == b.GeographyDatabase && a.NetworkDatabase == b.NetworkDatabase
 }
 
 // sample decides about a session: the probability with which it is copied now, and why it is not.

@@ -18,6 +18,22 @@ func config(p *topic, ratio float64) tap.Config {
 	return tap.Config{Workload: w, Publisher: p, Accumulator: observe.NewAccumulator(time.Now)}
 }
 
+func build(t testing.TB, cfg tap.Config) *tap.Tap {
+	t.Helper()
+	tapped, err := tap.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tapped
+}
+
+func reload(t testing.TB, tapped *tap.Tap, cfg tap.Config) {
+	t.Helper()
+	if err := tapped.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func get(session, target string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, target, nil)
 	r.Header.Set("X-Session", session)
@@ -29,14 +45,14 @@ func TestReloadHoldsFromTheNextRequestOn(t *testing.T) {
 	t.Parallel()
 	p := &topic{}
 	cfg := config(p, 1)
-	tapped := tap.New(cfg)
+	tapped := build(t, cfg)
 	begun := tapped.Begin(get("a", "/s?q=blue"), time.Now())
 	cfg.Workload.Tap.RedactQuery, cfg.Workload.Tap.SampleKey = nil, "other"
-	tapped.Reload(cfg)
+	reload(t, tapped, cfg)
 	begun.End(tap.Result{BodyRead: true})
 	tapped.Begin(get("a", "/s?q=blue"), time.Now()).End(tap.Result{BodyRead: true})
 	cfg.Workload.Tap.SampleRatio = 0
-	tapped.Reload(cfg)
+	reload(t, tapped, cfg)
 	tapped.Begin(get("a", "/s?q=blue"), time.Now()).End(tap.Result{BodyRead: true})
 
 	if len(p.events) != 2 || tapped.Ledger().Dropped[tap.ReasonSampledOut] != 1 {
@@ -54,13 +70,13 @@ func TestReloadKeepsTheBoundOnRoutes(t *testing.T) {
 	p := &topic{}
 	cfg := config(p, 1)
 	cfg.Workload.Tap.MaxRoutes = 1
-	tapped := tap.New(cfg)
+	tapped := build(t, cfg)
 	tapped.Begin(get("a", "/one"), time.Now()).End(tap.Result{BodyRead: true})
 	cfg.Workload.Tap.RedactQuery = nil
-	tapped.Reload(cfg)
+	reload(t, tapped, cfg)
 	tapped.Begin(get("a", "/two"), time.Now()).End(tap.Result{BodyRead: true})
 	cfg.Workload.Tap.MaxRoutes = 2
-	tapped.Reload(cfg)
+	reload(t, tapped, cfg)
 	tapped.Begin(get("a", "/two"), time.Now()).End(tap.Result{BodyRead: true})
 	want := []string{"GET /one", "other", "GET /two"}
 	for i, e := range p.events {
@@ -78,7 +94,7 @@ func TestShedding(t *testing.T) {
 	cfg := config(p, 0.5)
 	share := 1.0
 	cfg.Share = func() float64 { return share }
-	tapped := tap.New(cfg)
+	tapped := build(t, cfg)
 	copied := map[float64]map[string]bool{}
 	for _, share = range []float64{1, 0.5, 0} {
 		from := len(p.events)
@@ -112,7 +128,7 @@ func TestBlindIsNoResponse(t *testing.T) {
 	t.Parallel()
 	p := &topic{}
 	cfg := config(p, 1)
-	tapped := tap.New(cfg)
+	tapped := build(t, cfg)
 	tapped.Begin(get("a", "/blind"), time.Now()).End(tap.Result{Blind: true, BodyRead: true})
 	tapped.Begin(get("a", "/untimed"), time.Now()).End(tap.Result{Status: 500, Failed: true, BodyRead: true, Latency: -1})
 	tapped.Begin(get("a", "/gap"), time.Now()).End(tap.Result{Blind: true, BodyRead: true, Lost: "gap"})

@@ -64,15 +64,22 @@ type Tap struct {
 	book    *metric.Book
 }
 
-// New returns a tap.
-func New(cfg Config) *Tap {
+// New returns a tap; it reads the databases that the configuration names.
+func New(cfg Config) (*Tap, error) {
 	t := &Tap{publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop)}
-	t.Reload(cfg)
-	return t
+	return t, t.Reload(cfg)
 }
 
-// Reload takes over what may change while traffic flows. Requests that have begun end by what held when they began.
-func (t *Tap) Reload(cfg Config) { t.settings.Store(newSettings(cfg, t.settings.Load())) }
+// Reload takes over what may change while traffic flows. Requests that have begun end by what held when they began. On an
+// error all stays as it was.
+func (t *Tap) Reload(cfg Config) error {
+	set, err := newSettings(cfg, t.settings.Load())
+	if err != nil {
+		return err
+	}
+	t.settings.Store(set)
+	return nil
+}
 
 // Ledger accounts for every request from its arrival to the broker's acknowledgement of its copy.
 func (t *Tap) Ledger() metric.Ledger {
@@ -99,7 +106,7 @@ func (t *Tap) RefuseLoop(latency time.Duration) {
 // Begin counts the arrival of a request and decides whether it is copied. End must follow.
 func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
 	set := t.settings.Load()
-	x := &Exchange{tap: t, set: set, request: r, arrive: arrive, stratum: set.classifier.Classify(r)}
+	x := &Exchange{tap: t, set: set, request: r, arrive: arrive, stratum: set.classifier.Classify(r, set.address(r))}
 	t.book.See(1)
 	t.accumulator.Arrive(x.stratum)
 	switch {

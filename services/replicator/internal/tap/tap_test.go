@@ -41,10 +41,11 @@ func (p *topic) Ledger() kafka.Ledger {
 	return p.ledger
 }
 
-func newTap(p *topic, trust bool) *tap.Tap {
+func newTap(t testing.TB, p *topic, trust bool) *tap.Tap {
+	t.Helper()
 	w := workload.Default()
 	w.Name, w.Tap.SampleRatio, w.Tap.SampleKey, w.Tap.SessionCookie, w.Tap.SessionHeader = "shop", 1, "k", "sid", "X-Session"
-	return tap.New(tap.Config{Workload: w, Publisher: p, Accumulator: observe.NewAccumulator(time.Now), TrustForwarded: trust})
+	return build(t, tap.Config{Workload: w, Publisher: p, Accumulator: observe.NewAccumulator(time.Now), TrustForwarded: trust})
 }
 
 func TestSession(t *testing.T) {
@@ -68,7 +69,7 @@ func TestSession(t *testing.T) {
 		"forwarded by another server": {client{address: "192.0.2.1:1", forwarded: "198.51.100.1"}, client{address: "192.0.2.2:1", forwarded: "198.51.100.1, 10.0.0.2"}, true, true},
 	} {
 		p := &topic{}
-		tapped := newTap(p, c.trust)
+		tapped := newTap(t, p, c.trust)
 		for _, from := range []client{c.a, c.b} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.RemoteAddr = from.address
@@ -94,7 +95,7 @@ func TestSession(t *testing.T) {
 func TestLedgerBalancesWhileItIsRead(t *testing.T) {
 	t.Parallel()
 	p := &topic{fussy: true}
-	tapped := newTap(p, true)
+	tapped := newTap(t, p, true)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -130,7 +131,7 @@ func TestTraceparentIsPassedOnOnlyWhenItIsOne(t *testing.T) {
 	t.Parallel()
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	p := &topic{}
-	tapped := newTap(p, true)
+	tapped := newTap(t, p, true)
 	for _, v := range []string{good, good[:54] + "X", "secret", good + "0", ""} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Traceparent", v)
