@@ -8,7 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash"
 	"net/http"
+
+	"github.com/dchest/siphash"
 )
 
 // ShadowHeader marks every request the runner sends; its value is the workload. A tap that sees it refuses the request: a
@@ -44,22 +47,45 @@ func IsShadow(h http.Header) bool { return len(h.Values(ShadowHeader)) > 0 }
 
 // Sampler decides by a keyed hash which sessions are copied. The decision is sticky (all requests of a session share it)
 // and nested (a session of the 5 % sample is in the 10 % sample too), and cannot be steered without the key.
-type Sampler struct{ key []byte }
+type Sampler struct {
+	key    []byte
+	k0, k1 uint64 // of the hash that places sessions
+}
 
 // NewSampler returns a sampler for the given key; replicators with equal keys agree.
-func NewSampler(key string) Sampler { return Sampler{key: []byte(key)} }
+func NewSampler(key string) Sampler { return Sampler{key: []byte(key)}.Salted("") }
+
+// Salted returns a sampler whose choice of sessions has nothing to do with that of another experiment. Pseudonyms are the
+// same in all experiments.
+func (s Sampler) Salted(experiment string) Sampler {
+	mac := s.mac("sample", experiment)
+	s.k0, s.k1 = binary.LittleEndian.Uint64(mac), binary.LittleEndian.Uint64(mac[8:])
+	return s
+}
+
+// Draw is the place of a session among all sessions, uniform over its range.
+type Draw uint64
+
+// Draw returns the place of a session, by SipHash-2-4, which is meant for short inputs that others choose.
+func (s Sampler) Draw(session string) Draw { return Draw(siphash.Hash(s.k0, s.k1, []byte(session))) }
+
+// In reports whether the place is in the sample of the given ratio, in [0, 1].
+func (d Draw) In(ratio float64) bool {
+	// 53 bits fill a float64 exactly, so a ratio of 1 includes everything and 0 nothing.
+	return float64(d>>11)/(1<<53) < ratio
+}
 
 // Includes reports whether the session is in the sample of the given ratio, in [0, 1].
-func (s Sampler) Includes(session string, ratio float64) bool {
-	// 53 bits fill a float64 exactly, so a ratio of 1 includes everything and 0 nothing.
-	u := float64(binary.BigEndian.Uint64(s.mac("sample", session))>>11) / (1 << 53)
-	return u < ratio
-}
+func (s Sampler) Includes(session string, ratio float64) bool { return s.Draw(session).In(ratio) }
 
 // Pseudonym returns a stable stand-in for a value, 16 characters of base64url; equal values of one kind get equal ones.
 func (s Sampler) Pseudonym(kind, value string) string {
 	return base64.RawURLEncoding.EncodeToString(s.mac("pseudonym/"+kind, value)[:12])
 }
+
+// Digest is a keyed hash of a body, 32 bytes: equal bodies can be told to be equal, and nobody without the key can try out
+// which body it was.
+func (s Sampler) Digest() hash.Hash { return hmac.New(sha256.New, s.mac("digest", "")) }
 
 func (s Sampler) mac(domain, value string) []byte {
 	h := hmac.New(sha256.New, s.key)
