@@ -14,7 +14,7 @@ USE_PG := pg="$$(deployments/tools/postgres.sh --print)"; [ -z "$$pg" ] || expor
 
 .PHONY: help
 help: ## Explain every target
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: setup build ## Build everything and watch Foreshadow scale a sample shop (DEMO="--for 4m" passes flags)
@@ -71,6 +71,8 @@ generate: ## Regenerate the Go code of proto/
 	$(GO) build $(TOOLS) -o $(BIN)/ google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	cd proto && PATH="$(BIN):$$PATH" $(GO) tool -modfile=../deployments/tools/go.mod buf generate
 
+LOGS ?= services/demo/internal/trace/access.log,../shared/traces/logs/elastic_apache_combined.log,../shared/traces/logs/nielsbasjes_hackers_combined.log
+
 .PHONY: bench
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -83,6 +85,9 @@ torture: ## Feed a million hostile histories to the forecast (CASES=1000 for few
 bench-shadow: ## Measure the load generator's lag and limit, and a knee over real sockets (2 minutes, on an idle machine)
 	$(GO) test -run '^$$' -bench OfferedLoad -benchtime 1x ./services/shadow-runner/internal/replay
 	$(GO) test -run '^$$' -bench KneeOfARealServer -benchtime 1x ./services/shadow-runner/internal/measure
+.PHONY: evaluate-sampling
+evaluate-sampling: ## Count how often the sample lies in the interval it states (LOGS=a.log,b.log)
+	@$(GO) run ./services/replicator/internal/evaluate -logs "$(LOGS)"
 
 .PHONY: clean
 clean: ## Remove what was built

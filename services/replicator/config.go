@@ -42,7 +42,8 @@ type Config struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	// TrustForwarded keeps and extends the X-Forwarded-* of a proxy in front. Turn it off where clients connect directly.
 	TrustForwarded bool `yaml:"trust_forwarded"`
-	// KeepBodies lists the media types of request bodies that may travel. Forms are redacted like a query, others are not.
+	// KeepBodies lists the media types of request bodies that may travel. Forms, JSON, multipart forms and text are redacted;
+	// whatever else is listed travels as it is.
 	KeepBodies []string `yaml:"keep_bodies"`
 }
 
@@ -54,7 +55,7 @@ func DefaultConfig() Config {
 		QueueBytes: 64 << 20, ObservationQueueBytes: 64 << 20,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ConnectTimeout: time.Second, WaitReady: time.Second, MaxWaiting: 1000, DrainTimeout: 10 * time.Second,
-		TrustForwarded: true, KeepBodies: []string{tap.FormType},
+		TrustForwarded: true, KeepBodies: []string{tap.FormType, tap.JSONType, tap.MultipartType},
 	}
 }
 

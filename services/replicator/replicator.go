@@ -67,7 +67,8 @@ type Service struct {
 	listening    net.Listener
 }
 
-// New checks the configuration and wires the parts; it does no I/O.
+// New checks the configuration and wires the parts; it starts nothing, and reads no more than the
+// databases that the tap's configuration names.
 func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func (s *Service) registerGauges() error {
 			return fmt.Errorf("register metrics of the replicator: %w", err)
 		}
 	}
-	return nil
+	return s.registerSample()
 }
 
 func (s *Service) observationLedger() metric.Ledger {
@@ -165,6 +166,7 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 	publishers.Go(func() error { return s.observations.Run(publishing) })
 	sender := &observe.Sender{
 		Accumulator: s.accumulator, Workload: s.workload.Name, Publish: s.observations.Publish, Log: s.deps.Log,
+		Figure: s.figure,
 	}
 	others.Go(func() error { sender.Run(watching); return nil })
 	if s.cfg.Capture.Mode == ModeProxy {

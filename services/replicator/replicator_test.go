@@ -1,7 +1,6 @@
 package replicator_test
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -88,6 +87,7 @@ func TestCopyOfARequestIsWholeAndRedacted(t *testing.T) {
 		BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE,
 		Stratum:         &foreshadowv1.Stratum{Route: "GET /items/{id}", Geography: "DE", Device: "mobile", Network: "wifi"},
 		Weight:          1 / 0.999999, ResponseStatus: 200, ResponseSizeBytes: 4,
+		ClientNetwork: "127.0.0.0/24",
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform(),
 		protocmp.IgnoreFields(&foreshadowv1.CapturedRequest{}, "arrive_time", "response_latency_seconds")); diff != "" {
@@ -278,47 +278,77 @@ func TestBodyPolicy(t *testing.T) {
 	t.Parallel()
 	r := start(t, options{
 		workload: func(w *workload.Workload) {
-			w.Tap.Methods, w.Tap.MaxBodyBytes = []string{"GET", "POST"}, 100
+			w.Tap.MaxBodyBytes = 100
+			w.Tap.RedactJSON = []string{"user.email"}
+			post := []string{"POST"}
+			w.Tap.Rules = []workload.Rule{
+				{Route: "/hash", Methods: post, Body: workload.BodyHash}, {Route: "/none", Methods: post, Body: workload.BodyNone},
+				{Route: "/prefix/{id}", Methods: post, Body: workload.BodyPrefix, BodyPrefixBytes: 9},
+				{Route: "/kept/**", Methods: post},
+			}
 		},
 		config: func(c *replicator.Config) { c.KeepBodies = append(c.KeepBodies, "text/plain") },
 	})
-	r.use(serve(t, func(w http.ResponseWriter, req *http.Request) {
-		if req.URL.Path != "/early" {
-			_, _ = io.Copy(io.Discard, req.Body)
-		}
-	}))
+	r.use(serve(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(io.Discard, req.Body) }))
 	post := func(path, contentType, body string) {
 		req := request(t, http.MethodPost, r.url+path, body)
 		req.Header.Set("Content-Type", contentType)
 		req.Header.Set("Cookie", "sid=one")
 		do(t, r.client, req)
 	}
-	post("/plain", "text/plain; charset=utf-8", "hello")
-	post("/form", "application/x-www-form-urlencoded", "a=1&b=2")
-	post("/large", "text/plain", strings.Repeat("x", 101))
-	post("/json", "application/json", "{}")
+	large := strings.Repeat("x ", 51)
+	post("/kept/plain", "text/plain; charset=utf-8", "hello")
+	post("/kept/form", "application/x-www-form-urlencoded", "a=1&b=2")
+	post("/kept/json", "application/vnd.shop+json", `{"user":{"email":"a","name":"b"}}`)
+	post("/kept/broken", "application/json", `{"user":`)
+	post("/kept/large", "text/plain", large)
+	post("/kept/other", "application/octet-stream", "bytes")
+	post("/hash", "application/octet-stream", "bytes")
+	post("/none", "text/plain", "hello")
+	post("/prefix/1", "text/plain", "hello to the world")
+	post("/prefix/2", "text/plain", "hello")
+	post("/elsewhere", "text/plain", "hello") // no rule allows it
 
 	got := map[string]*foreshadowv1.CapturedRequest{}
 	for _, c := range r.captured() {
 		got[c.GetTarget()] = &foreshadowv1.CapturedRequest{
 			BodyDisposition: c.GetBodyDisposition(), Body: c.GetBody(), BodySizeBytes: c.GetBodySizeBytes(), BodySha256: c.GetBodySha256(),
+			BodyOversize: c.GetBodyOversize(),
 		}
 	}
 	s := traffic.NewSampler("key")
+	hash := func(body string) []byte {
+		h := s.Digest()
+		_, _ = io.WriteString(h, body)
+		return h.Sum(nil)
+	}
+	const (
+		full   = foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL
+		hashed = foreshadowv1.BodyDisposition_BODY_DISPOSITION_HASH
+		none   = foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE
+		prefix = foreshadowv1.BodyDisposition_BODY_DISPOSITION_PREFIX
+	)
 	want := map[string]*foreshadowv1.CapturedRequest{
-		"/plain": {BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL, Body: []byte("hello"), BodySizeBytes: 5},
-		"/form": {
-			BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL, BodySizeBytes: 7,
-			Body: []byte("a=" + s.Pseudonym("query", "1") + "&b=" + s.Pseudonym("query", "2")),
+		"/kept/plain": {BodyDisposition: full, Body: []byte("hello"), BodySizeBytes: 5},
+		"/kept/form": {
+			BodyDisposition: full, BodySizeBytes: 7, Body: []byte("a=" + s.Pseudonym("query", "1") + "&b=" + s.Pseudonym("query", "2")),
 		},
-		"/large": {
-			BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_HASH, BodySizeBytes: 101,
-			BodySha256: []byte(sum256(strings.Repeat("x", 101))),
+		"/kept/json": {
+			BodyDisposition: full, BodySizeBytes: 33, Body: []byte(`{"user":{"email":"` + s.Pseudonym("text", "a") + `","name":"b"}}`),
 		},
-		"/json": {BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, BodySizeBytes: 2},
+		"/kept/broken": {BodyDisposition: hashed, BodySizeBytes: 8, BodySha256: hash(`{"user":`)},
+		"/kept/large":  {BodyDisposition: hashed, BodySizeBytes: 102, BodySha256: hash(large), BodyOversize: true},
+		"/kept/other":  {BodyDisposition: none, BodySizeBytes: 5},
+		"/hash":        {BodyDisposition: hashed, BodySizeBytes: 5, BodySha256: hash("bytes")},
+		"/none":        {BodyDisposition: none, BodySizeBytes: 5},
+		"/prefix/1":    {BodyDisposition: prefix, BodySizeBytes: 18, Body: []byte("hello to")},
+		"/prefix/2":    {BodyDisposition: full, BodySizeBytes: 5, Body: []byte("hello")},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("bodies (-want +got):\n%s", diff)
+	}
+	if l := r.ledger("replicator/tap"); l.Dropped["method"] != 1 || !l.Balanced() {
+		t.Errorf("ledger %+v, want one request left out for its method", l)
 	}
 }
 
@@ -391,9 +421,4 @@ func TestConfigNamesEveryFault(t *testing.T) {
 			t.Errorf("workload %q: %v", c.name, err)
 		}
 	}
-}
-
-func sum256(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return string(sum[:])
 }

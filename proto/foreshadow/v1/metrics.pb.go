@@ -285,6 +285,101 @@ func (x *Traffic) GetLatency() *LatencySketch {
 	return nil
 }
 
+// SampleConfidence says how well the copies show production, at 95 % confidence. The replicator computes the half-widths over
+// the traffic of the last `span_seconds`, with whole sessions as what was drawn. Figures merge by addition: what a reader is
+// to show is a sum divided by its number of responses, the mean weighted by traffic. For the mix of merged traffic, and for
+// observations of the same sessions by several replicators, that mean is an upper bound.
+type SampleConfidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Responses of the time observed, for which the half-width of the mix stands.
+	Responses uint64 `protobuf:"varint,1,opt,name=responses,proto3" json:"responses,omitempty"`
+	// Responses times the half-width of the mix: the total variation distance between the shares of the strata in the weighted
+	// sample and in production is at most this, in [0, 1].
+	MixHalfWidthSum float64 `protobuf:"fixed64,2,opt,name=mix_half_width_sum,json=mixHalfWidthSum,proto3" json:"mix_half_width_sum,omitempty"`
+	// Responses for which a half-width of p95 stands; none when latencies are not known.
+	TimedResponses uint64 `protobuf:"varint,3,opt,name=timed_responses,json=timedResponses,proto3" json:"timed_responses,omitempty"`
+	// Timed responses times the half-width of the interval of p95, as a share of p95.
+	P95HalfWidthSum float64 `protobuf:"fixed64,4,opt,name=p95_half_width_sum,json=p95HalfWidthSum,proto3" json:"p95_half_width_sum,omitempty"`
+	// Responses times the design effect: how many times larger the variance is than with requests drawn one by one.
+	DesignEffectSum float64 `protobuf:"fixed64,5,opt,name=design_effect_sum,json=designEffectSum,proto3" json:"design_effect_sum,omitempty"`
+	// Longest stretch of traffic that a figure looked at.
+	SpanSeconds   float64 `protobuf:"fixed64,6,opt,name=span_seconds,json=spanSeconds,proto3" json:"span_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SampleConfidence) Reset() {
+	*x = SampleConfidence{}
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SampleConfidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SampleConfidence) ProtoMessage() {}
+
+func (x *SampleConfidence) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SampleConfidence.ProtoReflect.Descriptor instead.
+func (*SampleConfidence) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SampleConfidence) GetResponses() uint64 {
+	if x != nil {
+		return x.Responses
+	}
+	return 0
+}
+
+func (x *SampleConfidence) GetMixHalfWidthSum() float64 {
+	if x != nil {
+		return x.MixHalfWidthSum
+	}
+	return 0
+}
+
+func (x *SampleConfidence) GetTimedResponses() uint64 {
+	if x != nil {
+		return x.TimedResponses
+	}
+	return 0
+}
+
+func (x *SampleConfidence) GetP95HalfWidthSum() float64 {
+	if x != nil {
+		return x.P95HalfWidthSum
+	}
+	return 0
+}
+
+func (x *SampleConfidence) GetDesignEffectSum() float64 {
+	if x != nil {
+		return x.DesignEffectSum
+	}
+	return 0
+}
+
+func (x *SampleConfidence) GetSpanSeconds() float64 {
+	if x != nil {
+		return x.SpanSeconds
+	}
+	return 0
+}
+
 // MetricsObserved is what one producer saw in one second. It is sent even when nothing happened: silence is not zero load.
 // Topic foreshadow.metrics.observed.v1, key workload.
 type MetricsObserved struct {
@@ -305,13 +400,15 @@ type MetricsObserved struct {
 	MaxInFlight uint32 `protobuf:"varint,7,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Largest lag of the load generator behind its schedule, in seconds; shadow only.
 	MaxLagSeconds float64 `protobuf:"fixed64,8,opt,name=max_lag_seconds,json=maxLagSeconds,proto3" json:"max_lag_seconds,omitempty"`
+	// How well the copies show production; absent when that is not known.
+	Confidence    *SampleConfidence `protobuf:"bytes,9,opt,name=confidence,proto3" json:"confidence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MetricsObserved) Reset() {
 	*x = MetricsObserved{}
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[2]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +420,7 @@ func (x *MetricsObserved) String() string {
 func (*MetricsObserved) ProtoMessage() {}
 
 func (x *MetricsObserved) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[2]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +433,7 @@ func (x *MetricsObserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsObserved.ProtoReflect.Descriptor instead.
 func (*MetricsObserved) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{2}
+	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *MetricsObserved) GetWorkload() string {
@@ -395,6 +492,13 @@ func (x *MetricsObserved) GetMaxLagSeconds() float64 {
 	return 0
 }
 
+func (x *MetricsObserved) GetConfidence() *SampleConfidence {
+	if x != nil {
+		return x.Confidence
+	}
+	return nil
+}
+
 // InstanceUsage is what one instance used in one window.
 type InstanceUsage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -416,7 +520,7 @@ type InstanceUsage struct {
 
 func (x *InstanceUsage) Reset() {
 	*x = InstanceUsage{}
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[3]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +532,7 @@ func (x *InstanceUsage) String() string {
 func (*InstanceUsage) ProtoMessage() {}
 
 func (x *InstanceUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[3]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +545,7 @@ func (x *InstanceUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceUsage.ProtoReflect.Descriptor instead.
 func (*InstanceUsage) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{3}
+	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *InstanceUsage) GetInstance() string {
@@ -495,13 +599,15 @@ type TrafficWindow struct {
 	MaxInFlight uint32 `protobuf:"varint,2,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// Largest generator lag in seconds; shadow only.
 	MaxLagSeconds float64 `protobuf:"fixed64,3,opt,name=max_lag_seconds,json=maxLagSeconds,proto3" json:"max_lag_seconds,omitempty"`
+	// How well the copies show production: the sum of what was observed; absent when that is not known.
+	Confidence    *SampleConfidence `protobuf:"bytes,4,opt,name=confidence,proto3" json:"confidence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TrafficWindow) Reset() {
 	*x = TrafficWindow{}
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +619,7 @@ func (x *TrafficWindow) String() string {
 func (*TrafficWindow) ProtoMessage() {}
 
 func (x *TrafficWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +632,7 @@ func (x *TrafficWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrafficWindow.ProtoReflect.Descriptor instead.
 func (*TrafficWindow) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{4}
+	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TrafficWindow) GetStrata() []*Traffic {
@@ -550,6 +656,13 @@ func (x *TrafficWindow) GetMaxLagSeconds() float64 {
 	return 0
 }
 
+func (x *TrafficWindow) GetConfidence() *SampleConfidence {
+	if x != nil {
+		return x.Confidence
+	}
+	return nil
+}
+
 // UsageWindow is what the platform reported for one window.
 type UsageWindow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -565,7 +678,7 @@ type UsageWindow struct {
 
 func (x *UsageWindow) Reset() {
 	*x = UsageWindow{}
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +690,7 @@ func (x *UsageWindow) String() string {
 func (*UsageWindow) ProtoMessage() {}
 
 func (x *UsageWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +703,7 @@ func (x *UsageWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageWindow.ProtoReflect.Descriptor instead.
 func (*UsageWindow) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{5}
+	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UsageWindow) GetInstances() []*InstanceUsage {
@@ -642,7 +755,7 @@ type MetricsWindowed struct {
 
 func (x *MetricsWindowed) Reset() {
 	*x = MetricsWindowed{}
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[6]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +767,7 @@ func (x *MetricsWindowed) String() string {
 func (*MetricsWindowed) ProtoMessage() {}
 
 func (x *MetricsWindowed) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_metrics_proto_msgTypes[6]
+	mi := &file_foreshadow_v1_metrics_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +780,7 @@ func (x *MetricsWindowed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricsWindowed.ProtoReflect.Descriptor instead.
 func (*MetricsWindowed) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{6}
+	return file_foreshadow_v1_metrics_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MetricsWindowed) GetWorkload() string {
@@ -772,7 +885,14 @@ const file_foreshadow_v1_metrics_proto_rawDesc = "" +
 	"\rrequest_bytes\x18\x06 \x01(\x04R\frequestBytes\x12%\n" +
 	"\x0eresponse_bytes\x18\a \x01(\x04R\rresponseBytes\x12\x18\n" +
 	"\asampled\x18\b \x01(\x04R\asampled\x126\n" +
-	"\alatency\x18\t \x01(\v2\x1c.foreshadow.v1.LatencySketchR\alatency\"\xe7\x02\n" +
+	"\alatency\x18\t \x01(\v2\x1c.foreshadow.v1.LatencySketchR\alatency\"\x82\x02\n" +
+	"\x10SampleConfidence\x12\x1c\n" +
+	"\tresponses\x18\x01 \x01(\x04R\tresponses\x12+\n" +
+	"\x12mix_half_width_sum\x18\x02 \x01(\x01R\x0fmixHalfWidthSum\x12'\n" +
+	"\x0ftimed_responses\x18\x03 \x01(\x04R\x0etimedResponses\x12+\n" +
+	"\x12p95_half_width_sum\x18\x04 \x01(\x01R\x0fp95HalfWidthSum\x12*\n" +
+	"\x11design_effect_sum\x18\x05 \x01(\x01R\x0fdesignEffectSum\x12!\n" +
+	"\fspan_seconds\x18\x06 \x01(\x01R\vspanSeconds\"\xa8\x03\n" +
 	"\x0fMetricsObserved\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12<\n" +
 	"\venvironment\x18\x02 \x01(\x0e2\x1a.foreshadow.v1.EnvironmentR\venvironment\x12\x16\n" +
@@ -782,18 +902,24 @@ const file_foreshadow_v1_metrics_proto_rawDesc = "" +
 	"\x10duration_seconds\x18\x05 \x01(\x01R\x0fdurationSeconds\x120\n" +
 	"\atraffic\x18\x06 \x03(\v2\x16.foreshadow.v1.TrafficR\atraffic\x12\"\n" +
 	"\rmax_in_flight\x18\a \x01(\rR\vmaxInFlight\x12&\n" +
-	"\x0fmax_lag_seconds\x18\b \x01(\x01R\rmaxLagSeconds\"\xf5\x01\n" +
+	"\x0fmax_lag_seconds\x18\b \x01(\x01R\rmaxLagSeconds\x12?\n" +
+	"\n" +
+	"confidence\x18\t \x01(\v2\x1f.foreshadow.v1.SampleConfidenceR\n" +
+	"confidence\"\xf5\x01\n" +
 	"\rInstanceUsage\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1b\n" +
 	"\tcpu_cores\x18\x02 \x01(\x01R\bcpuCores\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\x127\n" +
 	"\x18receive_bytes_per_second\x18\x04 \x01(\x01R\x15receiveBytesPerSecond\x129\n" +
 	"\x19transmit_bytes_per_second\x18\x05 \x01(\x01R\x16transmitBytesPerSecond\x12\x14\n" +
-	"\x05ready\x18\x06 \x01(\bR\x05ready\"\x8b\x01\n" +
+	"\x05ready\x18\x06 \x01(\bR\x05ready\"\xcc\x01\n" +
 	"\rTrafficWindow\x12.\n" +
 	"\x06strata\x18\x01 \x03(\v2\x16.foreshadow.v1.TrafficR\x06strata\x12\"\n" +
 	"\rmax_in_flight\x18\x02 \x01(\rR\vmaxInFlight\x12&\n" +
-	"\x0fmax_lag_seconds\x18\x03 \x01(\x01R\rmaxLagSeconds\"\x9f\x01\n" +
+	"\x0fmax_lag_seconds\x18\x03 \x01(\x01R\rmaxLagSeconds\x12?\n" +
+	"\n" +
+	"confidence\x18\x04 \x01(\v2\x1f.foreshadow.v1.SampleConfidenceR\n" +
+	"confidence\"\x9f\x01\n" +
 	"\vUsageWindow\x12:\n" +
 	"\tinstances\x18\x01 \x03(\v2\x1c.foreshadow.v1.InstanceUsageR\tinstances\x12+\n" +
 	"\x11desired_instances\x18\x02 \x01(\x05R\x10desiredInstances\x12'\n" +
@@ -826,36 +952,39 @@ func file_foreshadow_v1_metrics_proto_rawDescGZIP() []byte {
 }
 
 var file_foreshadow_v1_metrics_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_foreshadow_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_foreshadow_v1_metrics_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_foreshadow_v1_metrics_proto_goTypes = []any{
 	(Environment)(0),              // 0: foreshadow.v1.Environment
 	(*LatencySketch)(nil),         // 1: foreshadow.v1.LatencySketch
 	(*Traffic)(nil),               // 2: foreshadow.v1.Traffic
-	(*MetricsObserved)(nil),       // 3: foreshadow.v1.MetricsObserved
-	(*InstanceUsage)(nil),         // 4: foreshadow.v1.InstanceUsage
-	(*TrafficWindow)(nil),         // 5: foreshadow.v1.TrafficWindow
-	(*UsageWindow)(nil),           // 6: foreshadow.v1.UsageWindow
-	(*MetricsWindowed)(nil),       // 7: foreshadow.v1.MetricsWindowed
-	(*Stratum)(nil),               // 8: foreshadow.v1.Stratum
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*SampleConfidence)(nil),      // 3: foreshadow.v1.SampleConfidence
+	(*MetricsObserved)(nil),       // 4: foreshadow.v1.MetricsObserved
+	(*InstanceUsage)(nil),         // 5: foreshadow.v1.InstanceUsage
+	(*TrafficWindow)(nil),         // 6: foreshadow.v1.TrafficWindow
+	(*UsageWindow)(nil),           // 7: foreshadow.v1.UsageWindow
+	(*MetricsWindowed)(nil),       // 8: foreshadow.v1.MetricsWindowed
+	(*Stratum)(nil),               // 9: foreshadow.v1.Stratum
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_foreshadow_v1_metrics_proto_depIdxs = []int32{
-	8,  // 0: foreshadow.v1.Traffic.stratum:type_name -> foreshadow.v1.Stratum
+	9,  // 0: foreshadow.v1.Traffic.stratum:type_name -> foreshadow.v1.Stratum
 	1,  // 1: foreshadow.v1.Traffic.latency:type_name -> foreshadow.v1.LatencySketch
 	0,  // 2: foreshadow.v1.MetricsObserved.environment:type_name -> foreshadow.v1.Environment
-	9,  // 3: foreshadow.v1.MetricsObserved.start_time:type_name -> google.protobuf.Timestamp
+	10, // 3: foreshadow.v1.MetricsObserved.start_time:type_name -> google.protobuf.Timestamp
 	2,  // 4: foreshadow.v1.MetricsObserved.traffic:type_name -> foreshadow.v1.Traffic
-	2,  // 5: foreshadow.v1.TrafficWindow.strata:type_name -> foreshadow.v1.Traffic
-	4,  // 6: foreshadow.v1.UsageWindow.instances:type_name -> foreshadow.v1.InstanceUsage
-	0,  // 7: foreshadow.v1.MetricsWindowed.environment:type_name -> foreshadow.v1.Environment
-	9,  // 8: foreshadow.v1.MetricsWindowed.start_time:type_name -> google.protobuf.Timestamp
-	5,  // 9: foreshadow.v1.MetricsWindowed.traffic:type_name -> foreshadow.v1.TrafficWindow
-	6,  // 10: foreshadow.v1.MetricsWindowed.usage:type_name -> foreshadow.v1.UsageWindow
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 5: foreshadow.v1.MetricsObserved.confidence:type_name -> foreshadow.v1.SampleConfidence
+	2,  // 6: foreshadow.v1.TrafficWindow.strata:type_name -> foreshadow.v1.Traffic
+	3,  // 7: foreshadow.v1.TrafficWindow.confidence:type_name -> foreshadow.v1.SampleConfidence
+	5,  // 8: foreshadow.v1.UsageWindow.instances:type_name -> foreshadow.v1.InstanceUsage
+	0,  // 9: foreshadow.v1.MetricsWindowed.environment:type_name -> foreshadow.v1.Environment
+	10, // 10: foreshadow.v1.MetricsWindowed.start_time:type_name -> google.protobuf.Timestamp
+	6,  // 11: foreshadow.v1.MetricsWindowed.traffic:type_name -> foreshadow.v1.TrafficWindow
+	7,  // 12: foreshadow.v1.MetricsWindowed.usage:type_name -> foreshadow.v1.UsageWindow
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_metrics_proto_init() }
@@ -864,7 +993,7 @@ func file_foreshadow_v1_metrics_proto_init() {
 		return
 	}
 	file_foreshadow_v1_traffic_proto_init()
-	file_foreshadow_v1_metrics_proto_msgTypes[6].OneofWrappers = []any{
+	file_foreshadow_v1_metrics_proto_msgTypes[7].OneofWrappers = []any{
 		(*MetricsWindowed_Traffic)(nil),
 		(*MetricsWindowed_Usage)(nil),
 	}
@@ -874,7 +1003,7 @@ func file_foreshadow_v1_metrics_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_metrics_proto_rawDesc), len(file_foreshadow_v1_metrics_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -238,7 +238,8 @@ type CapturedRequest struct {
 	Body []byte `protobuf:"bytes,10,opt,name=body,proto3" json:"body,omitempty"`
 	// True size of the body in bytes.
 	BodySizeBytes int64 `protobuf:"varint,11,opt,name=body_size_bytes,json=bodySizeBytes,proto3" json:"body_size_bytes,omitempty"`
-	// SHA-256 of the whole body where the policy asks for it.
+	// Keyed SHA-256 (HMAC) of the whole body where the policy asks for it: equal bodies have equal ones, and nobody without the
+	// key can try out which body it was.
 	BodySha256 []byte `protobuf:"bytes,12,opt,name=body_sha256,json=bodySha256,proto3" json:"body_sha256,omitempty"`
 	// Stratum of the request.
 	Stratum *Stratum `protobuf:"bytes,13,opt,name=stratum,proto3" json:"stratum,omitempty"`
@@ -250,8 +251,13 @@ type CapturedRequest struct {
 	ResponseSizeBytes int64 `protobuf:"varint,16,opt,name=response_size_bytes,json=responseSizeBytes,proto3" json:"response_size_bytes,omitempty"`
 	// Time from the request head to the last byte of production's response, in seconds.
 	ResponseLatencySeconds float64 `protobuf:"fixed64,17,opt,name=response_latency_seconds,json=responseLatencySeconds,proto3" json:"response_latency_seconds,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// The body was larger than may travel, so that only its size and hash are kept.
+	BodyOversize bool `protobuf:"varint,18,opt,name=body_oversize,json=bodyOversize,proto3" json:"body_oversize,omitempty"`
+	// Network of the client, its address truncated to /24 (IPv4) or /48 (IPv6), for example `192.0.2.0/24`; empty when not
+	// known.
+	ClientNetwork string `protobuf:"bytes,19,opt,name=client_network,json=clientNetwork,proto3" json:"client_network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CapturedRequest) Reset() {
@@ -403,6 +409,20 @@ func (x *CapturedRequest) GetResponseLatencySeconds() float64 {
 	return 0
 }
 
+func (x *CapturedRequest) GetBodyOversize() bool {
+	if x != nil {
+		return x.BodyOversize
+	}
+	return false
+}
+
+func (x *CapturedRequest) GetClientNetwork() string {
+	if x != nil {
+		return x.ClientNetwork
+	}
+	return ""
+}
+
 var File_foreshadow_v1_traffic_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_traffic_proto_rawDesc = "" +
@@ -415,7 +435,7 @@ const file_foreshadow_v1_traffic_proto_rawDesc = "" +
 	"\anetwork\x18\x04 \x01(\tR\anetwork\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x9a\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xe6\x05\n" +
 	"\x0fCapturedRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12;\n" +
@@ -436,7 +456,9 @@ const file_foreshadow_v1_traffic_proto_rawDesc = "" +
 	"\x06weight\x18\x0e \x01(\x01R\x06weight\x12'\n" +
 	"\x0fresponse_status\x18\x0f \x01(\x05R\x0eresponseStatus\x12.\n" +
 	"\x13response_size_bytes\x18\x10 \x01(\x03R\x11responseSizeBytes\x128\n" +
-	"\x18response_latency_seconds\x18\x11 \x01(\x01R\x16responseLatencySeconds*\xa1\x01\n" +
+	"\x18response_latency_seconds\x18\x11 \x01(\x01R\x16responseLatencySeconds\x12#\n" +
+	"\rbody_oversize\x18\x12 \x01(\bR\fbodyOversize\x12%\n" +
+	"\x0eclient_network\x18\x13 \x01(\tR\rclientNetwork*\xa1\x01\n" +
 	"\x0fBodyDisposition\x12 \n" +
 	"\x1cBODY_DISPOSITION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15BODY_DISPOSITION_NONE\x10\x01\x12\x19\n" +

@@ -54,7 +54,7 @@ func play(s *sample.Sampler, t trace, base float64, now time.Time) {
 		for _, r := range t.requests {
 			s.See(sample.Seen{Draw: place.Draw(r.session), Stratum: r.stratum, Base: base, Seconds: r.value})
 		}
-		s.Tick(now.Add(time.Duration(pass+1) * time.Minute))
+		s.Tick(now.Add(time.Duration(pass+1)*time.Minute), 1)
 	}
 }
 
@@ -89,7 +89,7 @@ func draw(t trace, s *sample.Sampler, base float64, runs int, target float64) re
 			places[id] = keyed.Draw(id)
 		}
 		for _, q := range t.requests {
-			if p, fate := s.Choose(places[q.session], q.stratum, base); fate == sample.In {
+			if p, fate := s.Choose(places[q.session], q.stratum, base, 1); fate == sample.In {
 				drawn[q.stratum] += 1 / p
 				total += 1 / p
 				copies = append(copies, weighted{q.value, 1 / p})

@@ -27,6 +27,9 @@ type Sender struct {
 	Workload string
 	// Publish queues a message and reports whether it was taken.
 	Publish func(key string, m *foreshadowv1.MetricsObserved) bool
+	// Figure is asked once before each sending how well the copies show production of late; the responses of what is sent
+	// are filled in. nil, and a zero figure, are not known.
+	Figure func() metric.Confidence
 	// Log hears of a queue that is full, once until it takes messages again.
 	Log *slog.Logger
 
@@ -52,8 +55,16 @@ func (s *Sender) Run(ctx context.Context) {
 func (s *Sender) Drain() { s.send(s.Accumulator.TakeAll()) }
 
 func (s *Sender) send(seconds []Second) {
+	var figure metric.Confidence
+	if s.Figure != nil {
+		figure = s.Figure()
+	}
 	for _, second := range seconds {
-		for _, m := range Messages(s.Workload, second) {
+		for i, m := range Messages(s.Workload, second) {
+			if i == 0 && figure.Responses > 0 {
+				m.Confidence = metric.NewConfidence(
+					second.Strata.Total().Responses, figure.Mix(), figure.P95(), figure.DesignEffect(), figure.Span).Proto()
+			}
 			taken := s.Publish(s.Workload, m)
 			if !taken && !s.refusing {
 				s.Log.Error("observation dropped", "workload", s.Workload)

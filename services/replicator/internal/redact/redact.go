@@ -1,20 +1,28 @@
 // Package redact takes out of a request what must not leave production. It works on names it is given (headers to keep,
-// parameters to replace) and on the shape of values: mail addresses, tokens, card and telephone numbers are replaced
-// wherever they stand in a path or a query. What is replaced gets a keyed pseudonym, equal for equal values, so that the
-// copies of a session still hang together.
+// parameters and JSON paths to replace, patterns) and on the shape of values: mail addresses, tokens, card and telephone
+// numbers are replaced wherever they stand, however often they were percent-encoded. What is replaced gets a keyed pseudonym,
+// equal for equal values, so that the copies of a session still hang together.
+//
+// What cannot be read (a broken escape, JSON that is none) is replaced or left out as a whole, never passed on.
 package redact
 
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
-
-	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 
 	"github.com/foreshadow/foreshadow/libs/traffic"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
+)
+
+// Kinds of values; equal values of two kinds have two pseudonyms.
+const (
+	kindPath  = "path"
+	kindQuery = "query"
+	kindText  = "text"
 )
 
 // Redactor is safe for concurrent use.
@@ -23,11 +31,16 @@ type Redactor struct {
 	headers    []string
 	parameters map[string]bool
 	all        bool
+	json       [][]string
+	jsonAll    bool
+	patterns   []*regexp.Regexp
+	boundary   string
 }
 
-// New returns a redactor by the tap's configuration.
+// New returns a redactor by the tap's configuration, which Validate has accepted: a pattern or path that it refuses is
+// left out here.
 func New(tap workload.Tap, sampler traffic.Sampler) *Redactor {
-	r := &Redactor{sampler: sampler, parameters: map[string]bool{}}
+	r := &Redactor{sampler: sampler, parameters: map[string]bool{}, boundary: "foreshadow-" + sampler.Pseudonym("boundary", "")}
 	for _, h := range tap.AllowHeaders {
 		// Validate refuses such a configuration; a copy must not leave even if it was never called.
 		if name := http.CanonicalHeaderKey(h); !workload.IsCredentialHeader(name) {
@@ -40,31 +53,18 @@ func New(tap workload.Tap, sampler traffic.Sampler) *Redactor {
 		r.all = r.all || p == "*"
 		r.parameters[strings.ToLower(p)] = true
 	}
-	return r
-}
-
-// Headers returns the header lines that may leave, ordered by name. net/http does not keep the order of the wire.
-func (r *Redactor) Headers(h http.Header) []*foreshadowv1.Header {
-	out := make([]*foreshadowv1.Header, 0, len(r.headers))
-	for _, name := range r.headers {
-		for _, value := range h[name] {
-			if name == "Referer" || name == "Origin" {
-				value = r.location(value)
-			}
-			// Headers may hold any byte, protobuf strings may not.
-			out = append(out, &foreshadowv1.Header{Name: name, Value: strings.ToValidUTF8(value, "\uFFFD")})
+	for _, p := range tap.RedactJSON {
+		r.jsonAll = r.jsonAll || p == "*"
+		if steps, err := workload.JSONPath(strings.ToLower(p)); err == nil {
+			r.json = append(r.json, steps)
 		}
 	}
-	return out
-}
-
-// location redacts an absolute URL; one that cannot be read is not passed on.
-func (r *Redactor) location(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
+	for _, p := range tap.RedactPatterns {
+		if re, err := regexp.Compile(p); err == nil {
+			r.patterns = append(r.patterns, re)
+		}
 	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() + r.Target(u)
+	return r
 }
 
 // Target returns the escaped path and the query, redacted; the fragment never travels.
@@ -76,14 +76,21 @@ func (r *Redactor) Target(u *url.URL) string {
 	return path + "?" + r.Form(u.RawQuery)
 }
 
-// path keeps the path as it is but for segments that look like secrets and for matrix parameters, which carry session
-// identities in old frameworks.
+// path keeps the path as it is but for segments that look like secrets or follow a word that announces one, and for matrix
+// parameters, which carry session identities in old frameworks.
 func (r *Redactor) path(escaped string) string {
-	changed := false
+	changed, announced := false, false
 	parts := strings.Split(escaped, "/")
 	for i, p := range parts {
 		name, matrix, has := strings.Cut(p, ";")
-		clean := r.scrub("path", name)
+		clean := r.scrub(kindPath, name)
+		if announced && clean == name && name != "" && !shape.IsVerb(name) {
+			clean = r.replace(kindPath, name)
+		}
+		if name != "" {
+			plain, _ := shape.Unescape(name)
+			announced = shape.Announces(plain)
+		}
 		if has {
 			clean += ";" + r.pairs(matrix, ";")
 		}
@@ -91,46 +98,69 @@ func (r *Redactor) path(escaped string) string {
 		parts[i] = clean
 	}
 	if !changed {
-		return escaped
+		return ascii(escaped)
 	}
-	return strings.Join(parts, "/")
+	return ascii(strings.Join(parts, "/"))
 }
 
 // Form redacts a query or a form body in application/x-www-form-urlencoded; order and names are kept.
-func (r *Redactor) Form(raw string) string { return r.pairs(raw, "&") }
+func (r *Redactor) Form(raw string) string { return ascii(r.pairs(raw, "&")) }
 
 func (r *Redactor) pairs(raw, separator string) string {
 	parts := strings.Split(raw, separator)
 	for i, p := range parts {
 		key, value, has := strings.Cut(p, "=")
-		if !has {
-			// A name without a value may be a value without a name.
-			parts[i] = r.scrub("query", key)
-			continue
+		name, known := shape.Unescape(strings.ReplaceAll(key, "+", " "))
+		cleanKey := key
+		switch {
+		case !known, !shape.IsName(name), !has && r.all && !shape.IsPlain(name) && name != "":
+			// A name that is none, or stands without a value, may be a value.
+			cleanKey = r.replace(kindQuery, key)
+		default:
+			cleanKey = r.scrub(kindQuery, key)
 		}
-		name, err := url.QueryUnescape(key)
-		if err != nil {
-			name = key
+		if !has {
+			parts[i] = cleanKey
+			continue
 		}
 		switch {
 		case value == "":
-		case r.all || r.parameters[strings.ToLower(name)] || workload.IsCredentialHeader(name):
-			value = r.replace("query", value)
+		case r.all || r.replaces(name):
+			value = r.replace(kindQuery, value)
 		default:
-			value = r.scrub("query", value)
+			value = r.scrub(kindQuery, value)
 		}
-		parts[i] = r.scrub("query", key) + "=" + value
+		parts[i] = cleanKey + "=" + value
 	}
 	return strings.Join(parts, separator)
 }
 
-// scrub replaces an escaped value when it looks like a secret.
+// replaces reports whether values of that name are always replaced.
+func (r *Redactor) replaces(name string) bool {
+	return r.parameters[strings.ToLower(name)] || workload.IsCredentialHeader(name) || shape.Announces(name)
+}
+
+// scrub replaces an escaped value when it looks like a secret, or the parts of it that a pattern matches.
 func (r *Redactor) scrub(kind, escaped string) string {
-	value, err := url.PathUnescape(escaped)
-	if err != nil || shape.LooksSecret(value) {
+	plain, known := shape.Unescape(escaped)
+	if kind == kindQuery {
+		plain = strings.ReplaceAll(plain, "+", " ")
+	}
+	if !known || shape.LooksSecret(plain) || kind == kindQuery && shape.LooksSecret(strings.TrimSpace(plain)) {
 		return r.replace(kind, escaped)
 	}
+	if clean := r.matched(plain); clean != plain {
+		return url.PathEscape(clean)
+	}
 	return escaped
+}
+
+// matched replaces what the patterns match in plain text.
+func (r *Redactor) matched(plain string) string {
+	for _, re := range r.patterns {
+		plain = re.ReplaceAllStringFunc(plain, func(m string) string { return r.sampler.Pseudonym(kindText, m) })
+	}
+	return plain
 }
 
 // replace gives equal values equal pseudonyms, however they were escaped.
@@ -140,4 +170,23 @@ func (r *Redactor) replace(kind, escaped string) string {
 		value = escaped
 	}
 	return r.sampler.Pseudonym(kind, value)
+}
+
+// ascii escapes bytes that protobuf's strings, and requests, may not hold.
+func ascii(s string) string {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			var b strings.Builder
+			for _, c := range []byte(s) {
+				if c <= ' ' || c >= 0x7f {
+					const hex = "0123456789ABCDEF"
+					b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+				} else {
+					b.WriteByte(c)
+				}
+			}
+			return b.String()
+		}
+	}
+	return s
 }

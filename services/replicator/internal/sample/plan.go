@@ -8,6 +8,9 @@ const (
 	figureReplicates = 600
 	// planSteps halve the range of the logarithm of the factor, which leaves 3 %.
 	planSteps = 10
+	// proofs is how often rates are raised by proofStep when they miss the target after all.
+	proofs    = 4
+	proofStep = 1.25
 	// margin of the target is left for traffic that changes until the next allocation.
 	margin = 0.9
 	// leastRate keeps weights finite.
@@ -27,16 +30,26 @@ type goal struct {
 // rate holds. No stratum gets less than the minimum; a rate of 1 is always enough.
 func (p *population) allocate(g goal) []float64 {
 	size, tail := p.spread()
-	mix := p.scaled(size, g, func(f Figure) float64 { return f.Mix })
-	if p.all.measured == 0 {
-		return mix
+	rates := p.scaled(size, g, func(f Figure) float64 { return f.Mix })
+	if p.all.measured > 0 {
+		for h, rate := range p.scaled(tail, g, func(f Figure) float64 { return f.P95HalfWidth() }) {
+			rates[h] = max(rates[h], rate)
+		}
 	}
-	p95 := p.scaled(tail, g, func(f Figure) float64 { return f.P95HalfWidth() })
-	for h := range mix {
-		mix[h] = max(mix[h], p95[h])
+	// More replicates tell what the search among few of them has flattered.
+	for range proofs {
+		if p.figure(rates, figureReplicates).within(g.target) {
+			break
+		}
+		for h := range rates {
+			rates[h] = min(1, rates[h]*proofStep)
+		}
 	}
-	return mix
+	return rates
 }
+
+// within reports whether mix and p95, where it is known, are within a target.
+func (f Figure) within(target float64) bool { return f.Mix <= target && !(f.P95HalfWidth() > target) }
 
 // spread returns sqrt(S_h / c_h) of both variables.
 func (p *population) spread() (size, tail []float64) {

@@ -1,7 +1,6 @@
 package sample
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,13 +18,11 @@ const (
 	worthwhile = 0.8
 )
 
-// Sampler decides about requests and keeps account of how well the sample shows them. It is safe for concurrent use: Rate
+// Sampler decides about requests and keeps account of how well the sample shows them. It is safe for concurrent use: Choose
 // takes no lock, and the settings may be replaced at any time.
 type Sampler struct {
 	plan   atomic.Pointer[plan]
 	figure atomic.Pointer[Figure]
-	// share is what part of the rates a budget leaves, as a float64.
-	share atomic.Uint64
 
 	mu       sync.Mutex
 	settings workload.Sampling
@@ -51,7 +48,6 @@ type wanted struct{ requests, bytes float64 }
 func New(settings workload.Sampling, now time.Time) *Sampler {
 	s := &Sampler{ticked: now, rotated: now}
 	s.plan.Store(&plan{scale: 1})
-	s.Throttle(1)
 	s.Configure(settings)
 	return s
 }
@@ -72,9 +68,6 @@ func (s *Sampler) Configure(settings workload.Sampling) {
 	}
 }
 
-// Throttle scales all rates by share, in [0, 1]: the part that a budget leaves. Weights follow.
-func (s *Sampler) Throttle(share float64) { s.share.Store(math.Float64bits(share)) }
-
 // Fate is what was decided about a request.
 type Fate int
 
@@ -88,23 +81,19 @@ const (
 	In
 )
 
-// Choose decides about a request of a session. rate is the probability with which it is copied, the inverse of which is its
-// weight.
-func (s *Sampler) Choose(d traffic.Draw, st traffic.Stratum, base float64) (rate float64, fate Fate) {
+// Choose decides about a request of a session whose stratum is configured to be copied at the rate base. share is the part of
+// the sample that a budget leaves, in [0, 1]. rate is the probability with which the request is copied, the inverse of which
+// is its weight.
+func (s *Sampler) Choose(d traffic.Draw, st traffic.Stratum, base, share float64) (rate float64, fate Fate) {
 	full := s.plan.Load().rate(st, base)
 	if !d.In(full) {
 		return 0, Out
 	}
 	// Samples are nested, so that a budget keeps whole sessions, and the same ones as long as it lasts.
-	if rate = full * math.Float64frombits(s.share.Load()); !d.In(rate) {
+	if rate = full * share; !d.In(rate) {
 		return 0, Shed
 	}
 	return rate, In
-}
-
-// Rate is the probability with which a request of the stratum is copied now, when base is configured for it.
-func (s *Sampler) Rate(st traffic.Stratum, base float64) float64 {
-	return s.plan.Load().rate(st, base) * math.Float64frombits(s.share.Load())
 }
 
 func (p *plan) rate(st traffic.Stratum, base float64) float64 { return p.wish(st, base) * p.scale }
@@ -136,8 +125,8 @@ func (s *Sampler) Admit(now time.Time, bytes int64) bool {
 }
 
 // Tick is to be called about once a second. It follows the caps, and after each Interval computes the figure of the last
-// Span and allocates the rates anew where there is a target.
-func (s *Sampler) Tick(now time.Time) {
+// Span and allocates the rates anew where there is a target. share is what Choose is given at this time.
+func (s *Sampler) Tick(now time.Time, share float64) {
 	s.mu.Lock()
 	elapsed := now.Sub(s.ticked)
 	if elapsed < time.Second/2 {
@@ -159,7 +148,7 @@ func (s *Sampler) Tick(now time.Time) {
 	s.mu.Unlock()
 	if due {
 		// The rest takes milliseconds, and requests need not wait for it.
-		s.review(settings, p, strata, base)
+		s.review(settings, p, strata, base, share)
 	}
 }
 
@@ -179,19 +168,19 @@ func (s *Sampler) follow(seconds float64) {
 	}
 }
 
-func (s *Sampler) review(settings workload.Sampling, p *population, strata []traffic.Stratum, base []float64) {
+func (s *Sampler) review(settings workload.Sampling, p *population, strata []traffic.Stratum, base []float64, share float64) {
 	now := s.plan.Load()
 	rates := make([]float64, len(strata))
 	current := func() {
+		holds := s.plan.Load()
 		for h, st := range strata {
-			rates[h] = max(leastRate, s.Rate(st, base[h]))
+			rates[h] = max(leastRate, holds.rate(st, base[h])*share)
 		}
 	}
 	current()
 	if settings.TargetError > 0 && p.all.total > 0 {
 		best := p.allocate(goal{target: settings.TargetError, minimum: float64(settings.Minimum)})
-		f := p.figure(rates, planReplicates)
-		reached := f.Mix <= settings.TargetError && !(f.P95HalfWidth() > settings.TargetError)
+		reached := p.figure(rates, figureReplicates).within(settings.TargetError)
 		if now.rates == nil || !reached || p.cost(best) < worthwhile*p.cost(rates) {
 			s.take(strata, best)
 			current()

@@ -1,23 +1,28 @@
 package tap
 
 import (
-	"crypto/sha256"
 	"hash"
 	"mime"
 	"net/http"
 	"strings"
 	"sync"
 
+	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/redact"
 )
 
-// FormType is the body type that is redacted like a query.
-const FormType = "application/x-www-form-urlencoded"
+// Media types of bodies that can be redacted, and are kept by default.
+const (
+	FormType      = "application/x-www-form-urlencoded"
+	JSONType      = "application/json"
+	MultipartType = "multipart/form-data"
+)
 
 // capture keeps a request body while it streams by, up to a bound; of a larger one it keeps size and hash.
 type capture struct {
-	limit int64
-	form  bool
+	policy workload.BodyPolicy
+	limit  int64
 
 	mu   sync.Mutex
 	data []byte
@@ -26,48 +31,66 @@ type capture struct {
 }
 
 // newCapture returns nil when the policy keeps nothing of the body: safe methods carry none that matters, and only listed
-// types travel.
-func newCapture(r *http.Request, limit int64, types map[string]bool) *capture {
-	if r.ContentLength == 0 || isSafe(r.Method) || limit == 0 || r.Header.Get("Content-Encoding") != "" {
+// types travel, of which no more than size and hash when they are compressed.
+func (s *settings) newCapture(r *http.Request, rule *rule) *capture {
+	if r.ContentLength == 0 || isSafe(r.Method) || rule.body == workload.BodyNone {
 		return nil
 	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || !types[mediaType] {
+	c := &capture{policy: rule.body, limit: s.workload.Tap.MaxBodyBytes, hash: s.sampler.Digest()}
+	switch {
+	case c.policy == workload.BodyHash:
+		return c
+	case c.limit == 0 || r.Header.Get("Content-Encoding") != "" || !s.keeps(r.Header.Get("Content-Type")):
 		return nil
+	case c.policy == workload.BodyPrefix:
+		c.limit = min(c.limit, rule.prefix)
 	}
-	return &capture{limit: limit, form: mediaType == FormType, hash: sha256.New()}
+	return c
+}
+
+func (s *settings) keeps(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (s.bodies[media] || s.bodies[JSONType] && redact.IsJSON(media))
 }
 
 // Write implements io.Writer; it never errs.
 func (c *capture) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	before := c.size
 	c.size += int64(len(p))
 	c.hash.Write(p)
-	if c.size <= c.limit {
+	switch {
+	case c.policy == workload.BodyHash:
+	case c.policy == workload.BodyPrefix:
+		c.data = append(c.data, p[:min(int64(len(p)), max(0, c.limit-before))]...)
+	case c.size <= c.limit:
 		c.data = append(c.data, p...)
-	} else {
+	default:
 		c.data = nil
 	}
 	return len(p), nil
 }
 
-// fill puts into the copy what the policy keeps.
-func (c *capture) fill(m *foreshadowv1.CapturedRequest, redactForm func(string) string) {
+// fill puts into the copy what the policy keeps; a body that cannot be redacted leaves no more than its hash.
+func (c *capture) fill(m *foreshadowv1.CapturedRequest, r *redact.Redactor, contentType string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m.BodySizeBytes = c.size
-	switch {
-	case c.size > c.limit:
-		m.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_HASH
-		m.BodySha256 = c.hash.Sum(nil)
-	case c.form:
-		m.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL
-		m.Body = []byte(redactForm(string(c.data)))
-	default:
-		m.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL
-		m.Body = c.data
+	cut := c.size > c.limit
+	if c.policy != workload.BodyHash && (!cut || c.policy == workload.BodyPrefix) {
+		if body, ok := r.Body(contentType, c.data, cut); ok {
+			m.Body = body
+			m.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_FULL
+			if cut {
+				m.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_PREFIX
+			}
+			return
+		}
 	}
+	m.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_HASH
+	m.BodySha256 = c.hash.Sum(nil)
+	m.BodyOversize = cut && c.policy == workload.BodyFull
 }
 
 func isSafe(method string) bool {

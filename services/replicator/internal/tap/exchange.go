@@ -1,9 +1,9 @@
 package tap
 
 import (
+	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -13,6 +13,8 @@ import (
 	"github.com/foreshadow/foreshadow/libs/traffic"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/redact"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/sample"
 )
 
 // Result is how production answered a request.
@@ -46,12 +48,16 @@ type Result struct {
 
 // Exchange is one request on its way through production.
 type Exchange struct {
-	tap         *Tap
-	set         *settings
-	request     *http.Request
-	arrive      time.Time
-	stratum     traffic.Stratum
-	session     string
+	tap     *Tap
+	set     *settings
+	request *http.Request
+	arrive  time.Time
+	stratum traffic.Stratum
+	session string
+	rule    *rule
+	// drawn: the request might have been copied, and draw is its session's place.
+	drawn       bool
+	draw        traffic.Draw
 	probability float64
 	drop        string
 	capture     *capture
@@ -77,14 +83,15 @@ func (x *Exchange) End(res Result) {
 		Blind:        res.Blind,
 		RequestBytes: res.RequestBytes, ResponseBytes: res.ResponseBytes, Latency: res.Latency,
 	}
-	switch {
-	case x.drop != "":
-	case res.Upgraded:
-		x.drop = ReasonUpgrade
-	case res.Lost != "":
-		x.drop = res.Lost
-	case !res.BodyRead:
-		x.drop = ReasonBody
+	whole := x.whole(res)
+	if x.drawn && whole == "" {
+		x.see(res)
+	}
+	if x.drop == "" {
+		x.drop = whole
+	}
+	if x.drop == "" && !x.tap.sampler.Admit(time.Now(), res.RequestBytes) {
+		x.drop = ReasonCap
 	}
 	if x.drop != "" {
 		x.tap.book.Drop(x.drop, 1)
@@ -92,6 +99,30 @@ func (x *Exchange) End(res Result) {
 		c.Sampled = x.tap.hand(x.event(res))
 	}
 	x.tap.accumulator.Complete(x.stratum, c)
+}
+
+// whole says why a copy would not be the request that production got; "" when it would.
+func (x *Exchange) whole(res Result) string {
+	switch {
+	case res.Upgraded:
+		return ReasonUpgrade
+	case res.Lost != "":
+		return res.Lost
+	case !res.BodyRead:
+		return ReasonBody
+	}
+	return ""
+}
+
+// see tells the sampler of a request that might have been copied.
+func (x *Exchange) see(res Result) {
+	seconds := res.Latency.Seconds()
+	if res.Blind || res.Latency < 0 {
+		seconds = -1
+	}
+	x.tap.sampler.See(sample.Seen{
+		Draw: x.draw, Stratum: x.stratum, Base: x.rule.ratio, Bytes: res.RequestBytes, Seconds: seconds,
+	})
 }
 
 // hand moves an item from the tap's book to the publisher's.
@@ -109,14 +140,15 @@ func (x *Exchange) event(res Result) kafka.Event[*foreshadowv1.CapturedRequest] 
 	name, session := set.workload.Name, set.sampler.Pseudonym("session", x.session)
 	m := &foreshadowv1.CapturedRequest{
 		Workload: name, Session: session, ArriveTime: timestamppb.New(x.arrive),
-		Method: r.Method, Target: set.redactor.Target(r.URL), Host: strings.ToValidUTF8(r.Host, ""), Protocol: r.Proto,
+		Method: r.Method, Target: set.redactor.Target(r.URL), Host: set.redactor.Host(r.Host), Protocol: fmt.Sprintf("HTTP/%d.%d", r.ProtoMajor, r.ProtoMinor),
 		Headers:         set.redactor.Headers(r.Header),
 		BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, BodySizeBytes: res.RequestBodyBytes,
 		Stratum: metric.StratumProto(x.stratum), Weight: 1 / x.probability,
 		ResponseStatus: int32(res.Status), ResponseSizeBytes: res.ResponseBodyBytes, ResponseLatencySeconds: max(res.Latency, 0).Seconds(),
+		ClientNetwork: redact.Network(set.address(r)),
 	}
 	if x.capture != nil {
-		x.capture.fill(m, set.redactor.Form)
+		x.capture.fill(m, set.redactor, r.Header.Get("Content-Type"))
 	}
 	return kafka.Event[*foreshadowv1.CapturedRequest]{
 		Key: name + "/" + session, Message: m, Time: x.arrive, Traceparent: traceparent(r.Header),

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// session is what identifies the client over its requests: the configured cookie or header, else address and user agent.
+// session is what identifies the client over its requests: the configured cookie or header, else the trace if it
+// is to count, else address and user agent.
 // The kinds are kept apart, or a client could choose to be taken for another.
 func (s *settings) session(r *http.Request) string {
 	if s.cookie != "" {
@@ -17,6 +18,11 @@ func (s *settings) session(r *http.Request) string {
 	if s.header != "" {
 		if v := r.Header.Get(s.header); v != "" {
 			return "header\x00" + v
+		}
+	}
+	if s.trace {
+		if v := traceparent(r.Header); v != "" {
+			return "trace\x00" + v[3:35]
 		}
 	}
 	return "client\x00" + s.address(r) + "\x00" + r.Header.Get("User-Agent")

@@ -16,10 +16,12 @@ type settings struct {
 	sampler        traffic.Sampler
 	classifier     *stratum.Classifier
 	redactor       *redact.Redactor
-	methods        map[string]bool
+	rules          []rule
+	standard       rule
 	bodies         map[string]bool
 	cookie         string
 	header         string
+	trace          bool
 	trustForwarded bool
 	share          func() float64
 }
@@ -27,14 +29,11 @@ type settings struct {
 // newSettings builds the settings; before is what held until now, or nil.
 func newSettings(cfg Config, before *settings) (*settings, error) {
 	t := cfg.Workload.Tap
-	sampler := traffic.NewSampler(t.SampleKey.Reveal())
+	sampler := traffic.NewSampler(t.SampleKey.Reveal()).Salted(t.Experiment)
 	s := &settings{
 		workload: cfg.Workload, sampler: sampler, redactor: redact.New(t, sampler),
-		methods: map[string]bool{}, bodies: typeSet(cfg.KeepBodies), cookie: t.SessionCookie,
-		header: http.CanonicalHeaderKey(t.SessionHeader), trustForwarded: cfg.TrustForwarded, share: cfg.Share,
-	}
-	for _, m := range t.Methods {
-		s.methods[m] = true
+		rules: newRules(t), standard: newRule(t, workload.Rule{}), bodies: typeSet(cfg.KeepBodies), cookie: t.SessionCookie,
+		header: http.CanonicalHeaderKey(t.SessionHeader), trustForwarded: cfg.TrustForwarded, trace: t.SessionTrace, share: cfg.Share,
 	}
 	// A classifier has learned which routes, countries and networks there are: a new one would let the bound on them be
 	// reached twice.
@@ -53,19 +52,10 @@ func sameStrata(a, b workload.Tap) bool {
 		a.GeographyDatabase == b.GeographyDatabase && a.NetworkDatabase == b.NetworkDatabase
 }
 
-// sample decides about a session: the probability with which it is copied now, and why it is not.
-func (s *settings) sample(session string) (probability float64, drop string) {
-	ratio := s.workload.Tap.SampleRatio
-	if !s.sampler.Includes(session, ratio) {
-		return 0, ReasonSampledOut
+// remaining is the part of the sample that a budget leaves.
+func (s *settings) remaining() float64 {
+	if s.share == nil {
+		return 1
 	}
-	share := 1.0
-	if s.share != nil {
-		share = s.share()
-	}
-	// Samples are nested, so that shedding keeps whole sessions, and the same ones as long as it lasts.
-	if share < 1 && !s.sampler.Includes(session, ratio*share) {
-		return 0, ReasonShed
-	}
-	return ratio * share, ""
+	return s.share()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/sample"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/stratum"
 )
 
@@ -25,6 +26,7 @@ const (
 	ReasonSampledOut = "sampled_out" // its session is not in the sample
 	ReasonMethod     = "method"      // it may change state
 	ReasonLoop       = "loop"        // the shadow sent it
+	ReasonCap        = "cap"         // a cap on the copies per second is reached
 	ReasonShed       = "shed"        // its session is in the sample, but copying it would have cost production too much
 	ReasonUpgrade    = "upgrade"     // it became a connection, which cannot be replayed as a request
 	ReasonBody       = "body"        // its body was not read to the end, so that a copy would be another request
@@ -57,6 +59,7 @@ type Tap struct {
 	publisher   Publisher
 	accumulator *observe.Accumulator
 	settings    atomic.Pointer[settings]
+	sampler     *sample.Sampler
 
 	// handing orders handing over against reading the ledger: whoever hands over holds it for reading, so that the
 	// ledger never sees an item in both books or in none.
@@ -66,7 +69,10 @@ type Tap struct {
 
 // New returns a tap; it reads the databases that the configuration names.
 func New(cfg Config) (*Tap, error) {
-	t := &Tap{publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop)}
+	t := &Tap{
+		publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop),
+		sampler: sample.New(cfg.Workload.Tap.Sampling, time.Now()),
+	}
 	return t, t.Reload(cfg)
 }
 
@@ -78,8 +84,22 @@ func (t *Tap) Reload(cfg Config) error {
 		return err
 	}
 	t.settings.Store(set)
+	t.sampler.Configure(cfg.Workload.Tap.Sampling)
 	return nil
 }
+
+// Tick is to be called about once a second; the rates follow the traffic by it. It returns how well the sample shows the
+// traffic of late; false when that is not known yet.
+func (t *Tap) Tick(now time.Time) (sample.Figure, bool) {
+	t.sampler.Tick(now, t.settings.Load().remaining())
+	return t.sampler.Figure()
+}
+
+// Figure is the newest one; false when there is none yet.
+func (t *Tap) Figure() (sample.Figure, bool) { return t.sampler.Figure() }
+
+// Overflow is how many requests share a name because a bound was reached, by the bound.
+func (t *Tap) Overflow() (routes, strata uint64) { return t.settings.Load().classifier.Overflow() }
 
 // Ledger accounts for every request from its arrival to the broker's acknowledgement of its copy.
 func (t *Tap) Ledger() metric.Ledger {
@@ -109,17 +129,28 @@ func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
 	x := &Exchange{tap: t, set: set, request: r, arrive: arrive, stratum: set.classifier.Classify(r, set.address(r))}
 	t.book.See(1)
 	t.accumulator.Arrive(x.stratum)
+	x.rule = set.ruleOf(r.Method, r.URL.EscapedPath())
 	switch {
-	case !set.methods[r.Method]:
+	case !x.rule.methods[r.Method]:
 		x.drop = ReasonMethod
-	case set.workload.Tap.SampleRatio <= 0:
+	case x.rule.ratio <= 0:
 		x.drop = ReasonSampledOut
 	default:
-		x.session = set.session(r)
-		x.probability, x.drop = set.sample(x.session)
-		if x.drop == "" {
-			x.capture = newCapture(r, set.workload.Tap.MaxBodyBytes, set.bodies)
-		}
+		x.choose()
 	}
 	return x
+}
+
+func (x *Exchange) choose() {
+	x.session = x.set.session(x.request)
+	x.draw, x.drawn = x.set.sampler.Draw(x.session), true
+	var fate sample.Fate
+	switch x.probability, fate = x.tap.sampler.Choose(x.draw, x.stratum, x.rule.ratio, x.set.remaining()); fate {
+	case sample.In:
+		x.capture = x.set.newCapture(x.request, x.rule)
+	case sample.Shed:
+		x.drop = ReasonShed
+	default:
+		x.drop = ReasonSampledOut
+	}
 }

@@ -1,0 +1,111 @@
+package redact
+
+import (
+	"bytes"
+	"mime"
+	"mime/multipart"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
+)
+
+// maxParts bounds the parts of a multipart body.
+const maxParts = 1000
+
+// Body returns what may leave of a body, or false when it cannot be read as what it says it is. cut: it is the beginning of
+// a longer one; then what may be half of something is left out.
+func (r *Redactor) Body(contentType string, data []byte, cut bool) ([]byte, bool) {
+	media, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil, false
+	}
+	switch {
+	case media == "application/x-www-form-urlencoded":
+		if cut {
+			data = data[:max(0, bytes.LastIndexByte(data, '&'))]
+		}
+		return []byte(r.Form(string(data))), true
+	case IsJSON(media):
+		out, err := r.jsonBody(data)
+		return out, err == nil || cut
+	case media == "multipart/form-data":
+		return r.multipart(data, parameters["boundary"], cut)
+	case isText(media):
+		if !utf8.Valid(data) && !cut {
+			return nil, false
+		}
+		if cut {
+			data = data[:max(0, bytes.LastIndexAny(data, " \t\r\n"))]
+		}
+		return []byte(r.Text(strings.ToValidUTF8(string(data), "\uFFFD"))), true
+	}
+	return data, true
+}
+
+// IsJSON reports whether a media type is JSON under any of its names.
+func IsJSON(media string) bool {
+	return media == "application/json" || media == "text/json" || media == "application/x-ndjson" || strings.HasSuffix(media, "+json")
+}
+
+func isText(media string) bool {
+	return strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "+xml") || media == "application/xml" || media == "application/graphql"
+}
+
+// multipart writes the parts anew: values of fields are treated like those of a form, files become their pseudonym.
+func (r *Redactor) multipart(data []byte, boundary string, cut bool) ([]byte, bool) {
+	if boundary == "" {
+		return nil, false
+	}
+	var out bytes.Buffer
+	w := multipart.NewWriter(&out)
+	if err := w.SetBoundary(r.boundary); err != nil {
+		return nil, false
+	}
+	in := multipart.NewReader(bytes.NewReader(data), boundary)
+	for n := 0; ; n++ {
+		part, err := in.NextRawPart()
+		if err != nil || n == maxParts {
+			// The end is io.EOF; of anything else, what came before may leave when the body was cut.
+			ok := err != nil && err.Error() == "EOF" || cut
+			return out.Bytes(), ok && w.Close() == nil
+		}
+		var value bytes.Buffer
+		if _, err := value.ReadFrom(part); err != nil {
+			return out.Bytes(), cut && w.Close() == nil
+		}
+		if err := r.part(w, part, value.String()); err != nil {
+			return nil, false
+		}
+	}
+}
+
+func (r *Redactor) part(w *multipart.Writer, part *multipart.Part, value string) error {
+	name, file := part.FormName(), part.FileName()
+	disposition := "form-data; name=" + strconv.Quote(r.identifier(name))
+	switch {
+	case file != "":
+		disposition += "; filename=" + strconv.Quote(r.sampler.Pseudonym("file", file))
+		value = r.sampler.Pseudonym("file", value)
+	case value == "":
+	case r.all || name == "" || r.replaces(name) || !utf8.ValidString(value) || part.Header.Get("Content-Transfer-Encoding") != "":
+		value = r.sampler.Pseudonym(kindQuery, value)
+	default:
+		value = r.Text(value)
+	}
+	out, err := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {disposition}})
+	if err == nil {
+		_, err = out.Write([]byte(value))
+	}
+	return err
+}
+
+// identifier replaces a name that is none.
+func (r *Redactor) identifier(name string) string {
+	if shape.IsName(name) {
+		return name
+	}
+	return r.sampler.Pseudonym(kindQuery, name)
+}
