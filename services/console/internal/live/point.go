@@ -25,6 +25,10 @@ type TrafficPoint struct {
 	P95        *float64 `json:"p95_seconds"`
 	P99        *float64 `json:"p99_seconds"`
 	SLOLatency *float64 `json:"slo_latency_seconds"`
+	// MixHalfWidth and P95HalfWidth say how well the copies show production at 95 % confidence: the mix as total variation,
+	// p95 as a share of it.
+	MixHalfWidth *float64 `json:"sample_mix_half_width"`
+	P95HalfWidth *float64 `json:"sample_p95_half_width"`
 }
 
 // UsagePoint is one usage window as the page draws it.
@@ -93,6 +97,11 @@ func trafficPoint(k windowKey, t *foreshadowv1.TrafficWindow, quantile float64) 
 	}
 	p.P50, p.P95, p.P99 = number(total.Latency.Quantile(0.5)), number(total.Latency.Quantile(0.95)), number(total.Latency.Quantile(0.99))
 	p.SLOLatency = number(total.Latency.Quantile(quantile))
+	confidence, err := metric.ConfidenceFromProto(t.GetConfidence())
+	if err != nil {
+		return TrafficPoint{}, fmt.Errorf("window at %v: %w", k.Start, err)
+	}
+	p.MixHalfWidth, p.P95HalfWidth = number(confidence.Mix()), number(confidence.P95())
 	return p, nil
 }
 

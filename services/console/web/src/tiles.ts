@@ -1,4 +1,4 @@
-// The six numbers at the top: what they say is decided here, without the DOM.
+// The numbers at the top: what they say is decided here, without the DOM.
 import { UNKNOWN, duration, latency, number, quantile, seconds } from "./format";
 import { forecastAt } from "./series";
 import type { Store } from "./store";
@@ -18,7 +18,7 @@ export interface Tile {
 const FRESH = 5;
 
 export function tiles(store: Store, workload: Workload, now: number): Tile[] {
-  return [demand(store, now), forecast(store, now), instances(store, now), production(store, workload, now), shadow(store, workload, now), capacity(store, now)];
+  return [demand(store, now), forecast(store, now), instances(store, now), production(store, workload, now), shadow(store, workload, now), capacity(store, now), sample(store, now)];
 }
 
 function ageOf(p: { start: number; duration: number } | undefined, now: number): number {
@@ -98,4 +98,14 @@ function capacity(store: Store, now: number): Tile {
   const tile: Tile = { id: "capacity", label: "Capacity per instance", value: UNKNOWN, unit: "", note: "not measured yet", tone: "stale" };
   if (!c) return tile;
   return { ...tile, value: number(c.requests_per_second), unit: "req/s", note: `measured ${duration(now - seconds(c.measure_time))} ago`, tone: "" };
+}
+
+/** How well the copies show production; a window that does not say so is not taken for one that is exact. */
+function sample(store: Store, now: number): Tile {
+  const p = store.traffic.newest("production");
+  const tile: Tile = { id: "sample", label: "Sample, mix within", value: UNKNOWN, unit: "", note: "not known yet", tone: "stale" };
+  const mix = p?.sample_mix_half_width ?? null, p95 = p?.sample_p95_half_width ?? null;
+  if (!p || mix === null) return tile;
+  const note = p95 === null ? "95 % confidence; latencies not known" : `p95 within ${number(p95 * 100)} %, at 95 % confidence`;
+  return { ...tile, value: `± ${number(mix * 100)}`, unit: "%", note, tone: stale(p, now) ? "stale" : "" };
 }

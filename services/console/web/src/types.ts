@@ -32,6 +32,9 @@ export interface TrafficPoint extends WindowPoint {
   p95_seconds: number | null;
   p99_seconds: number | null;
   slo_latency_seconds: number | null;
+  /** How well the copies show production at 95 % confidence: total variation of the mix, and a share of p95. */
+  sample_mix_half_width?: number | null;
+  sample_p95_half_width?: number | null;
 }
 
 export interface UsagePoint extends WindowPoint {

@@ -15,7 +15,7 @@ const tile = (s: Store, now: number, id: string): Tile => tiles(s, shop, now).fi
 
 describe("tiles", () => {
   it("show a dash, never a zero, where nothing is known", () => {
-    expect(tiles(new Store(), shop, 100).map((t) => t.value)).toEqual(["–", "–", "–", "–", "–", "–"]);
+    expect(tiles(new Store(), shop, 100).map((t) => t.value)).toEqual(["–", "–", "–", "–", "–", "–", "–"]);
   });
   it("judge the latency by the SLO", () => {
     const s = new Store();
@@ -37,6 +37,14 @@ describe("tiles", () => {
     expect(tile(s, 100, "shadow").value).toBe("asleep");
     s.apply("usage", usage("shadow", 100, 0, 1), 0);
     expect(tile(s, 101, "shadow")).toMatchObject({ value: "20", tone: "stale" });
+  });
+  it("say how well the sample shows production, and that it is not known", () => {
+    const s = new Store();
+    expect(tile(s, 100, "sample")).toMatchObject({ value: "–", note: "not known yet" });
+    s.apply("traffic", { ...traffic("production", 99, 10, 0.02), sample_mix_half_width: 0.042, sample_p95_half_width: 0.11 }, 0);
+    expect(tile(s, 100, "sample")).toMatchObject({ value: "± 4.2", unit: "%", note: "p95 within 11 %, at 95 % confidence", tone: "" });
+    s.apply("traffic", { ...traffic("production", 100, 10, 0.02), sample_mix_half_width: 0.04, sample_p95_half_width: null }, 0);
+    expect(tile(s, 101, "sample").note).toContain("latencies not known");
   });
   it("show the forecast at the lead time with its interval, and why there is none", () => {
     const s = new Store();

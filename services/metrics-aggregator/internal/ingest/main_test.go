@@ -80,11 +80,19 @@ func observed(rng *rand.Rand, name string, start time.Time) *foreshadowv1.Metric
 		}
 		c.Errors, c.SLOViolations, c.RequestBytes, c.Sampled = uint64(rng.IntN(2)), uint64(rng.IntN(2)), uint64(rng.IntN(99)), uint64(rng.IntN(2))
 	}
-	return &foreshadowv1.MetricsObserved{
+	o := &foreshadowv1.MetricsObserved{
 		Workload: name, Environment: foreshadowv1.Environment(1 + rng.IntN(2)), Source: "test",
 		StartTime: timestamppb.New(start), DurationSeconds: 1, Traffic: strata.Proto(),
 		MaxInFlight: uint32(rng.IntN(50)), MaxLagSeconds: float64(rng.IntN(8)) / 8,
 	}
+	if rng.IntN(3) > 0 { // not always known
+		responses := uint64(1 + rng.IntN(50))
+		o.Confidence = &foreshadowv1.SampleConfidence{
+			Responses: responses, MixHalfWidthSum: float64(responses) / 8, TimedResponses: responses / 2,
+			P95HalfWidthSum: float64(rng.IntN(64)) / 16, DesignEffectSum: float64(rng.IntN(64)), SpanSeconds: float64(rng.IntN(60)),
+		}
+	}
+	return o
 }
 
 func record(t testing.TB, m proto.Message, producer string, sequence uint64) kafka.Record {
@@ -128,6 +136,17 @@ func (m model) windows(t testing.TB) map[string]*foreshadowv1.TrafficWindow {
 		for _, o := range list {
 			all = append(all, o.Traffic...)
 			w.MaxInFlight, w.MaxLagSeconds = max(w.MaxInFlight, o.MaxInFlight), max(w.MaxLagSeconds, o.MaxLagSeconds)
+			if c := o.Confidence; c != nil {
+				if w.Confidence == nil {
+					w.Confidence = &foreshadowv1.SampleConfidence{}
+				}
+				w.Confidence.Responses += c.Responses
+				w.Confidence.MixHalfWidthSum += c.MixHalfWidthSum
+				w.Confidence.TimedResponses += c.TimedResponses
+				w.Confidence.P95HalfWidthSum += c.P95HalfWidthSum
+				w.Confidence.DesignEffectSum += c.DesignEffectSum
+				w.Confidence.SpanSeconds = max(w.Confidence.SpanSeconds, c.SpanSeconds)
+			}
 		}
 		strata, err := metric.StrataFromProto(all)
 		if err != nil {

@@ -16,6 +16,8 @@ import (
 const (
 	// maxCount bounds a counter of one observation, so that a window of any number of them fits a bigint.
 	maxCount = 1 << 48
+	// maxSum bounds a sum of half-widths, so that sums of any number of them stay finite.
+	maxSum = 1e100
 	// maxName bounds the parts of a key, so that an index can hold them.
 	maxName = 512
 	// maxAhead is how far a producer's clock may be ahead of ours.
@@ -59,7 +61,14 @@ func (b bounds) read(r kafka.Record) (observation, error) {
 	if !(m.MaxLagSeconds >= 0) || math.IsInf(m.MaxLagSeconds, 0) {
 		return observation{}, fmt.Errorf("max_lag_seconds: %v is not a finite, non-negative number", m.MaxLagSeconds)
 	}
-	delta := &window.Traffic{Strata: strata, MaxInFlight: m.MaxInFlight, MaxLag: m.MaxLagSeconds}
+	confidence, err := metric.ConfidenceFromProto(m.Confidence)
+	if err != nil {
+		return observation{}, err
+	}
+	if confidence.Responses > maxCount || confidence.P95Sum > maxSum || confidence.DesignSum > maxSum {
+		return observation{}, fmt.Errorf("confidence: sums of %d responses are beyond belief", confidence.Responses)
+	}
+	delta := &window.Traffic{Strata: strata, MaxInFlight: m.MaxInFlight, MaxLag: m.MaxLagSeconds, Confidence: confidence}
 	return observation{record: r, key: key, delta: delta}, nil
 }
 

@@ -40,6 +40,15 @@ func TestPoisonIsNamedAndCommitsNothing(t *testing.T) {
 		"lag":          {func(o *foreshadowv1.MetricsObserved) { o.MaxLagSeconds = math.Inf(1) }, "max_lag_seconds"},
 		"long route":   {func(o *foreshadowv1.MetricsObserved) { o.Traffic = traffic1(strings.Repeat("x", 5000), 1) }, "route"},
 		"huge counter": {func(o *foreshadowv1.MetricsObserved) { o.Traffic = traffic1("GET /", math.MaxUint64) }, "beyond belief"},
+		"confidence": {func(o *foreshadowv1.MetricsObserved) {
+			o.Confidence = &foreshadowv1.SampleConfidence{Responses: 1, MixHalfWidthSum: math.NaN()}
+		}, "mix_half_width_sum"},
+		"wider than all": {func(o *foreshadowv1.MetricsObserved) {
+			o.Confidence = &foreshadowv1.SampleConfidence{Responses: 1, MixHalfWidthSum: 2}
+		}, "cannot be"},
+		"huge figure": {func(o *foreshadowv1.MetricsObserved) {
+			o.Confidence = &foreshadowv1.SampleConfidence{Responses: 1, DesignEffectSum: math.MaxFloat64}
+		}, "beyond belief"},
 		"sketch": {func(o *foreshadowv1.MetricsObserved) {
 			o.Traffic = traffic1("GET /", 1)
 			o.Traffic[0].Latency = &foreshadowv1.LatencySketch{RelativeAccuracy: 0.5}
@@ -56,8 +65,8 @@ func TestPoisonIsNamedAndCommitsNothing(t *testing.T) {
 	if got, _ := stored(t, pool, "shop"); len(got) != 0 {
 		t.Errorf("a chunk with poison left %d windows", len(got))
 	}
-	if l := sink.Ledger(); !l.Balanced() || l.Dropped["poison"] != 15 || l.Passed != 0 {
-		t.Errorf("ledger %+v, want 15 poisoned", l)
+	if l := sink.Ledger(); !l.Balanced() || l.Dropped["poison"] != 18 || l.Passed != 0 {
+		t.Errorf("ledger %+v, want 18 poisoned", l)
 	}
 }
 

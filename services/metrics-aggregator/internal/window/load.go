@@ -21,7 +21,7 @@ type Querier interface {
 const (
 	keyList = `unnest($1::text[], $2::smallint[], $3::timestamptz[], $4::interval[]) as k (workload, environment, start_time, width)`
 
-	headerColumns = `w.workload, w.environment, w.start_time, w.width, w.revision, w.max_in_flight, w.max_lag_seconds`
+	headerColumns = `w.workload, w.environment, w.start_time, w.width, w.revision, w.max_in_flight, w.max_lag_seconds, w.confidence`
 
 	stratumColumns = `s.workload, s.environment, s.start_time, s.width, d.route, d.geography, d.device, d.network,
 		s.requests, s.responses, s.errors, s.slo_violations, s.request_bytes, s.response_bytes, s.sampled, s.latency`
@@ -81,11 +81,30 @@ func scanHeaders(rows pgx.Rows, into map[Key]*Traffic) error {
 	var k rawKey
 	var revision, maxInFlight int64
 	var maxLag float64
-	_, err := pgx.ForEachRow(rows, k.targets(&revision, &maxInFlight, &maxLag), func() error {
-		into[k.key()] = &Traffic{Revision: uint64(revision), Strata: metric.Strata{}, MaxInFlight: uint32(maxInFlight), MaxLag: maxLag}
+	var encoded []byte
+	_, err := pgx.ForEachRow(rows, k.targets(&revision, &maxInFlight, &maxLag, &encoded), func() error {
+		confidence, err := readConfidence(encoded)
+		if err != nil {
+			return fmt.Errorf("read window at %s: %w", k.start, err)
+		}
+		into[k.key()] = &Traffic{
+			Revision: uint64(revision), Strata: metric.Strata{}, MaxInFlight: uint32(maxInFlight), MaxLag: maxLag, Confidence: confidence,
+		}
 		return nil
 	})
 	return err
+}
+
+// readConfidence takes null for a figure that is not known.
+func readConfidence(encoded []byte) (metric.Confidence, error) {
+	if encoded == nil {
+		return metric.Confidence{}, nil
+	}
+	var p foreshadowv1.SampleConfidence
+	if err := proto.Unmarshal(encoded, &p); err != nil {
+		return metric.Confidence{}, fmt.Errorf("decode confidence: %w", err)
+	}
+	return metric.ConfidenceFromProto(&p)
 }
 
 func scanStrata(rows pgx.Rows, into map[Key]*Traffic) error {

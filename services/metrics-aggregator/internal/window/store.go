@@ -68,7 +68,9 @@ func (s *Store) Merge(ctx context.Context, tx pgx.Tx, writer string, deltas map[
 		w.Revision++
 	}
 	save := &pgx.Batch{}
-	queueHeaders(save, keys, stored)
+	if err := queueHeaders(save, keys, stored); err != nil {
+		return err
+	}
 	if err := s.queueStrata(save, keys, deltas, stored); err != nil {
 		return err
 	}
@@ -139,26 +141,36 @@ func queueLocks(batch *pgx.Batch, keys []Key) {
 	batch.Queue("select pg_advisory_xact_lock($1, l) from unnest($2::integer[]) l", lockClass, slices.Sorted(maps.Keys(locks)))
 }
 
-func queueHeaders(batch *pgx.Batch, keys []Key, windows map[Key]*Traffic) {
+func queueHeaders(batch *pgx.Batch, keys []Key, windows map[Key]*Traffic) error {
 	c := columnsOf(keys)
 	var revisions, inFlight []int64
 	var lags []float64
+	var confidences [][]byte
 	var n counterColumns
 	for _, k := range keys {
 		w := windows[k]
 		revisions, inFlight = append(revisions, int64(w.Revision)), append(inFlight, int64(w.MaxInFlight))
 		lags = append(lags, w.MaxLag)
 		n.add(countersOf(w.Strata.Total()))
+		var confidence []byte // null: not known
+		if p := w.Confidence.Proto(); p != nil {
+			var err error
+			if confidence, err = (proto.MarshalOptions{Deterministic: true}).Marshal(p); err != nil {
+				return fmt.Errorf("encode confidence: %w", err)
+			}
+		}
+		confidences = append(confidences, confidence)
 	}
-	args := append([]any{c.workloads, c.environments, c.starts, c.widths, revisions, inFlight, lags}, n.args()...)
-	batch.Queue(`insert into traffic_window (workload, environment, start_time, width, revision, max_in_flight, max_lag_seconds,
+	args := append([]any{c.workloads, c.environments, c.starts, c.widths, revisions, inFlight, lags, confidences}, n.args()...)
+	batch.Queue(`insert into traffic_window (workload, environment, start_time, width, revision, max_in_flight, max_lag_seconds, confidence,
 			requests, responses, errors, slo_violations, request_bytes, response_bytes, sampled)
 		select * from unnest($1::text[], $2::smallint[], $3::timestamptz[], $4::interval[], $5::bigint[], $6::bigint[],
-			$7::double precision[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+			$7::double precision[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
 		on conflict (workload, environment, start_time, width) do update set revision = excluded.revision,
-			max_in_flight = excluded.max_in_flight, max_lag_seconds = excluded.max_lag_seconds, requests = excluded.requests,
+			max_in_flight = excluded.max_in_flight, max_lag_seconds = excluded.max_lag_seconds, confidence = excluded.confidence, requests = excluded.requests,
 			responses = excluded.responses, errors = excluded.errors, slo_violations = excluded.slo_violations,
 			request_bytes = excluded.request_bytes, response_bytes = excluded.response_bytes, sampled = excluded.sampled`, args...)
+	return nil
 }
 
 // queueStrata writes those strata that the deltas touch.

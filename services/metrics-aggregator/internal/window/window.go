@@ -38,6 +38,8 @@ type Traffic struct {
 	MaxInFlight uint32
 	// MaxLag of the load generator in seconds.
 	MaxLag float64
+	// Confidence of the copies.
+	Confidence metric.Confidence
 }
 
 // Merge adds o, but for its revision.
@@ -48,6 +50,7 @@ func (t *Traffic) Merge(o *Traffic) {
 	t.Strata.Merge(o.Strata)
 	t.MaxInFlight = max(t.MaxInFlight, o.MaxInFlight)
 	t.MaxLag = max(t.MaxLag, o.MaxLag)
+	t.Confidence.Merge(o.Confidence)
 }
 
 // Proto returns the event of a traffic window.
@@ -56,7 +59,7 @@ func (t *Traffic) Proto(k Key) *foreshadowv1.MetricsWindowed {
 		Workload: k.Workload, Environment: k.Environment, StartTime: timestamppb.New(k.Start),
 		DurationSeconds: k.Width.Seconds(), Revision: t.Revision,
 		Content: &foreshadowv1.MetricsWindowed_Traffic{Traffic: &foreshadowv1.TrafficWindow{
-			Strata: t.Strata.Proto(), MaxInFlight: t.MaxInFlight, MaxLagSeconds: t.MaxLag,
+			Strata: t.Strata.Proto(), MaxInFlight: t.MaxInFlight, MaxLagSeconds: t.MaxLag, Confidence: t.Confidence.Proto(),
 		}},
 	}
 }

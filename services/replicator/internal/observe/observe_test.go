@@ -122,7 +122,8 @@ func TestSenderSendsEverySecondAlsoInSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := observe.NewAccumulator(time.Now)
 		var sent []*foreshadowv1.MetricsObserved
-		s := observe.Sender{Accumulator: a, Workload: "shop", Log: slog.New(slog.DiscardHandler), Publish: func(key string, m *foreshadowv1.MetricsObserved) bool {
+		figure := metric.Confidence{}
+		s := observe.Sender{Accumulator: a, Workload: "shop", Figure: func() metric.Confidence { return figure }, Log: slog.New(slog.DiscardHandler), Publish: func(key string, m *foreshadowv1.MetricsObserved) bool {
 			if key != "shop" {
 				t.Errorf("key %q", key)
 			}
@@ -135,8 +136,10 @@ func TestSenderSendsEverySecondAlsoInSilence(t *testing.T) {
 		go func() { s.Run(ctx); close(done) }()
 		time.Sleep(3*time.Second + time.Millisecond)
 		a.Arrive(item)
+		a.Complete(item, observe.Completion{Latency: time.Millisecond})
 		cancel()
 		<-done
+		figure = metric.NewConfidence(1, 0.25, 0.5, 2, 60)
 		s.Drain()
 		if len(sent) != 4 {
 			t.Fatalf("sent %d observations, want 3 and a partial one", len(sent))
@@ -148,6 +151,9 @@ func TestSenderSendsEverySecondAlsoInSilence(t *testing.T) {
 		}
 		if len(sent[0].GetTraffic()) != 0 || sent[3].GetTraffic()[0].GetRequests() != 1 {
 			t.Errorf("sent %v", sent)
+		}
+		if c := sent[3].GetConfidence(); sent[2].GetConfidence() != nil || c.GetResponses() != 1 || c.GetMixHalfWidthSum() != 0.25 || c.GetSpanSeconds() != 60 {
+			t.Errorf("confidence %v after %v", c, sent[2].GetConfidence())
 		}
 	})
 }
