@@ -2,6 +2,8 @@ package redact
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"mime"
 	"mime/multipart"
 	"net/textproto"
@@ -65,21 +67,29 @@ func (r *Redactor) multipart(data []byte, boundary string, cut bool) ([]byte, bo
 		return nil, false
 	}
 	in := multipart.NewReader(bytes.NewReader(data), boundary)
-	for n := 0; ; n++ {
+	whole := r.parts(w, in)
+	if err := w.Close(); err != nil {
+		return nil, false
+	}
+	return out.Bytes(), whole || cut
+}
+
+// parts reports whether all parts could be read to the end.
+func (r *Redactor) parts(w *multipart.Writer, in *multipart.Reader) bool {
+	for n := range maxParts {
 		part, err := in.NextRawPart()
-		if err != nil || n == maxParts {
-			// The end is io.EOF; of anything else, what came before may leave when the body was cut.
-			ok := err != nil && err.Error() == "EOF" || cut
-			return out.Bytes(), ok && w.Close() == nil
+		if err != nil {
+			return errors.Is(err, io.EOF) && n > 0
 		}
-		var value bytes.Buffer
-		if _, err := value.ReadFrom(part); err != nil {
-			return out.Bytes(), cut && w.Close() == nil
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return false // what was read of it may be half of something
 		}
-		if err := r.part(w, part, value.String()); err != nil {
-			return nil, false
+		if err := r.part(w, part, string(value)); err != nil {
+			return false
 		}
 	}
+	return false
 }
 
 func (r *Redactor) part(w *multipart.Writer, part *multipart.Part, value string) error {

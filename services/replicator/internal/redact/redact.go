@@ -155,14 +155,6 @@ func (r *Redactor) scrub(kind, escaped string) string {
 	return escaped
 }
 
-// matched replaces what the patterns match in plain text.
-func (r *Redactor) matched(plain string) string {
-	for _, re := range r.patterns {
-		plain = re.ReplaceAllStringFunc(plain, func(m string) string { return r.sampler.Pseudonym(kindText, m) })
-	}
-	return plain
-}
-
 // replace gives equal values equal pseudonyms, however they were escaped.
 func (r *Redactor) replace(kind, escaped string) string {
 	value, err := url.QueryUnescape(escaped)

@@ -251,7 +251,7 @@ func isShortNumber(p string) bool { return len(p) <= 12 && isDigits(p) }
 // IsVersioned accepts what agents and media types are made of: words and numbers joined by slashes, name/1.2 or text/html.
 func IsVersioned(s string) bool {
 	for piece := range strings.SplitSeq(s, "/") {
-		if !isSlug(strings.TrimRight(piece, "=")) {
+		if !isSlug(strings.TrimRight(piece, "=")) && !IsPlain(piece) {
 			return false
 		}
 	}
