@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/foreshadow/foreshadow/libs/embedded"
+	"github.com/foreshadow/foreshadow/libs/embedded/embeddedtest"
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/platform"
@@ -25,7 +25,7 @@ import (
 	"github.com/foreshadow/foreshadow/services/replicator"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // reported is a platform that reports what the test sets.
 type reported struct {

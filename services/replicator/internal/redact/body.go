@@ -114,7 +114,7 @@ func (r *Redactor) part(w *multipart.Writer, part *multipart.Part, value string)
 
 // identifier replaces a name that is none.
 func (r *Redactor) identifier(name string) string {
-	if shape.IsName(name) {
+	if shape.IsName(name) && !shape.LooksSecret(name) && len(r.matches(name)) == 0 {
 		return name
 	}
 	return r.sampler.Pseudonym(kindQuery, name)

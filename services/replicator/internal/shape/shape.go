@@ -18,6 +18,8 @@ const (
 	minPhone   = 8 // digits behind a plus
 	// maxEscapes is how many times a value may be percent-encoded; more often is meant to hide something.
 	maxEscapes = 4
+	// longWord is the length from which a word must be pronounceable to be one.
+	longWord = 12
 	// maxConsonants in a row; words that have more are made up.
 	maxConsonants = 5
 )
@@ -133,12 +135,28 @@ func IsVerb(segment string) bool {
 // shadow for something that is not there. It errs towards replacing.
 func LooksSecret(s string) bool {
 	switch {
-	case isMail(s), isPhone(s), isCard(s):
+	case isMail(s), isPhone(s), isCard(s), hasPrefix(s):
 		return true
 	case len(s) < tokenLength, isDigits(s), isUUID(s):
 		return false
 	}
 	return !isSlug(trimExtension(s))
+}
+
+// hasPrefix knows the beginnings by which issuers let their keys be recognised.
+func hasPrefix(s string) bool {
+	if len(s) < tokenLength {
+		return false
+	}
+	for _, p := range []string{
+		"AKIA", "ASIA", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xapp-",
+		"sk-", "sk_", "pk_live_", "rk_live_", "whsec_", "SG.", "npm_", "pypi-", "dop_v1_", "hvs.", "eyJ", "ya29.", "-----BEGIN",
+	} {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
 }
 
 func isMail(s string) bool {
@@ -223,6 +241,14 @@ func isSlug(s string) bool {
 	return true
 }
 
+// dropOthers leaves the letters of ASCII: those of another script are not random.
+func dropOthers(c rune) rune {
+	if c >= 0x80 {
+		return 'a'
+	}
+	return c
+}
+
 // isWord accepts plain and camel-case words with up to four digits at one end, such as iphone15, v2, getUserById.
 func isWord(p string) bool {
 	letters := strings.Trim(p, "0123456789")
@@ -241,6 +267,9 @@ func isWord(p string) bool {
 		if i > 0 && (c >= 'a') != (letters[i-1] >= 'a') {
 			humps++
 		}
+	}
+	if len(letters) >= longWord && !isPronounceable(strings.Map(dropOthers, letters)) {
+		return false
 	}
 	// A camel hump takes two changes of case and some letters; random letters change at every second one.
 	return humps*3 <= len(letters)+2

@@ -3,6 +3,8 @@ package stratum
 import (
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
@@ -28,6 +30,8 @@ type Routes struct {
 	templates  []string
 	known      *vocabulary
 	learned    *tree
+	// patterns match what must not become a part of a route.
+	patterns []*regexp.Regexp
 	// forgot is told when routes were given up; may be nil.
 	forgot func()
 }
@@ -46,7 +50,7 @@ func NewRoutes(templates []string, max, words int) *Routes {
 // Route returns the method and the template of an escaped path, for example "GET /items/{id}"; for gRPC the full method.
 func (r *Routes) Route(method, path string, grpc bool) string {
 	buf := make([]byte, 0, 64)
-	if grpc && isFullMethod(path) {
+	if grpc && isFullMethod(path) && !r.matchesPattern(path) {
 		return r.known.admit(append(buf, path...))
 	}
 	buf = append(buf, knownMethod(method)...)
@@ -124,11 +128,14 @@ func (r *Routes) template(buf []byte, parts []string) (_ []byte, forgot bool) {
 	r.learned.mu.Lock()
 	defer r.learned.mu.Unlock()
 	t := templater{tree: r.learned, at: r.learned.root}
+	announced := false
 	for _, p := range parts {
 		// A matrix parameter (/a;v=1) is a value.
 		p, _, _ = strings.Cut(p, ";")
+		secret := announced && !shape.IsVerb(p) || r.matchesPattern(p)
+		announced = shape.Announces(p)
 		switch {
-		case !isWord(p):
+		case secret, !isWord(p):
 			t.skip()
 			buf = append(buf, placeID...)
 		case t.word(p):
@@ -138,6 +145,10 @@ func (r *Routes) template(buf []byte, parts []string) (_ []byte, forgot bool) {
 		}
 	}
 	return append(buf, end...), t.forgot
+}
+
+func (r *Routes) matchesPattern(segment string) bool {
+	return slices.ContainsFunc(r.patterns, func(re *regexp.Regexp) bool { return re.MatchString(segment) })
 }
 
 // isWord tells a word of the interface (items, v1, about-us, getUserById) from a value (a number, a UUID, a hash, a slug

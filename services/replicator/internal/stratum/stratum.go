@@ -4,8 +4,10 @@
 package stratum
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,6 +67,13 @@ func New(tap workload.Tap) (*Classifier, error) {
 		max:             tap.MaxStrata, known: map[traffic.Stratum]bool{},
 	}
 	c.routes.forgot = c.forget
+	for _, p := range tap.RedactPatterns {
+		re, err := regexp.Compile(p)
+		if err != nil {
+			return nil, fmt.Errorf("tap.redact_patterns: %w", err)
+		}
+		c.routes.patterns = append(c.routes.patterns, re)
+	}
 	return c, nil
 }
 

@@ -71,6 +71,8 @@ func TestRoute(t *testing.T) {
 		"/reset/hunter2":              "/reset/{id}",
 		"/reset/AbCdEfGhIjKlMnOpQrSt": "/reset/{id}",
 		"/reset/xkqzvwpt":             "/reset/{id}",
+		"/reset/monkey":               "/reset/{id}",
+		"/password/reset":             "/password/reset",
 		"/reset/sEcReT":               "/reset/{id}",
 		"/u/alice%2540example.com":    "/u/{id}",
 	} {

@@ -47,7 +47,7 @@ func newSettings(cfg Config, before *settings) (*settings, error) {
 }
 
 func sameStrata(a, b workload.Tap) bool {
-	return slices.Equal(a.Routes, b.Routes) && a.MaxRoutes == b.MaxRoutes && a.MaxWords == b.MaxWords && a.MaxStrata == b.MaxStrata &&
+	return slices.Equal(a.Routes, b.Routes) && slices.Equal(a.RedactPatterns, b.RedactPatterns) && a.MaxRoutes == b.MaxRoutes && a.MaxWords == b.MaxWords && a.MaxStrata == b.MaxStrata &&
 		a.GeographyHeader == b.GeographyHeader && a.NetworkHeader == b.NetworkHeader &&
 		a.GeographyDatabase == b.GeographyDatabase && a.NetworkDatabase == b.NetworkDatabase
 }
