@@ -20,6 +20,8 @@ const (
 	maxEscapes = 4
 	// longWord is the length from which a word must be pronounceable to be one.
 	longWord = 12
+	// maxMixed is the length up to which letters and digits may mix in a piece of a slug.
+	maxMixed = 8
 	// maxConsonants in a row; words that have more are made up.
 	maxConsonants = 5
 )
@@ -233,12 +235,17 @@ func isSlug(s string) bool {
 	pieces := strings.FieldsFunc(s, func(c rune) bool {
 		return strings.ContainsRune("-_.~ ,:+!()'*", c)
 	})
+	other := 0
 	for _, p := range pieces {
 		if !isWord(p) && !isShortNumber(p) {
-			return false
+			if len(p) > maxMixed {
+				return false
+			}
+			other += len(p)
 		}
 	}
-	return true
+	// A short mixture, such as ec2 or 120x120, may stand beside words that make up the most of it.
+	return other*2 <= len(s)
 }
 
 // dropOthers leaves the letters of ASCII: those of another script are not random.

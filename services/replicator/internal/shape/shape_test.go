@@ -11,10 +11,12 @@ func TestLooksSecret(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]bool{
 		"": false, "items": false, "42": false, "20241105123456789": false, "v1": false,
-		"6f1ed002-ab59-4c1d-9a3b-0d0f3a9d4c11":     false,
-		"the-quick-brown-fox-jumps-2024":           false,
-		"getUserProfileByIdentifier":               false,
-		"iphone15-pro-max-256gb":                   false,
+		"6f1ed002-ab59-4c1d-9a3b-0d0f3a9d4c11": false,
+		"the-quick-brown-fox-jumps-2024":       false,
+		"getUserProfileByIdentifier":           false,
+		"iphone15-pro-max-256gb":               false,
+		"logstash-scale11x":                    false, "apple-touch-icon-120x120": false, "AKIAFQSEYIFHYNDVDJIA": true, "bsoGeeclMzbfftajHoqgIU51": true,
+		"a8Fk2Lq9-Zx7Wv3Tb":                        true,
 		"annual_report_of_the_year.pdf":            false,
 		"Straßenverzeichnis-Nord":                  false,
 		"bob@example.com":                          true,
