@@ -9,7 +9,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash"
+	"io"
 	"net/http"
+	"sync"
 
 	"github.com/dchest/siphash"
 )
@@ -48,12 +50,15 @@ func IsShadow(h http.Header) bool { return len(h.Values(ShadowHeader)) > 0 }
 // Sampler decides by a keyed hash which sessions are copied. The decision is sticky (all requests of a session share it)
 // and nested (a session of the 5 % sample is in the 10 % sample too), and cannot be steered without the key.
 type Sampler struct {
-	key    []byte
 	k0, k1 uint64 // of the hash that places sessions
+	// macs are keyed hashes at rest: keying one costs more than hashing a short value.
+	macs *sync.Pool
 }
 
 // NewSampler returns a sampler for the given key; replicators with equal keys agree.
-func NewSampler(key string) Sampler { return Sampler{key: []byte(key)}.Salted("") }
+func NewSampler(key string) Sampler {
+	return Sampler{macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, []byte(key)) }}}.Salted("")
+}
 
 // Salted returns a sampler whose choice of sessions has nothing to do with that of another experiment. Pseudonyms are the
 // same in all experiments.
@@ -88,9 +93,11 @@ func (s Sampler) Pseudonym(kind, value string) string {
 func (s Sampler) Digest() hash.Hash { return hmac.New(sha256.New, s.mac("digest", "")) }
 
 func (s Sampler) mac(domain, value string) []byte {
-	h := hmac.New(sha256.New, s.key)
-	h.Write([]byte(domain))
-	h.Write([]byte{0})
-	h.Write([]byte(value))
+	h := s.macs.Get().(hash.Hash)
+	defer s.macs.Put(h)
+	h.Reset()
+	_, _ = io.WriteString(h, domain)
+	_, _ = h.Write([]byte{0})
+	_, _ = io.WriteString(h, value)
 	return h.Sum(nil)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
@@ -17,10 +18,44 @@ func (r *Redactor) Headers(h http.Header) []*foreshadowv1.Header {
 	out := make([]*foreshadowv1.Header, 0, len(r.headers))
 	for _, name := range r.headers {
 		for _, value := range h[name] {
-			out = append(out, &foreshadowv1.Header{Name: name, Value: r.header(name, value)})
+			out = append(out, &foreshadowv1.Header{Name: name, Value: r.known.header(r, name, value)})
 		}
 	}
 	return out
+}
+
+const (
+	maxKnown      = 2048
+	maxKnownBytes = 512
+)
+
+// knownHeaders remembers what became of header values: clients send few different ones. It is safe for concurrent use.
+type knownHeaders struct {
+	mu  sync.RWMutex
+	out map[headerLine]string
+}
+
+type headerLine struct{ name, value string }
+
+func (k *knownHeaders) header(r *Redactor, name, value string) string {
+	if len(value) > maxKnownBytes {
+		return r.header(name, value)
+	}
+	k.mu.RLock()
+	clean, ok := k.out[headerLine{name, value}]
+	k.mu.RUnlock()
+	if ok {
+		return clean
+	}
+	clean = r.header(name, value)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.out) >= maxKnown {
+		clear(k.out)
+	}
+	// The clone lets go of the header block that the value is a part of.
+	k.out[headerLine{name, strings.Clone(value)}] = clean
+	return clean
 }
 
 func (r *Redactor) header(name, value string) string {

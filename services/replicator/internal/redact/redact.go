@@ -35,12 +35,16 @@ type Redactor struct {
 	jsonAll    bool
 	patterns   []*regexp.Regexp
 	boundary   string
+	known      *knownHeaders
 }
 
 // New returns a redactor by the tap's configuration, which Validate has accepted: a pattern or path that it refuses is
 // left out here.
 func New(tap workload.Tap, sampler traffic.Sampler) *Redactor {
-	r := &Redactor{sampler: sampler, parameters: map[string]bool{}, boundary: "foreshadow-" + sampler.Pseudonym("boundary", "")}
+	r := &Redactor{
+		sampler: sampler, parameters: map[string]bool{}, boundary: "foreshadow-" + sampler.Pseudonym("boundary", ""),
+		known: &knownHeaders{out: map[headerLine]string{}},
+	}
 	for _, h := range tap.AllowHeaders {
 		// Validate refuses such a configuration; a copy must not leave even if it was never called.
 		if name := http.CanonicalHeaderKey(h); !workload.IsCredentialHeader(name) {

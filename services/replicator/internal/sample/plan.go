@@ -4,8 +4,8 @@ import "math"
 
 const (
 	// planReplicates suffice to compare rates; figureReplicates are for what is published.
-	planReplicates   = 200
-	figureReplicates = 600
+	planReplicates   = 100
+	figureReplicates = 400
 	// planSteps halve the range of the logarithm of the factor, which leaves 3 %.
 	planSteps = 10
 	// proofs is how often rates are raised by proofStep when they miss the target after all.

@@ -14,7 +14,9 @@ const (
 	headroom = 0.9
 	// recovery bounds how fast rates rise again below a cap, per second: sessions should not go in and out.
 	recovery = 1.1
-	// worthwhile is the share of the cost that new rates must save to be taken while the old ones reach the target.
+	// slack is the share of the target below which rates may be too high. worthwhile is the share of the cost that new rates
+	// may have to be taken while the old ones reach the target: each change lets sessions in or out half way.
+	slack      = 0.7
 	worthwhile = 0.8
 )
 
@@ -178,15 +180,15 @@ func (s *Sampler) review(settings workload.Sampling, p *population, strata []tra
 		}
 	}
 	current()
-	if settings.TargetError > 0 && p.all.total > 0 {
-		best := p.allocate(goal{target: settings.TargetError, minimum: float64(settings.Minimum)})
-		reached := p.figure(rates, figureReplicates).within(settings.TargetError)
-		if now.rates == nil || !reached || p.cost(best) < worthwhile*p.cost(rates) {
+	f := p.figure(rates, figureReplicates)
+	if target := settings.TargetError; target > 0 && p.all.total > 0 && (now.rates == nil || !f.within(target) || f.within(slack*target)) {
+		best := p.allocate(goal{target: target, minimum: float64(settings.Minimum)})
+		if now.rates == nil || !f.within(target) || p.cost(best) < worthwhile*p.cost(rates) {
 			s.take(strata, best)
 			current()
+			f = p.figure(rates, figureReplicates)
 		}
 	}
-	f := p.figure(rates, figureReplicates)
 	s.figure.Store(&f)
 }
 

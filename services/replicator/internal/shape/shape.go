@@ -28,6 +28,9 @@ const (
 
 // Unescape undoes percent-encoding until nothing is left to undo. It is not ok when an escape is broken or they never end.
 func Unescape(escaped string) (plain string, ok bool) {
+	if strings.IndexByte(escaped, '%') < 0 {
+		return escaped, true
+	}
 	for range maxEscapes + 1 {
 		next, err := url.PathUnescape(escaped)
 		if err != nil {
@@ -45,7 +48,7 @@ func Unescape(escaped string) (plain string, ok bool) {
 // letters.
 func IsPlain(s string) bool {
 	words := false
-	for piece := range strings.FieldsFuncSeq(s, func(c rune) bool { return strings.ContainsRune("-_.~", c) }) {
+	for piece := range strings.FieldsFuncSeq(s, func(c rune) bool { return c < 0x80 && strings.IndexByte("-_.~", byte(c)) >= 0 }) {
 		// Words in camel case have some letters each; random letters change their case at every second one.
 		if n := humps(piece); len(piece) > wordLength || !isPronounceable(piece) || n > 1 && 2*len(piece) < 5*n {
 			return false
@@ -102,7 +105,7 @@ func IsName(s string) bool {
 			return false
 		}
 	}
-	for piece := range strings.FieldsFuncSeq(s, func(c rune) bool { return strings.ContainsRune("-_.[]$:", c) }) {
+	for piece := range strings.FieldsFuncSeq(s, func(c rune) bool { return c < 0x80 && strings.IndexByte("-_.[]$:", byte(c)) >= 0 }) {
 		if !isWord(piece) && !isShortNumber(piece) {
 			return false
 		}
@@ -147,7 +150,7 @@ func LooksSecret(s string) bool {
 
 // hasPrefix knows the beginnings by which issuers let their keys be recognised.
 func hasPrefix(s string) bool {
-	if len(s) < tokenLength {
+	if len(s) < tokenLength || strings.IndexByte("AagxsprwSnphd-eyg", s[0]) < 0 {
 		return false
 	}
 	for _, p := range []string{
@@ -166,8 +169,23 @@ func isMail(s string) bool {
 	return at > 0 && strings.IndexByte(s[at:], '.') > 1
 }
 
+// isPhone accepts a plus, or the blank that it becomes in a query, and digits that people group.
 func isPhone(s string) bool {
-	return len(s) > minPhone && (s[0] == '+' || s[0] == ' ') && isDigits(strings.NewReplacer(" ", "", "-", "", "/", "").Replace(s[1:]))
+	return len(s) > minPhone && (s[0] == '+' || s[0] == ' ') && countDigits(s[1:], " -/") > 0
+}
+
+// countDigits counts the digits of s; 0 when it holds anything else but the separators.
+func countDigits(s, separators string) int {
+	n := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			n++
+		case strings.IndexByte(separators, c) < 0:
+			return 0
+		}
+	}
+	return n
 }
 
 func isDigits(s string) bool {
@@ -182,14 +200,17 @@ func isDigits(s string) bool {
 // isCard reports whether the digits, which people group by blanks and dashes, pass Luhn's check as all payment cards do.
 // So does one in ten numbers of that length.
 func isCard(s string) bool {
-	digits := strings.NewReplacer(" ", "", "-", "").Replace(s)
-	if len(digits) < minCard || len(digits) > maxCard || !isDigits(digits) {
+	n := countDigits(s, " -")
+	if n < minCard || n > maxCard {
 		return false
 	}
 	sum := 0
-	for i := range len(digits) {
-		d := int(digits[len(digits)-1-i] - '0')
-		if i%2 == 1 {
+	for i := range len(s) {
+		if s[i] < '0' {
+			continue // a separator
+		}
+		d := int(s[i] - '0')
+		if n--; n%2 == 1 {
 			if d *= 2; d > 9 {
 				d -= 9
 			}
@@ -230,13 +251,13 @@ func trimExtension(s string) string {
 	return s
 }
 
+// isJoint reports whether a character joins the pieces of a slug.
+func isJoint(c rune) bool { return c < 0x80 && strings.IndexByte("-_.~ ,:+!()'*", byte(c)) >= 0 }
+
 // isSlug reports whether s is made of words and numbers, such as red-shoes-2024 or getUserProfile, or short pieces.
 func isSlug(s string) bool {
-	pieces := strings.FieldsFunc(s, func(c rune) bool {
-		return strings.ContainsRune("-_.~ ,:+!()'*", c)
-	})
 	other := 0
-	for _, p := range pieces {
+	for p := range strings.FieldsFuncSeq(s, isJoint) {
 		if !isWord(p) && !isShortNumber(p) {
 			if len(p) > maxMixed {
 				return false
