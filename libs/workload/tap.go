@@ -7,7 +7,8 @@ type Tap struct {
 	// SampleRatio is the share of sessions copied, in [0, 1]. A rule may say otherwise for its route, and Sampling may
 	// lower it (caps) or replace it (target).
 	SampleRatio float64 `yaml:"sample_ratio"`
-	// SampleKey keys the hash that picks sessions and makes pseudonyms; replicators of one workload share it.
+	// SampleKey keys the hash that picks sessions and makes pseudonyms; replicators of one workload share it. Without it each
+	// process makes one up, and its pseudonyms end with it.
 	SampleKey Secret `yaml:"sample_key"`
 	// Experiment salts the choice of sessions: another name picks other ones. Pseudonyms stay.
 	Experiment string `yaml:"experiment"`

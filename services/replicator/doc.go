@@ -18,13 +18,20 @@
 //     and in the ledger with its fate. Requests that net/http refuses before (malformed heads) are in neither.
 //   - A request that the shadow sent is refused with 508 and never proxied. It is counted under the route `loop`, apart from
 //     users' strata, and is no failure.
-//   - All redaction comes before the queue. Headers leave by allow-list; query values, form values and matrix parameters by
-//     tap.redact_query (by default all) as keyed pseudonyms; whatever looks like a mail address, a token, a payment card or
-//     a telephone number is replaced in paths and queries too. Other path segments, the host and the User-Agent (when
-//     allowed) leave as they are: the shadow has to be asked for the same thing.
-//   - Bodies: only of methods in tap.methods other than GET, HEAD, OPTIONS and TRACE, so none by default; of these only the
-//     media types in keep_bodies, by default forms, which are redacted like a query. Any other type that is listed travels
-//     as it is. Beyond tap.max_body_bytes only size and SHA-256 remain.
+//   - All redaction comes before the queue, and TestCanary hunts 10,000 planted secrets through topics, logs, metrics and
+//     tables. Headers leave by allow-list, on which credentials cannot stand; values of queries, forms, matrix parameters and
+//     JSON by tap.redact_query and tap.redact_json (by default all of them) as keyed pseudonyms; whatever looks like a secret
+//     (mail address, token, payment card, telephone number), matches tap.redact_patterns, or follows a path segment such as
+//     /reset/ is replaced wherever it is, however often it was percent-encoded. Client addresses leave truncated to /24 and
+//     /48. Other path segments leave as they are, for the shadow has to be asked for the same thing: name a secret that is an
+//     ordinary word by a pattern, or leave its route out with a rule of sample_ratio 0.
+//   - Nothing that looks like a secret becomes the name of a route, and so part of a metric or of the history.
+//   - Bodies: only where a rule, or tap.methods, allows a method that has one; full, prefix, hash or none by the rule. Forms,
+//     JSON, multipart forms and text are written anew, redacted; one that cannot be read as what it says it is leaves size and
+//     keyed hash alone, and so does one beyond tap.max_body_bytes, which is flagged. Any other media type in keep_bodies
+//     travels as it is.
+//   - A copy's weight is the inverse of the probability with which it was chosen, and each second says how well the copies
+//     show production (internal/sample says how, and why it can be believed).
 //
 // A client that goes away is counted as a response, not as an error; it breaks the SLO only when it had waited beyond the
 // SLO latency without an answer, or an overload from which users flee would look like health. Latency ends with the last

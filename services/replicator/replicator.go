@@ -95,6 +95,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("workload %s: %w", w.Name, err)
 	}
+	if w.Tap.SampleKey == "" {
+		deps.Log.Warn("tap.sample_key is not set: pseudonyms and sample change with each start", "workload", w.Name)
+	}
 	if s.metrics, err = proxy.NewMetrics(deps.Registry); err != nil {
 		return nil, err
 	}

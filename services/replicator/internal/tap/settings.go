@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"crypto/rand"
 	"net/http"
 	"slices"
 
@@ -12,8 +13,10 @@ import (
 
 // settings is all that a reload replaces, as one: no request is sampled by the old rate and redacted by the new rules.
 type settings struct {
-	workload       workload.Workload
-	sampler        traffic.Sampler
+	workload workload.Workload
+	sampler  traffic.Sampler
+	// madeUp is the key of the sampler where none is configured.
+	madeUp         string
 	classifier     *stratum.Classifier
 	redactor       *redact.Redactor
 	rules          []rule
@@ -29,11 +32,21 @@ type settings struct {
 // newSettings builds the settings; before is what held until now, or nil.
 func newSettings(cfg Config, before *settings) (*settings, error) {
 	t := cfg.Workload.Tap
-	sampler := traffic.NewSampler(t.SampleKey.Reveal()).Salted(t.Experiment)
+	key := t.SampleKey.Reveal()
+	if key == "" {
+		// Without a key anyone could try out what a pseudonym stands for. One that nobody knows lasts as long as the process.
+		if key = rand.Text(); before != nil && before.madeUp != "" {
+			key = before.madeUp
+		}
+	}
+	sampler := traffic.NewSampler(key).Salted(t.Experiment)
 	s := &settings{
 		workload: cfg.Workload, sampler: sampler, redactor: redact.New(t, sampler),
 		rules: newRules(t), standard: newRule(t, workload.Rule{}), bodies: typeSet(cfg.KeepBodies), cookie: t.SessionCookie,
 		header: http.CanonicalHeaderKey(t.SessionHeader), trustForwarded: cfg.TrustForwarded, trace: t.SessionTrace, share: cfg.Share,
+	}
+	if t.SampleKey == "" {
+		s.madeUp = key
 	}
 	// A classifier has learned which routes, countries and networks there are: a new one would let the bound on them be
 	// reached twice.

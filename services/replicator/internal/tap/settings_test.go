@@ -64,6 +64,27 @@ func TestReloadHoldsFromTheNextRequestOn(t *testing.T) {
 	}
 }
 
+// TestWithoutAKeyPseudonymsCannotBeTriedOut: they last over a reload, and differ between processes.
+func TestWithoutAKeyPseudonymsCannotBeTriedOut(t *testing.T) {
+	t.Parallel()
+	session := func(p *topic, tapped *tap.Tap) string {
+		tapped.Begin(get("a", "/"), time.Now()).End(tap.Result{BodyRead: true})
+		return p.events[len(p.events)-1].Message.GetSession()
+	}
+	p, q := &topic{}, &topic{}
+	cfg, other := config(p, 1), config(q, 1)
+	cfg.Workload.Tap.SampleKey, other.Workload.Tap.SampleKey = "", ""
+	tapped := build(t, cfg)
+	before := session(p, tapped)
+	reload(t, tapped, cfg)
+	if after := session(p, tapped); after != before {
+		t.Error("a reload changed the pseudonyms")
+	}
+	if session(q, build(t, other)) == before {
+		t.Error("two processes made up one key")
+	}
+}
+
 // TestReloadKeepsTheBoundOnRoutes: routes that were told apart before a reload count against the bound after it.
 func TestReloadKeepsTheBoundOnRoutes(t *testing.T) {
 	t.Parallel()
