@@ -217,7 +217,6 @@ func dump(t *testing.T, database string) string {
 type planter struct {
 	rng     *rand.Rand
 	secrets []secret
-	hosts   int
 }
 
 type secret struct{ place, value string }

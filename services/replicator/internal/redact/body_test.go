@@ -2,7 +2,7 @@ package redact_test
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -138,7 +138,7 @@ func FuzzBody(f *testing.F) {
 		in := multipart.NewReader(bytes.NewReader(got), parameters["boundary"])
 		for {
 			part, err := in.NextRawPart()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if err == nil {
@@ -172,7 +172,7 @@ func BenchmarkRedact(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, ok := r.Body(jsonType, body, false); !ok {
-				b.Fatal(fmt.Sprintf("%s", body))
+				b.Fatal(string(body))
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/foreshadow/foreshadow/services/replicator/internal/shape"
@@ -23,7 +24,7 @@ func (r *Redactor) jsonBody(data []byte) ([]byte, error) {
 	w.in.UseNumber()
 	for first := true; ; first = false {
 		token, err := w.in.Token()
-		if err == io.EOF && !first {
+		if errors.Is(err, io.EOF) && !first {
 			return w.out.Bytes(), nil
 		}
 		if err != nil {
@@ -88,7 +89,7 @@ func (w *jsonWriter) object(path []string, covered bool) error {
 		}
 		w.text(key, !shape.IsName(key))
 		w.out.WriteByte(':')
-		below := append(path[:len(path):len(path)], strings.ToLower(key))
+		below := slices.Concat(path, []string{strings.ToLower(key)})
 		if err := w.value(value, below, covered || w.r.replaces(key)); err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func (w *jsonWriter) array(path []string, covered bool) error {
 		if n > 0 {
 			w.out.WriteByte(',')
 		}
-		if err := w.value(token, append(path[:len(path):len(path)], fmt.Sprintf("[%d]", n)), covered); err != nil {
+		if err := w.value(token, slices.Concat(path, []string{fmt.Sprintf("[%d]", n)}), covered); err != nil {
 			return err
 		}
 	}

@@ -115,13 +115,10 @@ func (r *Redactor) pairs(raw, separator string) string {
 	for i, p := range parts {
 		key, value, has := strings.Cut(p, "=")
 		name, known := shape.Unescape(strings.ReplaceAll(key, "+", " "))
-		cleanKey := key
-		switch {
-		case !known, !shape.IsName(name), !has && r.all && !shape.IsPlain(name) && name != "":
+		cleanKey := r.scrub(kindQuery, key)
+		if !known || !shape.IsName(name) || !has && r.all && !shape.IsPlain(name) && name != "" {
 			// A name that is none, or stands without a value, may be a value.
 			cleanKey = r.replace(kindQuery, key)
-		default:
-			cleanKey = r.scrub(kindQuery, key)
 		}
 		if !has {
 			parts[i] = cleanKey

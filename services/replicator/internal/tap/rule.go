@@ -1,7 +1,6 @@
 package tap
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/foreshadow/foreshadow/libs/workload"
@@ -37,7 +36,7 @@ func newRule(t workload.Tap, r workload.Rule) rule {
 			out.template = append(out.template, s)
 		}
 	}
-	for _, m := range slices.Concat(r.Methods) {
+	for _, m := range r.Methods {
 		out.methods[m] = true
 	}
 	if len(r.Methods) == 0 {
@@ -61,8 +60,8 @@ func (r *rule) matches(parts []string) bool {
 	return stratum.Matches(r.template, parts)
 }
 
-// ruleOf finds the first rule of a path whose methods include the given one; without one, what holds for the whole tap.
-func (s *settings) ruleOf(method, path string) *rule {
+// ruleOf finds the first rule of a path; without one, what holds for the whole tap.
+func (s *settings) ruleOf(path string) *rule {
 	if len(s.rules) == 0 {
 		return &s.standard
 	}

@@ -129,7 +129,7 @@ func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
 	x := &Exchange{tap: t, set: set, request: r, arrive: arrive, stratum: set.classifier.Classify(r, set.address(r))}
 	t.book.See(1)
 	t.accumulator.Arrive(x.stratum)
-	x.rule = set.ruleOf(r.Method, r.URL.EscapedPath())
+	x.rule = set.ruleOf(r.URL.EscapedPath())
 	switch {
 	case !x.rule.methods[r.Method]:
 		x.drop = ReasonMethod
