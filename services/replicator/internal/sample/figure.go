@@ -12,7 +12,7 @@ const (
 	// Quantile is the one of latency that a figure is about, and the target is set for.
 	Quantile = 0.95
 	// The interval of 95 % is read off the replicates somewhat further out, for what they and the bins do not show.
-	mixLevel = 0.98
+	mixLevel = 0.985
 	rankTail = 0.0075
 )
 
