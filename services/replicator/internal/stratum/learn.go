@@ -52,17 +52,28 @@ type templater struct {
 	forgot bool
 }
 
-// word steps to the next place over a segment that looks like a word, and reports whether it counts as one.
-func (t *templater) word(segment string) bool {
-	n := t.at
+// known steps to the next place over a segment that was a word before, and reports whether it was.
+func (t *templater) known(segment string) bool {
+	child := t.at.words[segment]
+	if child == nil {
+		return false
+	}
+	t.at.pass()
+	child.seen++
+	t.at = child
+	return true
+}
+
+func (n *node) pass() {
 	if n.passed++; n.passed >= forgetAfter {
 		n.halve()
 	}
-	if child := n.words[segment]; child != nil {
-		child.seen++
-		t.at = child
-		return true
-	}
+}
+
+// word steps to the next place over a new segment that looks like a word, and reports whether it counts as one.
+func (t *templater) word(segment string) bool {
+	n := t.at
+	n.pass()
 	if t.tree.nodes >= maxNodes || n.learned && !n.common(segment, t.tree.max) {
 		t.skip()
 		return false

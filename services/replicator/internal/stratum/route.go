@@ -132,10 +132,12 @@ func (r *Routes) template(buf []byte, parts []string) (_ []byte, forgot bool) {
 	for _, p := range parts {
 		// A matrix parameter (/a;v=1) is a value.
 		p, _, _ = strings.Cut(p, ";")
-		secret := announced && !shape.IsVerb(p) || r.matchesPattern(p)
+		secret := announced && !shape.IsVerb(p)
 		announced = shape.Announces(p)
 		switch {
-		case secret, !isWord(p):
+		case !secret && t.known(p):
+			buf = append(append(buf, '/'), p...)
+		case secret, !isWord(p), r.matchesPattern(p):
 			t.skip()
 			buf = append(buf, placeID...)
 		case t.word(p):
