@@ -94,7 +94,8 @@ type Rule struct {
 	Route string `yaml:"route"`
 	// Methods that the rule is about, which may then be replicated; empty: those of the tap.
 	Methods []string `yaml:"methods"`
-	// SampleRatio of this route, in [0, 1]; not given: that of the tap.
+	// SampleRatio of this route, in [0, 1]; not given: that of the tap. With a target it is where the allocation begins, but
+	// for 0, which stays.
 	SampleRatio *float64 `yaml:"sample_ratio"`
 	// Body is how much of the body travels: full, prefix, hash, none; empty: full for the media types that are kept.
 	Body BodyPolicy `yaml:"body"`

@@ -31,8 +31,12 @@
 // the rank in production at which the sample's p95 lies, which the latencies of the span turn into seconds.
 //
 // What the figure does not show: copies that were selected and then lost (the ledger counts them), requests that are never
-// selected (methods that change state, rules with a rate of 0; they are not part of the population), and traffic that
-// changes faster than Span.
+// selected (methods that change state, rules with a rate of 0; they are not part of the population), traffic that changes
+// faster than Span, and rates that differ within a stratum (rules for two routes that share the name `other`): the last one
+// seen stands for the stratum, while each copy's weight is still its own.
+//
+// Every Interval this takes some ten milliseconds, and memory is bounded: beyond some ten thousand sessions in an Interval
+// the figure is read off a part of them and all long ones (tracker.go), where variance sits.
 //
 // # Rates
 //
