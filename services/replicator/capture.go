@@ -10,6 +10,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/accesslog"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/mirror"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/packet"
 )
 
 // Mode is a way in.
@@ -29,6 +30,8 @@ type Capture struct {
 	Mode Mode `yaml:"mode"`
 	// AccessLog says how to read a log, in mode accesslog.
 	AccessLog accesslog.Config `yaml:"accesslog"`
+	// Packet says where to listen, in mode packet.
+	Packet packet.Config `yaml:"packet"`
 }
 
 func (c Capture) validate(fault func(key, format string, args ...any)) {
@@ -37,6 +40,8 @@ func (c Capture) validate(fault func(key, format string, args ...any)) {
 	case ModeProxy, ModeMirror:
 	case ModeAccessLog:
 		err = c.AccessLog.Validate()
+	case ModePacket:
+		err = c.Packet.Validate()
 	default:
 		fault("capture.mode", "want proxy, mirror, packet or accesslog, got %q", c.Mode)
 	}
@@ -73,17 +78,26 @@ func (s *Service) newSource() (source, error) {
 		if err != nil {
 			return nil, err
 		}
-		return log, s.show(log)
+		s.show(log.Ledger)
+		return log, nil
+	case ModePacket:
+		packets, err := packet.New(s.cfg.Capture.Packet, packet.Deps{Tap: s.tap, Log: s.deps.Log, Report: s.report})
+		if err != nil {
+			return nil, err
+		}
+		s.show(packets.Packets, packets.Connections)
+		return packets, nil
 	}
 	s.deps.Admin.NotReady(partInstances, "the platform has not reported group "+s.workload.Production.Group+" yet")
 	return sourceFunc(s.serveProxy), nil
 }
 
-// show adds the ledger of what comes before requests: lines, or packets.
-func (s *Service) show(of interface{ Ledger() metric.Ledger }) error {
-	s.deps.Admin.AddLedger(of.Ledger)
+// show adds the ledgers of what comes before requests: lines, or packets and connections.
+func (s *Service) show(ledgers ...func() metric.Ledger) {
+	for _, read := range ledgers {
+		s.deps.Admin.AddLedger(read)
+	}
 	s.deps.Admin.NotReady(partCapture, "capture has not begun yet")
-	return nil
 }
 
 // report makes what keeps a way in from seeing traffic the process's state.

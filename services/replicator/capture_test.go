@@ -230,6 +230,7 @@ func TestCaptureConfigNamesItsKeys(t *testing.T) {
 	for mode, wants := range map[replicator.Mode][]string{
 		"mirrored":               {`replicator.capture.mode: want proxy, mirror, packet or accesslog, got "mirrored"`},
 		replicator.ModeAccessLog: {"replicator.capture.accesslog.path: is missing", "replicator.capture.accesslog.format: has no time"},
+		replicator.ModePacket:    {"replicator.capture.packet.interface: give either", "replicator.capture.packet.ports: want 1 to"},
 	} {
 		cfg := replicator.DefaultConfig()
 		cfg.Capture.Mode, cfg.Capture.AccessLog.Format = mode, "$request"

@@ -9,6 +9,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/accesslog"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/packet"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/tap"
 )
 
@@ -50,7 +51,7 @@ type Config struct {
 // DefaultConfig returns values that work on one machine.
 func DefaultConfig() Config {
 	return Config{
-		Capture: Capture{Mode: ModeProxy, AccessLog: accesslog.DefaultConfig()},
+		Capture: Capture{Mode: ModeProxy, AccessLog: accesslog.DefaultConfig(), Packet: packet.DefaultConfig()},
 		Listen:  "127.0.0.1:8080", Admin: "127.0.0.1:9101",
 		QueueBytes: 64 << 20, ObservationQueueBytes: 64 << 20,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,

@@ -154,3 +154,9 @@ func (x *Exchange) choose() {
 		x.drop = ReasonSampledOut
 	}
 }
+
+// Missed counts a request of which no more is known than that it was there. It is in no observation.
+func (t *Tap) Missed(reason string) {
+	t.book.See(1)
+	t.book.Drop(reason, 1)
+}
