@@ -3,6 +3,7 @@ package balance
 import (
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
@@ -15,6 +16,8 @@ type Instance struct {
 	Address string
 
 	transport *http.Transport
+	// grpc speaks HTTP/2, which gRPC is made of.
+	grpc *http.Transport
 
 	// Guarded by the pool.
 	inFlight   int
@@ -24,7 +27,7 @@ type Instance struct {
 
 func newInstance(i platform.Instance, connect time.Duration) *Instance {
 	dialer := &net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}
-	return &Instance{ID: i.ID, Address: i.Address, transport: &http.Transport{
+	instance := &Instance{ID: i.ID, Address: i.Address, transport: &http.Transport{
 		DialContext: dialer.DialContext,
 		// The default of two idle connections would make most requests of a busy instance dial anew.
 		MaxIdleConnsPerHost: 512,
@@ -33,10 +36,28 @@ func newInstance(i platform.Instance, connect time.Duration) *Instance {
 		DisableCompression:    true,
 		ExpectContinueTimeout: time.Second,
 	}}
+	instance.grpc = instance.transport.Clone()
+	instance.grpc.Protocols = &http.Protocols{}
+	instance.grpc.Protocols.SetUnencryptedHTTP2(true)
+	return instance
 }
 
-// RoundTrip sends a request to the instance.
+// RoundTrip sends a request to the instance: gRPC by HTTP/2, all else by HTTP/1.1, which every server speaks.
 func (i *Instance) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.URL.Scheme, r.URL.Host = "http", i.Address
+	if IsGRPC(r) {
+		return i.grpc.RoundTrip(r)
+	}
 	return i.transport.RoundTrip(r)
+}
+
+// IsGRPC reports whether a request is a gRPC call.
+func IsGRPC(r *http.Request) bool {
+	media := r.Header.Get("Content-Type")
+	return r.ProtoMajor == 2 && strings.HasPrefix(media, "application/grpc") && !strings.HasPrefix(media, "application/grpc-web")
+}
+
+func (i *Instance) closeIdle() {
+	i.transport.CloseIdleConnections()
+	i.grpc.CloseIdleConnections()
 }

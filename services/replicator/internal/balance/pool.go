@@ -62,7 +62,7 @@ func (p *Pool) Update(state platform.State) int {
 	}
 	for _, gone := range before {
 		gone.retired = true
-		gone.transport.CloseIdleConnections()
+		gone.closeIdle()
 	}
 	p.wake()
 	return len(p.ready)
@@ -150,7 +150,7 @@ func (p *Pool) Release(i *Instance) {
 	defer p.mu.Unlock()
 	i.inFlight--
 	if i.retired && i.inFlight == 0 {
-		i.transport.CloseIdleConnections()
+		i.closeIdle()
 	}
 }
 

@@ -85,6 +85,8 @@ type call struct {
 	response  *responseBody
 	upgraded  bool
 	streaming bool
+	// answer is the instance's, whose trailers are there when its body has ended; only of a gRPC call.
+	answer *http.Response
 	// upgradeLatency is the time to the handshake: how long the connection then lasts is the client's choice.
 	upgradeLatency time.Duration
 	reason         string
@@ -176,7 +178,8 @@ func (h *Handler) finish(x *tap.Exchange, c *call, w *responseWriter, r *http.Re
 		h.pool.Release(c.instance)
 	}
 	res := h.result(c, w, r)
-	if x.Sampled() && !c.upgraded && !res.Aborted && w.err == nil {
+	// A gRPC answer without a body has its status in the frame that ends it, which flushing would split in two.
+	if x.Sampled() && !c.upgraded && !res.Aborted && w.err == nil && c.answer == nil {
 		// The client need not wait for the copy to be made; an error here is the client's going away.
 		_ = http.NewResponseController(w).Flush()
 	}
@@ -214,7 +217,7 @@ func (h *Handler) result(c *call, w *responseWriter, r *http.Request) tap.Result
 		}
 	case cut:
 		c.reason = ReasonTruncated
-	case w.status >= http.StatusInternalServerError && c.reason == "":
+	case c.reason == "" && (w.status >= http.StatusInternalServerError || grpcFailed(c.answer)):
 		c.reason = ReasonStatus
 	}
 	res.Failed = c.reason != ""

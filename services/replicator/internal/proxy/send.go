@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/foreshadow/foreshadow/services/replicator/internal/balance"
 )
 
 // maxTries bounds the instances that one request is offered to.
@@ -106,9 +108,28 @@ func modifyResponse(res *http.Response) error {
 	if media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err == nil && media == "text/event-stream" {
 		c.streaming = true
 	}
+	if balance.IsGRPC(res.Request) {
+		c.answer = res
+	}
 	c.response = &responseBody{ReadCloser: res.Body}
 	res.Body = c.response
 	return nil
+}
+
+// grpcFailed reports whether a gRPC call ended by a fault of the server's: the codes for which HTTP has 5xx.
+func grpcFailed(res *http.Response) bool {
+	if res == nil {
+		return false
+	}
+	status := res.Trailer.Get("Grpc-Status")
+	if status == "" {
+		status = res.Header.Get("Grpc-Status") // an answer without a body has no trailers
+	}
+	switch status {
+	case "2", "4", "8", "13", "14", "15": // unknown, deadline exceeded, resource exhausted, internal, unavailable, data loss
+		return true
+	}
+	return false
 }
 
 // bufferBytes is the copying buffer of ReverseProxy.
