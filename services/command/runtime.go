@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +21,7 @@ import (
 // process is what every service of one process shares.
 type process struct {
 	file     file
+	path     string // of the configuration
 	log      *slog.Logger
 	registry *prometheus.Registry
 	admin    *telemetry.Admin
@@ -38,6 +41,34 @@ type runner interface {
 	Run(ctx context.Context) error
 }
 
+// reloader is a service that takes over a changed configuration while it runs.
+type reloader interface {
+	Reload(f file) error
+}
+
+// reload reads the configuration anew at each SIGHUP until ctx ends. A file that is not valid changes nothing.
+func (p *process) reload(ctx context.Context, service reloader) {
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangUp:
+		}
+		f, err := load(p.path)
+		if err == nil {
+			err = service.Reload(f)
+		}
+		if err != nil {
+			p.log.Error("configuration not reloaded, what held before still does", "err", err)
+			continue
+		}
+		p.log.Info("configuration reloaded")
+	}
+}
+
 // run serves the admin pages and the service until either ends.
 func (p *process) run(ctx context.Context, adminAddress string, service runner) error {
 	ctx, ended := context.WithCancel(ctx)
@@ -48,6 +79,9 @@ func (p *process) run(ctx context.Context, adminAddress string, service runner) 
 		defer ended() // a service that has done its work, such as reading a log once, is the end of the process
 		return service.Run(ctx)
 	})
+	if r, ok := service.(reloader); ok {
+		g.Go(func() error { p.reload(ctx, r); return nil })
+	}
 	p.log.Info("started", "admin", adminAddress)
 	err := g.Wait()
 	if err == nil {

@@ -34,8 +34,13 @@ func buildReplicator(p *process) (runner, string, error) {
 		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
 		Instances: local.NewClient(p.file.LocalPlatform.Socket),
 	})
-	return s, p.file.Replicator.Admin, err
+	return reloadingReplicator{s}, p.file.Replicator.Admin, err
 }
+
+// reloadingReplicator hands the replicator its part of a reloaded file.
+type reloadingReplicator struct{ *replicator.Service }
+
+func (r reloadingReplicator) Reload(f file) error { return r.Service.Reload(f.Replicator, f.Workloads) }
 
 func buildShadowRunner(p *process) (runner, string, error) {
 	platform := local.NewClient(p.file.LocalPlatform.Socket)

@@ -27,6 +27,9 @@ type Config struct {
 	QueueBytes int `yaml:"queue_bytes"`
 	// ObservationQueueBytes bounds the observations that wait; the default holds far more than a minute of them.
 	ObservationQueueBytes int `yaml:"observation_queue_bytes"`
+	// CPUBudget is the part of the processors that the replicator may use before it sheds the sample, in (0, 1]; 1 sheds
+	// never. Users' requests are never shed.
+	CPUBudget float64 `yaml:"cpu_budget"`
 	// HeaderTimeout is how long a client may take to send a request head.
 	HeaderTimeout time.Duration `yaml:"header_timeout"`
 	// IdleTimeout is how long a client's connection may stay idle between two requests.
@@ -56,7 +59,7 @@ func DefaultConfig() Config {
 		QueueBytes: 64 << 20, ObservationQueueBytes: 64 << 20,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ConnectTimeout: time.Second, WaitReady: time.Second, MaxWaiting: 1000, DrainTimeout: 10 * time.Second,
-		TrustForwarded: true, KeepBodies: []string{tap.FormType, tap.JSONType, tap.MultipartType},
+		CPUBudget: 0.9, TrustForwarded: true, KeepBodies: []string{tap.FormType, tap.JSONType, tap.MultipartType},
 	}
 }
 
@@ -87,6 +90,9 @@ func (c Config) Validate() error {
 	}
 	if c.WaitReady < 0 || c.MaxWaiting < 0 {
 		fault("wait_ready", "and max_waiting must not be negative, got %v and %d", c.WaitReady, c.MaxWaiting)
+	}
+	if !(c.CPUBudget > 0 && c.CPUBudget <= 1) {
+		fault("cpu_budget", "want a value above 0 and at most 1, got %v", c.CPUBudget)
 	}
 	if c.MaxHeaderBytes < 1024 {
 		fault("max_header_bytes", "must be at least 1024, got %d", c.MaxHeaderBytes)

@@ -279,7 +279,8 @@ func TestMetricNames(t *testing.T) {
 		"foreshadow_replicator_request_duration_seconds histogram", "foreshadow_replicator_requests_total counter",
 		"foreshadow_replicator_retries_total counter",
 		"foreshadow_replicator_sample_design_effect_ratio gauge", "foreshadow_replicator_sample_mix_half_width_ratio gauge",
-		"foreshadow_replicator_sample_p95_half_width_ratio gauge", "foreshadow_replicator_stratum_overflow_requests_total counter",
+		"foreshadow_replicator_sample_p95_half_width_ratio gauge", "foreshadow_replicator_sample_share_ratio gauge",
+		"foreshadow_replicator_stratum_overflow_requests_total counter",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/balance"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/budget"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/observe"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/proxy"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/tap"
@@ -65,6 +67,8 @@ type Service struct {
 	ready        prometheus.Gauge
 	source       source
 	listening    net.Listener
+	budget       *budget.Budget
+	reloading    sync.Mutex
 }
 
 // New checks the configuration and wires the parts; it starts nothing, and reads no more than the
@@ -88,11 +92,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.pool = balance.NewPool(balance.Config{ConnectTimeout: cfg.ConnectTimeout, SetAside: setAside, MaxWaiting: cfg.MaxWaiting})
-	s.tap, err = tap.New(tap.Config{
-		Workload: w, KeepBodies: cfg.KeepBodies, TrustForwarded: cfg.TrustForwarded,
-		Publisher: s.captured, Accumulator: s.accumulator,
-	})
-	if err != nil {
+	s.budget = budget.New(cfg.CPUBudget)
+	if s.tap, err = tap.New(s.tapConfig(cfg, w)); err != nil {
 		return nil, fmt.Errorf("workload %s: %w", w.Name, err)
 	}
 	if w.Tap.SampleKey == "" {
@@ -127,7 +128,10 @@ func (s *Service) registerGauges() error {
 	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "foreshadow_replicator_in_flight_requests", Help: "Requests that have arrived and not ended.",
 	}, func() float64 { return float64(s.accumulator.InFlight()) })
-	for _, c := range []prometheus.Collector{s.ready, inFlight} {
+	share := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "foreshadow_replicator_sample_share_ratio", Help: "Part of the sample that is copied; below 1 the CPU budget sheds the rest.",
+	}, s.budget.Share)
+	for _, c := range []prometheus.Collector{s.ready, inFlight, share} {
 		if err := s.deps.Registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics of the replicator: %w", err)
 		}
@@ -172,6 +176,7 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 		Figure: s.figure,
 	}
 	others.Go(func() error { sender.Run(watching); return nil })
+	others.Go(func() error { s.budget.Run(watching); return nil })
 	if s.cfg.Capture.Mode == ModeProxy {
 		others.Go(func() error { s.watch(watching); return nil })
 	}

@@ -408,7 +408,7 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	}
 	err := replicator.Config{Listen: "x", MaxWaiting: -1}.Validate()
 	for _, key := range []string{"listen", "admin", "queue_bytes", "observation_queue_bytes", "header_timeout", "idle_timeout",
-		"connect_timeout", "drain_timeout", "wait_ready", "max_header_bytes"} {
+		"connect_timeout", "drain_timeout", "wait_ready", "max_header_bytes", "cpu_budget", "capture.mode"} {
 		if err == nil || !strings.Contains(err.Error(), "replicator."+key) {
 			t.Errorf("%s is not named in: %v", key, err)
 		}

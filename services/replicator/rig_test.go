@@ -129,6 +129,7 @@ func start(t testing.TB, o options) *rig {
 	}
 	cfg := replicator.DefaultConfig()
 	cfg.DrainTimeout = 5 * time.Second
+	cfg.CPUBudget = 1 // the tests share the process, and use all there is
 	if o.config != nil {
 		o.config(&cfg)
 	}
