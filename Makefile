@@ -15,6 +15,7 @@ USE_PG := pg="$$(deployments/tools/postgres.sh --print)"; [ -z "$$pg" ] || expor
 .PHONY: help
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: setup build ## Build everything and watch Foreshadow scale a sample shop (DEMO="--for 4m" passes flags)
@@ -88,6 +89,16 @@ bench-shadow: ## Measure the load generator's lag and limit, and a knee over rea
 .PHONY: evaluate-sampling
 evaluate-sampling: ## Count how often the sample lies in the interval it states (LOGS=a.log,b.log)
 	@$(GO) run ./services/replicator/internal/evaluate -logs "$(LOGS)"
+
+.PHONY: bench-replicator
+bench-replicator: setup ## Compare the tap with itself switched off, with nginx and its mirror, and count what packet capture gets
+	$(GO) build -o $(BIN)/bench-replicator ./services/replicator/internal/bench
+	$(BIN)/bench-replicator -json $(BIN)/bench-replicator.json
+
+.PHONY: bench-huge-body
+bench-huge-body: ## Send a body of 10 GiB through a replicator of at most 128 MiB
+	$(GO) build -o $(BIN)/bench-replicator ./services/replicator/internal/bench
+	$(BIN)/bench-replicator -huge 10
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -1,5 +1,30 @@
-// Package replicator taps production. It stands in the data path as a reverse proxy, passes every request to a ready
-// instance, counts it, and offers a redacted copy of a sample of the sessions to Kafka. It may lose a copy, never a request.
+// Package replicator taps production: it sees every request by one of four ways in, counts it, and offers a redacted copy of a
+// sample of the sessions to Kafka. It may lose a copy, never a request.
+//
+// # Which way in when, and what it costs
+//
+//	way        choose it when                          it sees                            it costs production
+//	proxy      Foreshadow may stand in the path        all: requests, bodies, answers,    a hop, and a few percent of CPU per
+//	           (it also spreads load over instances)   latency; HTTP/1.1, HTTP/2, gRPC,   request on top of it for the copy;
+//	                                                   WebSocket and other upgrades       if it is down, so is the path
+//	mirror     a proxy that mirrors is there already:  requests and bodies; no answers,   a second request per request in the
+//	           nginx, Envoy, Istio, Gateway API        so no latency, errors or status    proxy that mirrors; this sink answers
+//	                                                                                      at once, so that nothing waits for it
+//	packet     nothing in the path may change          requests, bodies, answers and      nothing in the path; CPU beside it, and
+//	                                                   latency of plain HTTP/1.1; no TLS, what the kernel drops under load is
+//	                                                   no HTTP/2 (both are counted)       lost, and counted
+//	accesslog  no traffic may be touched at all, or    requests without bodies; headers,  nothing; lines are as late as the
+//	           it is about the past                    status, latency as far as logged   server writes them
+//
+// Prefer the proxy where it may stand: it alone sees all, and what it sees is what production did. Take the mirror next where
+// TLS ends in a proxy that mirrors; measure that proxy, for its mirror may cost it more than this sink does. Packets need plain
+// text on the wire that is captured (behind the TLS terminator, or a cloud's mirrored VXLAN). A log is the least, and needs
+// only a file. With mirror, packet and accesslog production is not balanced by Foreshadow: what is in front goes on to do it.
+//
+// Limits of the sight are reported as not known, never as zero: a mirrored request is no response, a log without durations has
+// no latency. make bench-replicator measures the costs on the machine where it runs.
+//
+// # The proxy
 //
 //	user --> proxy ----------------------------> instance (least requests in flight; ready ones only)
 //	           |  Begin: count the arrival, stratum, is the session in the sample?
@@ -16,6 +41,11 @@
 //   - While the platform is away the instances it reported last keep serving.
 //   - Every request that the handler saw is in exactly one observation as an arrival and in exactly one as a completion,
 //     and in the ledger with its fate. Requests that net/http refuses before (malformed heads) are in neither.
+//   - Copying is what yields: above cpu_budget the sample is shed, by whole sessions and with weights that follow, and a
+//     full queue drops the newest copies. A request is never shed, nor kept waiting for its copy.
+//   - Reload changes sampling, strata and redaction for requests that begin later, and touches no connection.
+//   - Of HTTP that two servers may read in two ways, each shape is refused, or passed on as one unambiguous request that the
+//     copy says the same of.
 //   - A request that the shadow sent is refused with 508 and never proxied. It is counted under the route `loop`, apart from
 //     users' strata, and is no failure.
 //   - All redaction comes before the queue, and TestCanary hunts 10,000 planted secrets through topics, logs, metrics and

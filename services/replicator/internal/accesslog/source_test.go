@@ -262,7 +262,6 @@ func TestHostileLog(t *testing.T) {
 	for name, format := range map[string]string{
 		"testdata/hostile.log": Combined,
 		"../../../../../shared/traces/logs/nielsbasjes_hackers_combined.log": Combined,
-		"../../../../../shared/traces/logs/elastic_apache_combined.log":      Combined,
 	} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
