@@ -14,6 +14,7 @@ const (
 	ReasonMalformed = "malformed" // not what its headers say
 	ReasonFragment  = "fragment"  // IP fragments are not put together
 	ReasonOther     = "other"     // not TCP, or not of a port that is listened to
+	ReasonShutdown  = "shutdown"  // still in the kernel's ring when the end came
 	ReasonTruncated = "truncated" // captured in part; the rest is a gap
 )
 

@@ -99,6 +99,9 @@ func (s *Source) Run(ctx context.Context) error {
 // countInterval is how often the kernel's counters are read: they are 32 bits wide and start anew with each reading.
 const countInterval = 250 * time.Millisecond
 
+// drainTimeout bounds how long the kernel's ring is read on after the end.
+const drainTimeout = 2 * time.Second
+
 func (s *Source) read(ctx context.Context, r reader) error {
 	s.report("")
 	d := newDecoder(r.first(), s.cfg.VXLAN)
@@ -127,8 +130,8 @@ func (s *Source) read(ctx context.Context, r reader) error {
 			s.count(r)
 		}
 	}
+	latest = s.drain(d, r, latest)
 	s.table.close(latest)
-	s.count(r)
 	if err == nil || errors.Is(err, errQuiet) || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -140,6 +143,26 @@ func (s *Source) read(ctx context.Context, r reader) error {
 		return nil
 	}
 	return fmt.Errorf("read packets: %w", err)
+}
+
+// drain reads what the kernel had given when the end was asked for, as far as the time allows; the rest is dropped.
+func (s *Source) drain(d *decoder, r reader, latest time.Time) time.Time {
+	s.count(r)
+	due, begun := s.given.Load(), time.Now()
+	for s.book.Ledger().Seen+s.dropped.Load() < due && time.Since(begun) < drainTimeout {
+		data, ci, err := r.next(context.Background())
+		if err != nil {
+			break
+		}
+		latest = ci.Timestamp
+		s.packet(d, data, ci)
+	}
+	s.count(r)
+	if l := s.Packets(); l.Pending > 0 {
+		s.book.See(l.Pending)
+		s.book.Drop(ReasonShutdown, l.Pending)
+	}
+	return latest
 }
 
 func (s *Source) count(r reader) {
