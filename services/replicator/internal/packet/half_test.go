@@ -115,3 +115,35 @@ func FuzzHalf(f *testing.F) {
 		}
 	})
 }
+
+func TestReadAnswer(t *testing.T) {
+	t.Parallel()
+	const first = "HTTP/1.1 200 OK\r\n"
+	for name, c := range map[string]struct {
+		head, method string
+		want         framing
+		fails        bool
+	}{
+		"length":                   {head: first + "content-length:  7 \r\n\r\n", want: framing{length: 7}},
+		"chunked":                  {head: first + "Transfer-Encoding: gzip, Chunked\r\n\r\n", want: framing{chunked: true}},
+		"chunked before a length":  {head: first + "Transfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n", want: framing{chunked: true, length: 7}},
+		"a length before chunked":  {head: first + "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n", want: framing{chunked: true, length: 7}},
+		"another coding":           {head: first + "Transfer-Encoding: gzip\r\n\r\n", want: framing{toClose: true}},
+		"neither":                  {head: first + "\r\n", want: framing{toClose: true}},
+		"no reason phrase":         {head: "HTTP/1.0 200\r\n\r\n", want: framing{toClose: true}},
+		"to HEAD":                  {head: first + "Content-Length: 7\r\n\r\n", method: "HEAD"},
+		"not modified":             {head: "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n"},
+		"upgrade":                  {head: "HTTP/1.1 101 Switching\r\n\r\n", want: framing{opaque: true}},
+		"to CONNECT":               {head: first + "\r\n", method: "CONNECT", want: framing{opaque: true}},
+		"a length that is none":    {head: first + "Content-Length: -7\r\n\r\n", fails: true},
+		"a status that is none":    {head: "HTTP/1.1 2x0 OK\r\n\r\n", fails: true},
+		"a status that is too low": {head: "HTTP/1.1 099 OK\r\n\r\n", fails: true},
+		"another protocol":         {head: "HTTP/2.0 200 OK\r\n\r\n", fails: true},
+		"short":                    {head: "HTTP/1.1\r\n\r\n", fails: true},
+	} {
+		got, err := readAnswer([]byte(c.head), c.method)
+		if (err != nil) != c.fails || got.framing != c.want {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+}
