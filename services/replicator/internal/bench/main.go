@@ -36,8 +36,8 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 4, "how often all variants take turns")
-	flag.DurationVar(&o.length, "length", 1500*time.Millisecond, "length of one turn")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often all variants take turns")
+	flag.DurationVar(&o.length, "length", 1200*time.Millisecond, "length of one turn")
 	flag.Float64Var(&o.rate, "rate", 2000, "requests per second of the open loop")
 	flag.StringVar(&o.json, "json", "", "file for the results as JSON")
 	flag.Int64Var(&o.huge, "huge", 0, "instead: send one body of so many GiB through a proxy of at most 128 MiB")

@@ -77,7 +77,7 @@ func onePacketRun(rate float64, count int64, make func(int) string) (f packetFig
 		}
 		return true
 	}, make)
-	time.Sleep(300 * time.Millisecond) // what is in the kernel's ring comes within 20 ms
+	capture.settle()
 	f.CPUMicros = float64((capture.cpu() - before).Nanoseconds()) / 1e3 / float64(r.done)
 	ledgers := map[string]metric.Ledger{}
 	for _, l := range capture.end() {
