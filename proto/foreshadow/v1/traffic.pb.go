@@ -245,11 +245,11 @@ type CapturedRequest struct {
 	Stratum *Stratum `protobuf:"bytes,13,opt,name=stratum,proto3" json:"stratum,omitempty"`
 	// Inverse inclusion probability: how many production requests this copy stands for; at least 1.
 	Weight float64 `protobuf:"fixed64,14,opt,name=weight,proto3" json:"weight,omitempty"`
-	// Status production answered with; 0 when the client went away first.
+	// Status production answered with; 0 when the client went away first, or when the way in sees no answers.
 	ResponseStatus int32 `protobuf:"varint,15,opt,name=response_status,json=responseStatus,proto3" json:"response_status,omitempty"`
 	// Bytes of production's response body.
 	ResponseSizeBytes int64 `protobuf:"varint,16,opt,name=response_size_bytes,json=responseSizeBytes,proto3" json:"response_size_bytes,omitempty"`
-	// Time from the request head to the last byte of production's response, in seconds.
+	// Time from the request head to the last byte of production's response, in seconds; 0 when it is not known.
 	ResponseLatencySeconds float64 `protobuf:"fixed64,17,opt,name=response_latency_seconds,json=responseLatencySeconds,proto3" json:"response_latency_seconds,omitempty"`
 	// The body was larger than may travel, so that only its size and hash are kept.
 	BodyOversize bool `protobuf:"varint,18,opt,name=body_oversize,json=bodyOversize,proto3" json:"body_oversize,omitempty"`
