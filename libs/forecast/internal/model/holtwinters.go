@@ -7,7 +7,8 @@ import "math"
 // there is a trend at all, is chosen by the error some steps ahead.
 type HoltWinters struct {
 	Data   *Data
-	Period int // 0: no season
+	Period int  // 0: no season
+	Log    bool // of the logarithm: season and errors are proportional to the level
 	Label  string
 }
 
@@ -31,6 +32,12 @@ func (m HoltWinters) grid() []constants {
 }
 
 func (m HoltWinters) Train(end int) Predictor {
+	p, _ := m.fit(end)
+	return p
+}
+
+// fit returns the best constants and the sum of their absolute errors.
+func (m HoltWinters) fit(end int) (*holtWinters, float64) {
 	const ahead = 4
 	best, least := m.start(constants{level: 0.5}), math.Inf(1)
 	for _, c := range m.grid() {
@@ -44,29 +51,41 @@ func (m HoltWinters) Train(end int) Predictor {
 			best, least = p, loss
 		}
 	}
-	return best
+	return best, least
 }
 
 type holtWinters struct {
 	HoltWinters
 	constants
+	offset                  float64   // added before the logarithm
 	levels, trends, seasons []float64 // states after each point
 }
 
 func (m HoltWinters) start(c constants) *holtWinters {
-	return &holtWinters{HoltWinters: m, constants: c}
+	p := &holtWinters{HoltWinters: m, constants: c}
+	if m.Log {
+		p.offset = logOffset(m.Data.Y)
+	}
+	return p
+}
+
+// value is a point on the scale of the states.
+func (p *holtWinters) value(t int) float64 {
+	if p.Log {
+		return math.Log(math.Max(p.Data.Y[t], 0) + p.offset)
+	}
+	return p.Data.Y[t]
 }
 
 // follow runs the filter up to the points before end.
 func (p *holtWinters) follow(end int) {
-	y := p.Data.Y
 	for t := len(p.levels); t < end; t++ {
 		if t <= p.Period { // the first cycle sets the state
-			mean, n := 0.0, max(p.Period, 1)
-			for _, v := range y[:min(n, len(y))] {
-				mean += v / float64(min(n, len(y)))
+			mean, n := 0.0, min(max(p.Period, 1), len(p.Data.Y))
+			for i := range n {
+				mean += p.value(i) / float64(n)
 			}
-			p.levels, p.trends, p.seasons = append(p.levels, mean), append(p.trends, 0), append(p.seasons, y[t]-mean)
+			p.levels, p.trends, p.seasons = append(p.levels, mean), append(p.trends, 0), append(p.seasons, p.value(t)-mean)
 			continue
 		}
 		season := 0.0
@@ -74,7 +93,7 @@ func (p *holtWinters) follow(end int) {
 			season = p.seasons[t-p.Period]
 		}
 		level, trend := p.levels[t-1]+p.damping*p.trends[t-1], p.damping*p.trends[t-1]
-		miss := y[t] - level - season
+		miss := p.value(t) - level - season
 		p.levels = append(p.levels, level+p.level*miss)
 		p.trends = append(p.trends, trend+p.trend*miss)
 		p.seasons = append(p.seasons, season+p.season*miss)
@@ -91,6 +110,9 @@ func (p *holtWinters) ahead(origin, k int) float64 {
 	}
 	if p.Period > 0 {
 		v += p.seasons[max(lastSeen(origin+k, origin, p.Period), 0)]
+	}
+	if p.Log {
+		return math.Exp(v) - p.offset
 	}
 	return v
 }

@@ -38,6 +38,11 @@ func lineup(d *Data) []Trainer {
 		Autoregression{Smoothing: Smoothing{Data: d, Period: 24, Cycles: 7, Label: "seasonal_ar"}, MaxOrder: 24},
 		HoltWinters{Data: d, Label: "holt"},
 		HoltWinters{Data: d, Period: 24, Label: "holt_winters"},
+		ETS{Data: d, Label: "ets"},
+		NewHarmonic("harmonic", d, 24),
+		Decomposition{Data: d, Periods: []int{24}, MaxOrder: 24, Label: "stl_ar"},
+		Decomposition{Data: d, Periods: []int{24}, Label: "stl_ets"},
+		Theta{Data: d, Periods: []int{24}, Label: "theta"},
 	}
 }
 
@@ -87,7 +92,7 @@ func TestPredictorsFollowAGrowingHistory(t *testing.T) {
 		grown := &Data{Y: slices.Clone(whole.Y[:520]), Missing: slices.Clone(whole.Missing[:520]), Periods: []int{24}, Positive: true}
 		m, n := lineup(all)[i], lineup(grown)[i]
 		tolerance := 1e-9
-		if m.Name() == "ridge_log" || m.Name() == "analog_log" {
+		if slices.Contains([]string{"ridge_log", "analog_log", "ets"}, m.Name()) {
 			tolerance = 0.01 // the offset of the logarithm was set when the history was shorter
 		}
 		p, q := m.Train(520), n.Train(520)
@@ -171,5 +176,94 @@ func TestAnalogRemembersARareEvent(t *testing.T) {
 		if math.Abs(v-200) > 10 {
 			t.Errorf("step %d: %v after the ramp that has led to 200 before", k, v)
 		}
+	}
+}
+
+func TestDecompositionTakesTheSeasonsApart(t *testing.T) {
+	t.Parallel()
+	day := func(i int) float64 { return 10 * math.Sin(2*math.Pi*float64(i)/24) }
+	week := func(i int) float64 { return 20 * math.Cos(2*math.Pi*float64(i)/168) }
+	y := make([]float64, 168*6)
+	for i := range y {
+		y[i] = 100 + float64(i)/20 + day(i) + week(i)
+	}
+	seasons := decompose(y, []int{24, 168})
+	for i := 168; i < len(y)-168; i++ {
+		if math.Abs(seasons[0][i]-day(i)) > 1.5 || math.Abs(seasons[1][i]-week(i)) > 1.5 {
+			t.Fatalf("point %d: seasons %.1f and %.1f, want %.1f and %.1f", i, seasons[0][i], seasons[1][i], day(i), week(i))
+		}
+	}
+}
+
+func TestLoessKeepsALine(t *testing.T) {
+	t.Parallel()
+	y := make([]float64, 200)
+	for i := range y {
+		y[i] = 3*float64(i) - 7
+	}
+	for _, span := range []int{3, 51, 999} {
+		for i, v := range loess(y, span) {
+			if math.Abs(v-y[i]) > 1e-6 {
+				t.Fatalf("span %d, point %d: %v, want %v", span, i, v, y[i])
+			}
+		}
+	}
+}
+
+func TestETSTakesTheFormTheHistoryCallsFor(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(6, 6))
+	walk, grows := &Data{Positive: true, Periods: []int{24}}, &Data{Positive: true, Periods: []int{24}}
+	level := 1000.0
+	for i := range 24 * 20 {
+		level += 5 * rng.NormFloat64()
+		walk.Append(level, false)
+		scale := math.Exp(float64(i) / 100)
+		grows.Append(scale*(2+math.Sin(2*math.Pi*float64(i)/24)+0.01*rng.NormFloat64()), false)
+	}
+	if p := (ETS{Data: walk}).Train(480).(*holtWinters); p.Period != 0 {
+		t.Errorf("a random walk is given a season of %d", p.Period)
+	}
+	if p := (ETS{Data: grows}).Train(480).(*holtWinters); p.Period != 24 || !p.Log {
+		t.Errorf("a season that grows with its level: period %d, multiplicative %v", p.Period, p.Log)
+	}
+}
+
+func TestThetaFollowsTheTrend(t *testing.T) {
+	t.Parallel()
+	d := &Data{}
+	for i := range 300 {
+		d.Append(5*float64(i), false)
+	}
+	for k, v := range forecast(Theta{Data: d}.Train(300), 300, 10) {
+		// With theta 3, the most it may take, two thirds of the slope go on.
+		if least := 1495 + 5*float64(k+1)*0.6; v < least || v > 1495+5*float64(k+1) {
+			t.Errorf("step %d: %.1f, want at least %.1f", k, v, least)
+		}
+	}
+}
+
+func TestHarmonicNeedsFewPointsForACycle(t *testing.T) {
+	t.Parallel()
+	noisy, smooth := daily(72, 10), daily(84, 0)
+	noisy.Periods = []int{24}
+	missed := func(p Predictor) float64 {
+		sum := 0.0
+		for k, v := range forecast(p, 72, 12) {
+			sum += math.Abs(v-smooth.Y[72+k]) / 12
+		}
+		return sum
+	}
+	harmonic := missed(NewHarmonic("harmonic", noisy, 3).Train(72))
+	naive := missed(SeasonalNaive{Data: noisy, Period: 24})
+	if harmonic > naive {
+		t.Errorf("misses by %.1f after three cycles, repeating the last by %.1f", harmonic, naive)
+	}
+	odd := &Data{Periods: []int{2}}
+	for i := range 40 {
+		odd.Append(float64(i%2), false)
+	}
+	if got := forecast(NewHarmonic("harmonic", odd, 3).Train(40), 40, 2); math.Abs(got[0]) > 0.1 || math.Abs(got[1]-1) > 0.1 {
+		t.Errorf("a cycle of two points: %v, want 0 and 1", got)
 	}
 }

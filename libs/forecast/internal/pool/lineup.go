@@ -28,6 +28,9 @@ func lineup(d *model.Data, opt Options) []model.Trainer {
 			model.NewRidge("ridge_log", model.NewFeatures(d, true), opt.Horizon, ridgePenalty),
 			model.NewAnalog("analog_log", d, model.AnalogOptions{Window: 12, Matches: 20, Log: true}))
 	}
+	if len(d.Periods) > 0 {
+		all = append(all, model.NewHarmonic("harmonic", d, maxOrder))
+	}
 	for i, m := range d.Periods {
 		all = append(all, seasonal(d, m, suffixes[i])...)
 	}
@@ -43,7 +46,13 @@ var suffixes = []string{"", "_second"}
 
 // comparisons are well-known methods that can be asked for by name; in the pool they cost time and changed nothing.
 func comparisons(d *model.Data) []model.Trainer {
-	out := []model.Trainer{model.HoltWinters{Data: d, Label: "holt"}}
+	out := []model.Trainer{
+		model.HoltWinters{Data: d, Label: "holt"},
+		model.ETS{Data: d, Label: "ets"},
+		model.Theta{Data: d, Periods: d.Periods, Label: "theta"},
+		model.Decomposition{Data: d, Periods: d.Periods, Label: "stl_ets"},
+		model.Decomposition{Data: d, Periods: d.Periods, MaxOrder: maxOrder, Label: "stl_ar"},
+	}
 	for i, m := range d.Periods {
 		out = append(out, model.HoltWinters{Data: d, Period: m, Label: "holt_winters" + suffixes[i]})
 	}

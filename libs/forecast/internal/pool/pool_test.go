@@ -69,7 +69,7 @@ func TestWeightsFavourTheModelThatFits(t *testing.T) {
 
 func TestBacktestLeavesTheOriginItself(t *testing.T) {
 	t.Parallel()
-	w := &weigher{origins: []int{10, 20, 30}, models: 2, horizon: 1, losses: [][]float32{{1, 1}, {1, 1000}, {1, 1}}, total: []float64{3, 1002}}
+	w := &weigher{origins: []int{10, 20, 30}, models: 2, horizon: 1, losses: [][]float32{{1, 1}, {1, 1000}, {1, 1}}, recent: []float64{1, 1, 1}, total: []float64{3, 1002}}
 	if got := w.weights(20, 5)[0]; math.Abs(got[0]-0.5) > 1e-9 {
 		t.Errorf("weights %v at an origin whose own losses must not count, want halves", got)
 	}
@@ -170,7 +170,7 @@ func TestWeightsKnowTheDayOfTheWeek(t *testing.T) {
 		if o%70 == 30 {
 			row = []float32{1, 4}
 		}
-		w.origins, w.losses = append(w.origins, o), append(w.losses, row)
+		w.origins, w.losses, w.recent = append(w.origins, o), append(w.losses, row), append(w.recent, 1)
 		w.total[0], w.total[1] = w.total[0]+float64(row[0]), w.total[1]+float64(row[1])
 	}
 	if got := w.weights(870, 0)[0]; got[0] < 0.4 {

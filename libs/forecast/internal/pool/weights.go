@@ -4,7 +4,7 @@ import "math"
 
 // weigher turns the losses of the backtest into weights for one origin. Past origins at a similar phase of the main cycle
 // count most: which model is right depends on the time of day (a nightly batch job is no smooth ramp), and where there is a
-// week beside the day, on the day of the week (on Fridays yesterday says little about tomorrow).
+// week beside the day, on the day of the week (on Fridays yesterday says little about tomorrow). Recent origins count more.
 type weigher struct {
 	origins []int
 	models  int
@@ -13,12 +13,14 @@ type weigher struct {
 	longer  int         // a cycle of several main ones, 0 for none
 	losses  [][]float32 // [origin][step*models+model], in units of unit, smoothed over neighbouring steps
 	unit    float64     // keeps losses of any magnitude within a float32
-	total   []float64   // sum of losses
+	recent  []float64   // [origin] how much it counts for being recent
+	total   []float64   // weighted sum of losses
 }
 
 const (
 	bandwidth = 0.03 // how near two phases must be to count as alike, as a share of the cycle
 	elsewhere = 0.02 // the weight of an origin at another phase
+	halfLife  = 0.5  // of the weight of an origin, as a share of the history
 	sameDay   = 6    // how much more an origin of the same day of the week counts than one of another
 )
 
@@ -47,8 +49,10 @@ func newWeigher(b *backtest, periods []int) *weigher {
 				row[k*w.models+i] = float32((raw[to] - raw[from]) / float64(to-from) / w.unit)
 			}
 		}
+		recent := math.Exp2(float64(o-len(b.data.Y)) / (halfLife * float64(len(b.data.Y))))
+		w.recent = append(w.recent, recent)
 		for c, v := range row {
-			w.total[c] += float64(v)
+			w.total[c] += recent * float64(v)
 		}
 		w.losses = append(w.losses, row)
 	}
@@ -100,6 +104,7 @@ func (w *weigher) weights(origin, exclude int) [][]float64 {
 		if u == 0 {
 			continue
 		}
+		u *= w.recent[j]
 		for c, v := range w.losses[j] {
 			sum[c] += u * float64(v)
 		}
