@@ -9,6 +9,13 @@
 //	                   |
 //	Observe scores it later -> calibration follows drift; Trust says whether the forecast has been worth having
 //
+// What a value of the series stands for is the caller's choice: the mean over its step, or its peak. Scaling needs peaks, and a
+// history of peaks over five minutes holds two weeks in as many points as one of means over a minute holds three days: feed
+// peaks (the highest of the finer values within each step) and read Quantile and MaxQuantile as those of peaks. One Engine
+// holds one kind; a caller who wants both keeps two.
+//
+// A Calendar tells what no history can: events, and by which clock the users live. See package calendar.
+//
 // What it promises:
 //   - Units are the caller's (requests per second, cores, bytes); nothing assumes one.
 //   - A gap is a missing point, never zero load. NaN, infinities and absurd magnitudes count as missing.

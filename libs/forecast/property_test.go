@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 )
 
 // TestNoInputBreaksTheForecast feeds hostile histories. FORESHADOW_FORECAST_CASES=1000000 runs the long version.
@@ -42,6 +43,9 @@ func tortured(t *testing.T, seed uint64) (issued bool) {
 	cfg := forecast.Config{
 		Step: time.Minute, History: 32 + rng.IntN(200), Horizon: 1 + rng.IntN(30), MaxStale: 1000,
 	}
+	if rng.IntN(4) == 0 {
+		cfg.Calendar = anyCalendar(rng)
+	}
 	e, err := forecast.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +72,29 @@ func tortured(t *testing.T, seed uint64) (issued bool) {
 		e.Trust()
 	}
 	return issued
+}
+
+// anyCalendar puts events of every kind in and around the history.
+func anyCalendar(rng *rand.Rand) calendar.Calendar {
+	c := calendar.Calendar{TimeZone: []string{"", "Europe/Berlin", "Asia/Kathmandu"}[rng.IntN(3)]}
+	for i := range rng.IntN(6) {
+		start := epoch.Add(time.Duration(rng.IntN(600)-100) * time.Minute)
+		e := calendar.Event{
+			Name: strconv.Itoa(i % 3), Start: start.Format("2006-01-02 15:04"),
+			End:    start.Add(time.Duration(1+rng.IntN(90)) * time.Minute).Format("2006-01-02 15:04"),
+			Repeat: []string{"", "", "daily", "weekly", "yearly"}[rng.IntN(5)],
+		}
+		switch rng.IntN(4) {
+		case 0:
+			e.Multiplier = math.Pow(10, 6*rng.Float64()-3)
+		case 1:
+			e.Like = time.Weekday(rng.IntN(7)).String()
+		case 2:
+			e.Exclude = true
+		}
+		c.Events = append(c.Events, e)
+	}
+	return c
 }
 
 func valid(t *testing.T, f forecast.Forecast) {
