@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -150,5 +153,42 @@ func TestSummaryCountsWhatASimpleMethodBeats(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("summary lacks %q:\n%s", want, out.String())
 		}
+	}
+}
+
+func TestWhatWasKnownBeforehandCounts(t *testing.T) {
+	t.Parallel()
+	opt := noisyDays(t)
+	opt.Origins = 1 // from the last origin, the evening of the last day is forecast
+	path := filepath.Join(opt.Dir, "days.csv")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := len(lines) - 6; i < len(lines); i++ {
+		at, v, _ := strings.Cut(lines[i], ",")
+		var demand float64
+		fmt.Sscan(v, &demand)
+		lines[i] = fmt.Sprintf("%s,%g", at, 3*demand)
+	}
+	write(t, path, strings.Join(lines, "\n"))
+	missed := func(c calendar.Calendar) float64 {
+		opt.Calendar = c
+		tasks, err := readTasks(opt.Series)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results, err := evaluate(context.Background(), opt, tasks, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, byName := scores(results)
+		return byName["days"].mae
+	}
+	blind := missed(calendar.Calendar{})
+	told := missed(calendar.Calendar{Events: []calendar.Event{{Name: "launch", Start: "2026-02-13 18:00", Multiplier: 3}}})
+	if told > blind/3 {
+		t.Errorf("error %.0f with the launch in the calendar, %.0f without", told, blind)
 	}
 }
