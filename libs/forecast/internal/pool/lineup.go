@@ -24,15 +24,26 @@ func lineup(d *model.Data, opt Options) []model.Trainer {
 		model.NewAnalog("analog_long", d, model.AnalogOptions{Window: 48, Matches: 8}),
 	}
 	if d.Positive {
-		all = append(all,
-			model.NewRidge("ridge_log", model.NewFeatures(d, true), opt.Horizon, ridgePenalty),
-			model.NewAnalog("analog_log", d, model.AnalogOptions{Window: 12, Matches: 20, Log: true}))
+		all = append(all, model.NewRidge("ridge_log", model.NewFeatures(d, true), opt.Horizon, ridgePenalty))
+		if len(d.Periods) == 0 {
+			all = append(all, model.NewAnalog("analog_log", d, model.AnalogOptions{Window: 12, Matches: 20, Log: true}))
+		}
 	}
 	if len(d.Periods) > 0 {
 		all = append(all, model.NewHarmonic("harmonic", d, maxOrder))
+		if d.Positive {
+			all = append(all, model.NewLogged(d, func(logs *model.Data) model.Trainer {
+				return model.NewHarmonic("harmonic_log", logs, maxOrder)
+			}))
+		}
 	}
 	for i, m := range d.Periods {
 		all = append(all, seasonal(d, m, suffixes[i])...)
+		all = append(all, proportional(d, m, suffixes[i])...)
+		if !d.Positive || i > 0 {
+			// Of the longer cycle there is little to learn from: both forms together do better than either.
+			all = append(all, seasonalAR(d, m, "seasonal_ar"+suffixes[i]), analogPhase(d, m, "analog_phase"+suffixes[i]))
+		}
 	}
 	if opt.Method == "" {
 		return all
@@ -54,7 +65,9 @@ func comparisons(d *model.Data) []model.Trainer {
 		model.Decomposition{Data: d, Periods: d.Periods, MaxOrder: maxOrder, Label: "stl_ar"},
 	}
 	for i, m := range d.Periods {
-		out = append(out, model.HoltWinters{Data: d, Period: m, Label: "holt_winters" + suffixes[i]})
+		out = append(out,
+			model.HoltWinters{Data: d, Period: m, Label: "holt_winters" + suffixes[i]},
+			model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffixes[i]})
 	}
 	return out
 }
@@ -63,14 +76,28 @@ func comparisons(d *model.Data) []model.Trainer {
 func seasonal(d *model.Data, m int, suffix string) []model.Trainer {
 	return []model.Trainer{
 		model.SeasonalNaive{Data: d, Period: m, Label: "snaive" + suffix},
-		model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "snaive_level" + suffix},
 		model.Profile{Data: d, Period: m, Cycles: 7, Label: "profile" + suffix},
-		model.Autoregression{
-			Smoothing: model.Smoothing{Data: d, Period: m, Cycles: 7, Label: "seasonal_ar" + suffix}, MaxOrder: maxOrder,
-		},
 		model.SeasonalChange{Data: d, Period: m, Cycles: 7, Smooth: 1, Label: "change" + suffix},
 		model.SeasonalChange{Data: d, Period: m, Cycles: 7, Smooth: 1, Median: true, Label: "change_median" + suffix},
 		model.SeasonalChange{Data: d, Period: m, Cycles: 2, Smooth: 3, Label: "change_recent" + suffix},
-		model.NewAnalog("analog_phase"+suffix, d, model.AnalogOptions{Period: m, Window: max(4, m/12), Matches: 3}),
 	}
+}
+
+// proportional are those whose cycle grows and shrinks with the level, where there are logarithms.
+func proportional(d *model.Data, m int, suffix string) []model.Trainer {
+	if !d.Positive {
+		return nil
+	}
+	return []model.Trainer{
+		model.NewLogged(d, func(logs *model.Data) model.Trainer { return seasonalAR(logs, m, "seasonal_ar_log"+suffix) }),
+		model.NewLogged(d, func(logs *model.Data) model.Trainer { return analogPhase(logs, m, "analog_phase_log"+suffix) }),
+	}
+}
+
+func seasonalAR(d *model.Data, m int, label string) model.Trainer {
+	return model.Autoregression{Smoothing: model.Smoothing{Data: d, Period: m, Cycles: 7, Label: label}, MaxOrder: maxOrder}
+}
+
+func analogPhase(d *model.Data, m int, label string) model.Trainer {
+	return model.NewAnalog(label, d, model.AnalogOptions{Period: m, Window: max(4, m/12), Matches: 3})
 }
