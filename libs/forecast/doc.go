@@ -11,7 +11,7 @@
 //
 // What a value of the series stands for is the caller's choice: the mean over its step, or its peak. Scaling needs peaks, and a
 // history of peaks over five minutes holds two weeks in as many points as one of means over a minute holds three days: feed
-// peaks (the highest of the finer values within each step) and read Quantile and MaxQuantile as those of peaks. One Engine
+// Series.Peaks, or the highest of the finer values within each step, and read Quantile and MaxQuantile as those of peaks. One Engine
 // holds one kind; a caller who wants both keeps two.
 //
 // A Calendar tells what no history can: events, and by which clock the users live. See package calendar.

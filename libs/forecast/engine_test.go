@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
@@ -347,5 +348,44 @@ func TestConfigErrorsAreJoined(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: does not mention %s", err, want)
 		}
+	}
+}
+
+func TestPeaksOfFinerPoints(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	got := forecast.Series{Start: epoch, Step: time.Minute, Values: []float64{nan, 2, 1, nan, math.Inf(1), nan, -5}}.Peaks(3)
+	want := forecast.Series{Start: epoch, Step: 3 * time.Minute, Values: []float64{2, nan, -5}}
+	if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestPeaksCanBeFed: a minute of calm hides a second of load; the quantiles of peaks cover it.
+func TestPeaksCanBeFed(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(21, 21))
+	fine := forecast.Series{Start: epoch, Step: 5 * time.Second}
+	for i := range 120 * 10 * 12 { // a cycle of 120 minutes, ten of them
+		fine.Values = append(fine.Values, shape(i/12)*(0.7+0.6*rng.Float64()))
+	}
+	peaks := fine.Peaks(12)
+	e := loaded(t, forecast.Config{Step: time.Minute, History: 1080, Horizon: 10}, peaks.Values[:1080])
+	covered, n := 0.0, 0.0
+	for i := 1080; i+10 <= len(peaks.Values); i++ {
+		f, err := e.Forecast(peaks.Time(i), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if slices.Max(fine.Values[12*i:12*(i+10)]) <= f.MaxQuantile(0, 9, 0.95) {
+			covered++
+		}
+		if err := e.Observe(peaks.Time(i), peaks.Values[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if covered/n < 0.9 {
+		t.Errorf("%.2f of the peaks of five seconds lie under the quantile of their maximum", covered/n)
 	}
 }

@@ -20,6 +20,22 @@ type Series struct {
 // Time returns the start of the interval that Values[i] covers.
 func (s Series) Time(i int) time.Time { return s.Start.Add(time.Duration(i) * s.Step) }
 
+// Peaks returns the highest of each n successive points, what scaling has to carry; a group without any measured point is
+// missing, and an incomplete last one is what was measured of it. n must be positive.
+func (s Series) Peaks(n int) Series {
+	out := Series{Start: s.Start, Step: s.Step * time.Duration(n), Values: make([]float64, 0, (len(s.Values)+n-1)/n)}
+	for i := 0; i < len(s.Values); i += n {
+		peak := math.NaN()
+		for _, v := range s.Values[i:min(i+n, len(s.Values))] {
+			if v = sanitize(v); math.IsNaN(peak) || v > peak {
+				peak = v
+			}
+		}
+		out.Values = append(out.Values, peak)
+	}
+	return out
+}
+
 // sanitize maps everything that is not a measurement to NaN, the one mark of a missing point.
 func sanitize(v float64) float64 {
 	if math.IsInf(v, 0) || math.Abs(v) > maxMagnitude {
