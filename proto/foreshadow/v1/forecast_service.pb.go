@@ -214,7 +214,9 @@ type Forecast struct {
 	// Whether it has earned trust: only then does it decide.
 	Trusted bool `protobuf:"varint,7,opt,name=trusted,proto3" json:"trusted,omitempty"`
 	// Why it is, or is not, trusted.
-	TrustReason   string `protobuf:"bytes,8,opt,name=trust_reason,json=trustReason,proto3" json:"trust_reason,omitempty"`
+	TrustReason string `protobuf:"bytes,8,opt,name=trust_reason,json=trustReason,proto3" json:"trust_reason,omitempty"`
+	// Events of the workload's calendar that its steps meet.
+	Events        []string `protobuf:"bytes,9,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +307,13 @@ func (x *Forecast) GetTrustReason() string {
 	return ""
 }
 
+func (x *Forecast) GetEvents() []string {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 // GetForecastResponse carries the forecast.
 type GetForecastResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -366,7 +375,7 @@ const file_foreshadow_v1_forecast_service_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12&\n" +
 	"\x0fmean_per_second\x18\x02 \x01(\x01R\rmeanPerSecond\x12:\n" +
-	"\tquantiles\x18\x03 \x03(\v2\x1c.foreshadow.v1.QuantileValueR\tquantiles\"\xb8\x02\n" +
+	"\tquantiles\x18\x03 \x03(\v2\x1c.foreshadow.v1.QuantileValueR\tquantiles\"\xd0\x02\n" +
 	"\bForecast\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -376,7 +385,8 @@ const file_foreshadow_v1_forecast_service_proto_rawDesc = "" +
 	"\x06method\x18\x05 \x01(\tR\x06method\x12%\n" +
 	"\x0eperiod_seconds\x18\x06 \x03(\x01R\rperiodSeconds\x12\x18\n" +
 	"\atrusted\x18\a \x01(\bR\atrusted\x12!\n" +
-	"\ftrust_reason\x18\b \x01(\tR\vtrustReason\"J\n" +
+	"\ftrust_reason\x18\b \x01(\tR\vtrustReason\x12\x16\n" +
+	"\x06events\x18\t \x03(\tR\x06events\"J\n" +
 	"\x13GetForecastResponse\x123\n" +
 	"\bforecast\x18\x01 \x01(\v2\x17.foreshadow.v1.ForecastR\bforecast2g\n" +
 	"\x0fForecastService\x12T\n" +

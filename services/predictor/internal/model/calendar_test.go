@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 )
 
@@ -27,6 +29,13 @@ func TestAKnownEventIsPreparedFor(t *testing.T) {
 	r, plain := told.second(56), blind.second(56)
 	if got, usual := r.GetProduction().GetInstances(), plain.GetProduction().GetInstances(); got < 2*usual {
 		t.Errorf("%d instances four seconds before demand triples, %d without the calendar", got, usual)
+	}
+	f, err := told.m.Forecast(at(57), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"launch"}, f.GetEvents()); diff != "" {
+		t.Errorf("events of the forecast (-want +got):\n%s", diff)
 	}
 	for _, reason := range r.GetReasons() {
 		if strings.Contains(reason.GetText(), "launch") {

@@ -176,7 +176,7 @@ func (m *Model) Forecast(now time.Time, horizon time.Duration) (*foreshadowv1.Fo
 	trust := engine.Trust()
 	out := &foreshadowv1.Forecast{
 		Workload: m.workload.Name, CreateTime: timestamppb.New(now), StepSeconds: f.Step.Seconds(), Method: f.Method,
-		Trusted: trust.Earned, TrustReason: trust.Reason,
+		Events: f.Events, Trusted: trust.Earned, TrustReason: trust.Reason,
 	}
 	for _, p := range f.Periods {
 		out.PeriodSeconds = append(out.PeriodSeconds, p.Seconds())
