@@ -46,11 +46,12 @@ func Decode(name string, data []byte, environ []string, into any) error {
 	}
 	if len(doc.Content) > 0 {
 		root := doc.Content[0]
-		if errs := unknownKeys(name, root, reflect.TypeOf(into).Elem(), ""); len(errs) > 0 {
-			return errors.Join(errs...)
-		}
+		errs := unknownKeys(name, root, reflect.TypeOf(into).Elem(), "")
 		if err := root.Decode(into); err != nil {
-			return decodeError(name, err)
+			errs = append(errs, decodeError(name, err))
+		}
+		if len(errs) > 0 {
+			return errors.Join(errs...)
 		}
 	}
 	return applyEnv(reflect.ValueOf(into).Elem(), EnvPrefix, environ)

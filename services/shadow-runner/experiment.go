@@ -23,6 +23,13 @@ const (
 	persistRetry = time.Second
 )
 
+// ExperimentFault is one thing that is wrong with a request for an experiment.
+type ExperimentFault = experiment.Fault
+
+// ExperimentFaults lists all that is wrong with a request before it is sent, by the names of its fields; the service itself
+// answers with the first.
+func ExperimentFaults(req *foreshadowv1.CreateExperimentRequest) []ExperimentFault { return experiment.Faults(req) }
+
 // experimentable returns production's rate in requests per second, or says why an experiment cannot run now.
 func (l *lane) experimentable() (rate float64, err error) {
 	rate, known := l.reservoir.Rate(time.Now())

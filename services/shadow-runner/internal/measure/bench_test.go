@@ -11,17 +11,17 @@ import (
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/referencetest"
 )
 
-// BenchmarkKneeOfARealServer measures, over real sockets and in real time, a server of four workers until the interval is
+// BenchmarkKneeOfARealServer measures, over real sockets and in real time, a server of eight workers until the interval is
 // narrower than 5 %, and reports how far it is from the knee of the law with the service times that the server really had.
 // Run it with -benchtime 1x; it takes about a minute.
 func BenchmarkKneeOfARealServer(b *testing.B) {
-	const workers = 4
-	slo := probe.SLO{Quantile: 0.95, Latency: 30 * time.Millisecond, ErrorRatio: 0.01}
+	const workers = 8
+	slo := probe.SLO{Quantile: 0.95, Latency: 80 * time.Millisecond, ErrorRatio: 0.01}
 	for range b.N {
-		server := referencetest.New(b, workers, 6*time.Millisecond)
+		server := referencetest.New(b, workers, 20*time.Millisecond)
 		h := newHolder(b, 5*time.Second)
 		o := order(b, server.Address)
-		o.Plan = probe.Plan{SLO: slo, Start: 300, MaxRate: 5000, Precision: 0.05, MaxSteps: 25, Settle: 500 * time.Millisecond, Hold: 2 * time.Second}
+		o.Plan = probe.Plan{SLO: slo, Start: 250, MaxRate: 5000, Precision: 0.05, MaxSteps: 25, Settle: 500 * time.Millisecond, Hold: 2 * time.Second}
 		begin := time.Now()
 		got, err := h.Capacity(b.Context(), o)
 		if err != nil {

@@ -49,7 +49,7 @@ const (
 	chance = 0.9
 	// minRate ends the way down: an instance that cannot carry one request in four seconds has no useful knee.
 	minRate = 0.25
-	// maxInvalid steps in a search end it.
+	// maxInvalid steps in a search end it, when they are a third of all.
 	maxInvalid = 3
 	// coarse is how narrow bisecting makes the bracket: below it one verdict is mostly luck.
 	coarse = 0.3
@@ -102,7 +102,7 @@ func (s *Search) Next() (Level, bool) {
 // next returns a rate and, when that is to refine the estimate, how many times as long it is to be held.
 func (s *Search) next() (rate float64, refine int, more bool) {
 	left := s.plan.MaxSteps - s.held
-	if left <= 0 || s.invalid >= maxInvalid || s.silent() {
+	if left <= 0 || s.outpaced() || s.silent() {
 		return 0, 0, false
 	}
 	met, unmet := s.bounds()
@@ -131,6 +131,9 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 	}
 	return s.refine(e), min(refineHold+e.near/2, maxRefineHold), true
 }
+
+// outpaced reports that the generator cannot keep its schedule.
+func (s *Search) outpaced() bool { return s.invalid >= maxInvalid && 3*s.invalid >= s.held }
 
 // silent reports that the instance fell silent and nothing since shows it alive: it is down or hangs. One that fell silent at a
 // rate above what it carries may only have been flooded, and is given another chance.
@@ -217,7 +220,7 @@ func (s *Search) Knee() (Knee, error) {
 	case s.last().Silent && (s.silent() || s.held >= s.plan.MaxSteps):
 		return Knee{}, &InvalidError{fmt.Sprintf("the instance is down or hangs: in the end all requests failed at %.2f requests/s, %.0f %% of %d in all",
 			s.last().Offered, s.last().ErrorRatio*100, s.last().Requests)}
-	case s.invalid >= maxInvalid || s.invalid > 0 && s.invalid == s.held:
+	case s.outpaced() || s.invalid > 0 && s.invalid == s.held:
 		worst := 0.0
 		for _, step := range s.steps {
 			worst = max(worst, step.MaxLag)
