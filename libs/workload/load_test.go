@@ -138,6 +138,10 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"tap.sampling.minimum_per_stratum":     func(w *workload.Workload) { w.Tap.Sampling.Minimum = -1 },
 		"tap.sampling.span":                    func(w *workload.Workload) { w.Tap.Sampling.Span = 0 },
 		"replay.precision":                     func(w *workload.Workload) { w.Replay.Precision = 0 },
+		"replay.volume":                        func(w *workload.Workload) { w.Replay.Volume = "loud" },
+		"replay.clients":                       func(w *workload.Workload) { w.Replay.Clients = "none" },
+		"replay.state_changing":                func(w *workload.Workload) { w.Replay.StateChanging = []string{"/cart"} },
+		"replay.tokens[0]":                     func(w *workload.Workload) { w.Replay.Tokens = []workload.TokenRule{{Name: "x"}} },
 		"replay.allow_hosts":                   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
 		"prices.instance_hour":                 func(w *workload.Workload) { w.Prices.InstanceHour = -1 },
 	}

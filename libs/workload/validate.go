@@ -156,6 +156,22 @@ func (r Replay) validate(fault faultFunc) {
 	if !(r.MaxRate > 0) {
 		fault("replay.max_rate", "must be positive, got %v", r.MaxRate)
 	}
+	if r.Volume != Sampled && r.Volume != ProductionVolume {
+		fault("replay.volume", "want sampled or production, got %q", r.Volume)
+	}
+	if r.Clients != Pooled && r.Clients != Emulated {
+		fault("replay.clients", "want pooled or emulated, got %q", r.Clients)
+	}
+	for _, route := range r.StateChanging {
+		if method, path, _ := strings.Cut(route, " "); method == "" || method != strings.ToUpper(method) || !strings.HasPrefix(path, "/") {
+			fault("replay.state_changing", "want a method and a path such as \"POST /cart/{id}\", got %q", route)
+		}
+	}
+	for i, t := range r.Tokens {
+		if t.Name == "" || t.FromJSON+t.FromHTML+t.FromHeader == "" || t.ToHeader+t.ToQuery+t.ToField+t.ToPath == "" {
+			fault(fmt.Sprintf("replay.tokens[%d]", i), "want a name, a from_… and a to_…")
+		}
+	}
 	for _, h := range r.AllowHosts {
 		if _, _, err := net.SplitHostPort(h); err != nil {
 			fault("replay.allow_hosts", "want host:port, got %q", h)

@@ -197,6 +197,65 @@ type Replay struct {
 	CapacityTTL time.Duration `yaml:"capacity_ttl"`
 	// AllowHosts are hosts the runner may reach besides the shadow's instances.
 	AllowHosts []string `yaml:"allow_hosts"`
+	// Volume is sampled (each copy is sent as often as amplification says) or production (as often as it stands for requests
+	// of production, times amplification).
+	Volume Volume `yaml:"volume"`
+	// StateChanging are routes, such as "POST /cart/{id}", whose requests may be sent although they change state. Their methods
+	// must be in tap.methods, too.
+	StateChanging []string `yaml:"state_changing"`
+	// Clients is pooled (connections are shared, as those of a proxy are) or emulated (each session has its own, as slow as a
+	// client of its class).
+	Clients Clients `yaml:"clients"`
+	// ClientProfiles names a file of what clients of each class are like; empty is the built-in one.
+	ClientProfiles string `yaml:"client_profiles"`
+	// HTTP2 sends what came to production by HTTP/2 by HTTP/2 without TLS; gRPC always is.
+	HTTP2 bool `yaml:"http2"`
+	// Tokens say what the shadow gives out that later requests of the session must carry. Cookies and the usual CSRF tokens
+	// are found without.
+	Tokens []TokenRule `yaml:"tokens"`
+}
+
+// Volume is how much of production's traffic is sent.
+type Volume string
+
+// Volumes.
+const (
+	// Sampled sends the sample.
+	Sampled Volume = "sampled"
+	// ProductionVolume sends what the sample stands for.
+	ProductionVolume Volume = "production"
+)
+
+// Clients is whose connections those to the shadow are like.
+type Clients string
+
+// Kinds of clients.
+const (
+	// Pooled connections are those of a proxy in front of the service.
+	Pooled Clients = "pooled"
+	// Emulated connections are those of the users themselves.
+	Emulated Clients = "emulated"
+)
+
+// TokenRule is one value that the shadow gives to a session, where it is found in an answer and where it goes in requests.
+type TokenRule struct {
+	// Name tells the rules apart.
+	Name string `yaml:"name"`
+	// FromJSON is a dotted path into a JSON answer, for example order.id.
+	FromJSON string `yaml:"from_json"`
+	// FromHTML is the name of an input or a meta element.
+	FromHTML string `yaml:"from_html"`
+	// FromHeader is the name of a header of the answer.
+	FromHeader string `yaml:"from_header"`
+	// ToHeader is set in requests; ToQuery and ToField are replaced where a request has them in its query, or in a form or JSON
+	// object.
+	ToHeader string `yaml:"to_header"`
+	// ToQuery is the name of a query parameter.
+	ToQuery string `yaml:"to_query"`
+	// ToField is the name of a field of the body.
+	ToField string `yaml:"to_field"`
+	// ToPath is a path such as /orders/{id}, whose first {…} is replaced.
+	ToPath string `yaml:"to_path"`
 }
 
 // Prices turn sizes into money, in any one currency.
@@ -232,6 +291,7 @@ func Default() Workload {
 		Replay: Replay{
 			Amplification: 1, MaxInFlight: 1000, Timeout: 10 * time.Second, MinRequests: 200, StepDuration: 10 * time.Second,
 			SettleDuration: 2 * time.Second, Precision: 0.05, MaxRate: 10000, CapacityTTL: 24 * time.Hour,
+			Volume: Sampled, Clients: Pooled,
 		},
 	}
 }

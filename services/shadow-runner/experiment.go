@@ -28,7 +28,9 @@ type ExperimentFault = experiment.Fault
 
 // ExperimentFaults lists all that is wrong with a request before it is sent, by the names of its fields; the service itself
 // answers with the first.
-func ExperimentFaults(req *foreshadowv1.CreateExperimentRequest) []ExperimentFault { return experiment.Faults(req) }
+func ExperimentFaults(req *foreshadowv1.CreateExperimentRequest) []ExperimentFault {
+	return experiment.Faults(req)
+}
 
 // experimentable returns production's rate in requests per second, or says why an experiment cannot run now.
 func (l *lane) experimentable() (rate float64, err error) {
@@ -73,7 +75,7 @@ func (l *lane) runExperiment(ctx context.Context) bool {
 			return true
 		}
 	}
-	l.finish(jobCtx, job, failure)
+	l.finish(ctx, job, failure)
 	return true
 }
 
@@ -98,7 +100,10 @@ func (l *lane) finish(ctx context.Context, job experiment.Job, failure string) {
 func (l *lane) persist(ctx context.Context, write func(ctx context.Context) error) error {
 	for {
 		err := write(ctx)
-		if err == nil || ctx.Err() != nil {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		l.log.Warn("experiment waits to be recorded", "err", err)

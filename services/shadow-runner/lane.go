@@ -2,6 +2,7 @@ package shadowrunner
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/egress"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/emulate"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/fleet"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
@@ -36,6 +38,7 @@ type lane struct {
 	client      *client.Client
 	reservoir   *reservoir.Reservoir
 	replayer    *replay.Replayer
+	allow       replay.Allow
 	recorder    *observe.Recorder
 	holder      *measure.Holder
 	experiments *experiment.Store
@@ -52,19 +55,35 @@ type lane struct {
 // books are the accounts that the lanes share.
 type books struct{ captured, extra, probe *metric.Book }
 
-func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
+// maxSessions bounds the sessions whose cookies, tokens and connections are kept.
+const maxSessions = 20_000
+
+func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error) {
+	var profiles *emulate.Profiles
+	if w.Replay.Clients == workload.Emulated {
+		p, err := emulate.Load(w.Replay.ClientProfiles)
+		if err != nil {
+			return nil, fmt.Errorf("workload %q: replay.client_profiles: %w", w.Name, err)
+		}
+		profiles = &p
+	}
 	guard := &egress.Guard{}
 	log := deps.Log.With("workload", w.Name)
 	l := &lane{
 		cfg: cfg, workload: w, log: log,
-		fleet:     fleet.New(w, deps.Instances, guard, deps.Admin, log, time.Now),
-		client:    client.New(client.Options{Control: guard.Control, Timeout: w.Replay.Timeout, MaxIdle: w.Replay.MaxInFlight, Now: time.Now}),
+		fleet: fleet.New(w, deps.Instances, guard, deps.Admin, log, time.Now),
+		client: client.New(client.Options{
+			Control: guard.Control, Timeout: w.Replay.Timeout, MaxIdle: w.Replay.MaxInFlight, HTTP2: w.Replay.HTTP2, Profiles: profiles,
+			Tokens: w.Replay.Tokens, MaxSessions: maxSessions, Now: time.Now,
+		}),
 		reservoir: reservoir.New(cfg.ReservoirRequests, cfg.ReservoirBytes),
 		recorder:  observe.NewRecorder(w.Name, w.SLO.Latency, time.Now),
 		trials:    deps.Trials, usage: deps.Instances.Usage,
 	}
+	allow := replay.Allow{Methods: w.Tap.Methods, StateChanging: w.Replay.StateChanging}
+	l.allow = allow
 	l.replayer = replay.New(replay.Options{
-		Methods: w.Tap.Methods, Amplification: w.Replay.Amplification, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
+		Allow: allow, Amplification: w.Replay.Amplification, Weighted: w.Replay.Volume == workload.ProductionVolume, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
 		Lag: cfg.Lag, MaxLate: cfg.MaxLate, Instances: l.fleet, Sender: l.client, Observer: l.recorder,
 		Captured: b.captured, Extra: b.extra, Wait: pace.Precise, Now: time.Now,
 	})
@@ -73,7 +92,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) *lane {
 		Usage: func(ctx context.Context) ([]platform.Usage, error) { return deps.Instances.Usage(ctx, w.Shadow.Group) },
 		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
-	return l
+	return l, nil
 }
 
 // recall adopts what an earlier run of the runner has measured, if it was measured against the SLO of today.
@@ -86,7 +105,7 @@ func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
 
 // take gives the lane a captured request.
 func (l *lane) take(r *captured.Request) {
-	if replay.Allowed(l.workload.Tap.Methods, r) == "" {
+	if l.allow.Reason(r) == "" {
 		l.reservoir.Add(r)
 	}
 	l.replayer.Offer(r)

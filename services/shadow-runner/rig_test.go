@@ -30,6 +30,8 @@ type groups struct {
 	mu      sync.Mutex
 	states  map[string]platform.State
 	changed chan struct{}
+	trial   string   // address of the instances of trials
+	trials  []string // that were begun, once per renewal, and did not end
 }
 
 func (g *groups) set(group string, instances ...platform.Instance) {
@@ -114,7 +116,7 @@ func (r *rig) run() {
 	r.admin = telemetry.NewAdmin(registry)
 	service, err := shadowrunner.New(cfg, shadowrunner.Deps{
 		Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Kafka: r.kafka,
-		Workloads: []workload.Workload{r.workload}, Instances: r.platform,
+		Workloads: []workload.Workload{r.workload}, Instances: r.platform, Trials: r.platform,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -61,7 +61,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		Check: s.experimentable, Log: experiment.NewTopic(s.sender, source, time.Now), Now: time.Now,
 	})
 	for _, w := range deps.Workloads {
-		l := newLane(cfg, deps, w, b)
+		l, err := newLane(cfg, deps, w, b)
+		if err != nil {
+			return nil, err
+		}
 		l.experiments, l.metrics = s.experiments, m
 		l.observe = func(o *foreshadowv1.MetricsObserved) { s.observations.Publish(o.GetWorkload(), o) }
 		l.publish = func(c *foreshadowv1.CapacityMeasured) { s.capacities.Publish(c.GetWorkload(), c) }

@@ -114,6 +114,33 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestACopyIsAnotherSessionWithItsOwnKeys(t *testing.T) {
+	t.Parallel()
+	e := event()
+	e.Target = "/search?q=abcdefghijklmn_-&page=2&longer=abcdefghijklmnopq"
+	r, err := captured.Parse(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := func(r *captured.Request) string {
+		req, err := r.HTTP(t.Context(), "127.0.0.1:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return req.URL.RawQuery
+	}
+	one, again, two := r.Copy(1), r.Copy(1), r.Copy(2)
+	if one.Session == r.Session || one.Session == two.Session || one.Session != again.Session {
+		t.Errorf("sessions %q %q %q %q", r.Session, one.Session, again.Session, two.Session)
+	}
+	if query(one) == query(r) || query(one) == query(two) || query(one) != query(again) || query(r) != "q=abcdefghijklmn_-&page=2&longer=abcdefghijklmnopq" {
+		t.Errorf("queries %q %q %q %q", query(r), query(one), query(again), query(two))
+	}
+	if !strings.HasSuffix(query(one), "&page=2&longer=abcdefghijklmnopq") || len(query(one)) != len(query(r)) {
+		t.Errorf("the copy asks for %q: only pseudonyms are to be other ones", query(one))
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	seed, err := proto.Marshal(event())
 	if err != nil {

@@ -3,9 +3,13 @@
 package captured
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/metric"
@@ -25,6 +29,8 @@ type Request struct {
 	Weight float64
 	// Method is the HTTP method.
 	Method string
+	// HTTP2 says that it came to production by HTTP/2, GRPC that it is a call.
+	HTTP2, GRPC bool
 	// Complete is false when its body did not travel with it: it cannot be sent as it was.
 	Complete bool
 
@@ -67,6 +73,10 @@ func Parse(p *foreshadowv1.CapturedRequest) (*Request, error) {
 	for _, name := range perConnection {
 		r.header.Del(name)
 	}
+	r.HTTP2 = strings.HasPrefix(p.GetProtocol(), "HTTP/2")
+	if r.GRPC = strings.HasPrefix(r.header.Get("Content-Type"), "application/grpc"); r.GRPC {
+		r.header.Set("Te", "trailers") // without it servers refuse the call
+	}
 	r.baggage = traffic.ShadowBaggage + "=1"
 	if b := r.header.Get("Baggage"); b != "" {
 		r.baggage = b + "," + r.baggage
@@ -88,6 +98,30 @@ func validMethod(m string) bool {
 	}
 	return m != ""
 }
+
+// Copy returns the request as the k-th copy of its session, which is another session: with its own key, and with pseudonyms
+// of its own in the query, so that a cache does not know them.
+func (r *Request) Copy(k int) *Request {
+	c := *r
+	c.Session = fmt.Sprintf("%s~%d", r.Session, k)
+	target := *r.target
+	parts := strings.Split(target.RawQuery, "&")
+	for i, part := range parts {
+		if name, value, _ := strings.Cut(part, "="); pseudonym.MatchString(value) {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%d/%s", k, value))
+			parts[i] = name + "=" + base64.RawURLEncoding.EncodeToString(sum[:12])
+		}
+	}
+	target.RawQuery = strings.Join(parts, "&")
+	c.target = &target
+	return &c
+}
+
+// pseudonym is a query value as the tap makes it: 16 characters of base64url.
+var pseudonym = regexp.MustCompile(`^[A-Za-z0-9_-]{16}$`)
+
+// Body is what is sent; it must not be changed.
+func (r *Request) Body() []byte { return r.body }
 
 // Size is about what the request keeps in memory, in bytes.
 func (r *Request) Size() int { return 512 + int(r.WireBytes()) }

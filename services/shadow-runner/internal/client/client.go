@@ -1,26 +1,37 @@
 // Package client sends requests to shadow instances and reads their answers to the end. It connects only where its guard
-// lets it, follows no redirect, uses no proxy, and keeps connections open like the clients of production do.
+// lets it, follows no redirect, uses no proxy, and keeps connections open: those of a proxy in front of the service, or those of
+// emulated clients, each session with its own. It speaks HTTP/1.1, HTTP/2 without TLS, and gRPC over it. What the shadow gives to
+// a session is carried by its later requests.
 package client
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/emulate"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/token"
 )
 
 // Client is safe for concurrent use.
 type Client struct {
-	http      *http.Client
-	transport *http.Transport
-	timeout   time.Duration
-	now       func() time.Time
+	o      Options
+	dialer *net.Dialer
+	shared *lines
+	jars   *token.Jars
+
+	mu       sync.Mutex
+	sessions map[string]*list.Element // with emulated clients
+	use      *list.List               // most recently used first
 }
 
 // Options of a Client.
@@ -31,40 +42,40 @@ type Options struct {
 	Timeout time.Duration
 	// MaxIdle is the number of connections kept open to one instance.
 	MaxIdle int
+	// HTTP2 sends what came to production by HTTP/2 by HTTP/2; gRPC always is.
+	HTTP2 bool
+	// Profiles are what clients are like, each session then with connections of its own; nil for connections that all share.
+	Profiles *emulate.Profiles
+	// Tokens are learnt from answers and carried by the session's later requests, beside cookies.
+	Tokens []workload.TokenRule
+	// MaxSessions bounds the sessions whose cookies, tokens and own connections are kept; 0 keeps none.
+	MaxSessions int
 	// Now is the clock.
 	Now func() time.Time
 }
 
 // New returns a client without any connection.
 func New(o Options) *Client {
-	dialer := &net.Dialer{Timeout: o.Timeout, Control: o.Control}
-	transport := &http.Transport{
-		DialContext: dialer.DialContext,
-		// Compression is the captured client's choice, and reading must cost what it costs the client.
-		DisableCompression:  true,
-		MaxIdleConns:        o.MaxIdle,
-		MaxIdleConnsPerHost: o.MaxIdle,
-		IdleConnTimeout:     time.Minute,
-		WriteBufferSize:     4 << 10,
-		ReadBufferSize:      4 << 10,
+	c := &Client{
+		o: o, dialer: &net.Dialer{Timeout: o.Timeout, Control: o.Control}, sessions: map[string]*list.Element{}, use: list.New(),
+		jars: token.NewJars(o.Tokens, o.MaxSessions),
 	}
-	return &Client{
-		transport: transport, timeout: o.Timeout, now: o.Now,
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}
+	c.shared = c.newLines(emulate.Profile{}, limits{idle: o.MaxIdle, keepAlive: time.Minute})
+	return c
 }
 
 // Outcome is what became of a request.
 type Outcome struct {
-	// Done is when the last byte was read, or when it failed.
+	// Done is when the last byte was read, or when it failed. The round trips of an emulated client are not part of it: what
+	// production measures ends at its own door, too.
 	Done time.Time
-	// Status of the response; 0 when there was none.
+	// Status of the response; 0 when there was none. That of a failed gRPC call is its HTTP equivalent.
 	Status int
 	// Bytes of the response's body.
 	Bytes uint64
+	// Kind is the response's content type, Head the beginning of its body, where somebody looks into it.
+	Kind string
+	Head []byte
 	// Err is a transport error, a timeout included.
 	Err error
 }
@@ -77,23 +88,51 @@ var ErrTimeout = errors.New("no answer in time")
 
 // Send sends the request to the instance at address and reads the whole answer.
 func (c *Client) Send(ctx context.Context, address string, r *captured.Request) Outcome {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, ErrTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, ErrTimeout)
 	defer cancel()
 	req, err := r.HTTP(ctx, address)
 	if err != nil {
-		return Outcome{Done: c.now(), Err: err}
+		return Outcome{Done: c.o.Now(), Err: err}
 	}
-	resp, err := c.http.Do(req)
+	var jar *token.Jar
+	if c.o.MaxSessions > 0 {
+		jar = c.jars.Of(r.Session)
+		jar.Apply(req, r.Body())
+	}
+	resp, travelled, err := c.round(req, r)
 	if err != nil {
-		return Outcome{Done: c.now(), Err: fmt.Errorf("send to %s: %w", address, err)}
+		return Outcome{Done: c.o.Now(), Err: fmt.Errorf("send to %s: %w", address, err)}
 	}
-	n, err := io.Copy(io.Discard, resp.Body)
+	head := &beginning{}
+	if kind := resp.Header.Get("Content-Type"); c.o.MaxSessions > 0 && (strings.Contains(kind, "json") || strings.Contains(kind, "html")) {
+		head.room = headBytes
+	}
+	n, err := io.Copy(head, resp.Body)
 	_ = resp.Body.Close() // everything was read, or err says why not
 	if err != nil {
 		err = fmt.Errorf("read answer of %s: %w", address, err)
 	}
-	return Outcome{Done: c.now(), Status: resp.StatusCode, Bytes: uint64(n), Err: err}
+	out := Outcome{Done: c.o.Now().Add(-travelled()), Status: resp.StatusCode, Bytes: uint64(n), Kind: resp.Header.Get("Content-Type"), Head: head.data, Err: err}
+	if r.GRPC && err == nil {
+		out.Status = grpcStatus(resp)
+	}
+	if jar != nil {
+		jar.Learn(resp, head.data)
+	}
+	return out
 }
 
-// Close ends the connections that no request is using.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// headBytes of an answer are looked into.
+const headBytes = token.MaxBody
+
+// beginning keeps the first bytes of what is written and counts the rest off.
+type beginning struct {
+	data []byte
+	room int
+}
+
+func (b *beginning) Write(p []byte) (int, error) {
+	n := min(len(p), b.room)
+	b.data, b.room = append(b.data, p[:n]...), b.room-n
+	return len(p), nil
+}

@@ -2,6 +2,8 @@ package client_test
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,8 +14,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/egress"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/emulate"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/referencetest"
 )
 
@@ -101,5 +106,133 @@ func TestOutcomes(t *testing.T) {
 	}
 	if out := send("/cut"); out.Err == nil || !out.Failed() || out.Bytes != 3 {
 		t.Errorf("cut: %+v", out)
+	}
+}
+
+// session is a captured request of a session.
+func session(t *testing.T, key, target string, edit func(*foreshadowv1.CapturedRequest)) *captured.Request {
+	t.Helper()
+	e := referencetest.Event("shop", key, target, time.Now())
+	if edit != nil {
+		edit(e)
+	}
+	r, err := captured.Parse(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// serve runs a handler that speaks HTTP/1.1 and HTTP/2 without TLS, and counts its connections.
+func serve(t *testing.T, handle http.HandlerFunc) (address string, opened *atomic.Int64) {
+	t.Helper()
+	opened = &atomic.Int64{}
+	server := httptest.NewUnstartedServer(handle)
+	server.Config.Protocols = &http.Protocols{}
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://"), opened
+}
+
+func TestRequestsGoByTheirProtocol(t *testing.T) {
+	t.Parallel()
+	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Proto", r.Proto)
+		if r.Header.Get("Te") == "trailers" {
+			w.Header().Set("Trailer", "Grpc-Status")
+			w.WriteHeader(http.StatusOK)
+			w.Header().Set("Grpc-Status", r.Header.Get("X-Outcome"))
+			return
+		}
+		if r.ProtoMajor == 2 {
+			w.WriteHeader(http.StatusAccepted)
+		}
+	})
+	two := func(e *foreshadowv1.CapturedRequest) { e.Protocol = "HTTP/2.0" }
+	call := func(outcome string) func(*foreshadowv1.CapturedRequest) {
+		return func(e *foreshadowv1.CapturedRequest) {
+			e.Protocol, e.Method = "HTTP/2.0", http.MethodPost
+			e.Headers = []*foreshadowv1.Header{{Name: "Content-Type", Value: "application/grpc+proto"}, {Name: "X-Outcome", Value: outcome}}
+		}
+	}
+	tests := map[string]struct {
+		edit   func(*foreshadowv1.CapturedRequest)
+		http2  bool
+		status int
+	}{
+		"HTTP/1.1":             {nil, true, 200},
+		"HTTP/2":               {two, true, 202},
+		"HTTP/2, not wanted":   {two, false, 200},
+		"a call":               {call("0"), false, 200},
+		"a call, unavailable":  {call("14"), false, 503},
+		"a call, not found":    {call("5"), false, 400},
+		"a call without a end": {call(""), false, 500},
+	}
+	for name, tc := range tests {
+		c := client.New(client.Options{Timeout: 5 * time.Second, MaxIdle: 10, HTTP2: tc.http2, Now: time.Now})
+		if out := c.Send(t.Context(), address, session(t, "s", "/", tc.edit)); out.Err != nil || out.Status != tc.status {
+			t.Errorf("%s: %+v, want status %d", name, out, tc.status)
+		}
+		c.Close()
+	}
+}
+
+func TestEmulatedSessionsHaveConnectionsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	address, opened := serve(t, func(http.ResponseWriter, *http.Request) {})
+	profiles := emulate.Profiles{Connections: 2, KeepAlive: time.Minute}
+	for name, tc := range map[string]struct {
+		profiles *emulate.Profiles
+		want     int64
+	}{"pooled": {nil, 1}, "emulated": {&profiles, 5}} {
+		before := opened.Load()
+		c := client.New(client.Options{Timeout: 5 * time.Second, MaxIdle: 10, Profiles: tc.profiles, MaxSessions: 100, Now: time.Now})
+		for range 3 {
+			for s := range 5 {
+				if out := c.Send(t.Context(), address, session(t, fmt.Sprint(s), "/", nil)); out.Err != nil {
+					t.Fatal(out.Err)
+				}
+			}
+		}
+		if got := opened.Load() - before; got != tc.want {
+			t.Errorf("%s: five sessions of three requests opened %d connections, want %d", name, got, tc.want)
+		}
+		c.Close()
+	}
+}
+
+// A recorded session logs in, and works in the shadow with what the shadow gave it.
+func TestASessionWorksInTheShadow(t *testing.T) {
+	t.Parallel()
+	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/login" {
+			http.SetCookie(w, &http.Cookie{Name: "sid", Value: "shadow's"})
+			w.Header().Set("X-CSRF-Token", "t1")
+			return
+		}
+		if c, err := r.Cookie("sid"); err != nil || c.Value != "shadow's" || r.Method == http.MethodPost && r.Header.Get("X-CSRF-Token") != "t1" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
+	c := client.New(client.Options{Timeout: 5 * time.Second, MaxIdle: 10, MaxSessions: 100, Now: time.Now})
+	t.Cleanup(c.Close)
+	post := func(e *foreshadowv1.CapturedRequest) { e.Method = http.MethodPost }
+	for _, step := range []struct {
+		session, target string
+		edit            func(*foreshadowv1.CapturedRequest)
+		want            int
+	}{
+		{"a", "/cart", nil, 403}, {"a", "/login", nil, 200}, {"a", "/cart", nil, 200}, {"a", "/cart", post, 200}, {"b", "/cart", nil, 403},
+	} {
+		if out := c.Send(t.Context(), address, session(t, step.session, step.target, step.edit)); out.Status != step.want {
+			t.Errorf("%s of session %s: %+v, want %d", step.target, step.session, out, step.want)
+		}
 	}
 }

@@ -86,6 +86,9 @@ func broken(step Step, completed int, in []Sample, w Window, slo SLO) string {
 // silent is false for fewer than fewestSilent requests: one failure is no silence.
 func silent(in []Sample, w Window) bool {
 	const fewestSilent = 3
+	if len(in) >= fewestSilent && !slices.ContainsFunc(in, func(s Sample) bool { return !s.Failed && !s.Unanswered }) {
+		return true // a step that was given up early may end with too few
+	}
 	n := 0
 	for _, s := range in {
 		if s.Due < w.End-(w.End-w.Start)/4 {

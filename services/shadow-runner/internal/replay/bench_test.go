@@ -102,7 +102,7 @@ func offer(b *testing.B, address string, rate int, length time.Duration) {
 	seen, book, n := &lags{}, metric.NewBook("bench"), int(float64(rate)*length.Seconds())
 	seen.list = make([]time.Duration, 0, n)
 	r := replay.New(replay.Options{
-		Methods: []string{"GET"}, Amplification: 1, MaxInFlight: 1000, MaxQueued: n, MaxQueuedBytes: 1 << 30, Lag: time.Second, MaxLate: 250 * time.Millisecond,
+		Allow: replay.Allow{Methods: []string{"GET"}}, Amplification: 1, MaxInFlight: 1000, MaxQueued: n, MaxQueuedBytes: 1 << 30, Lag: time.Second, MaxLate: 250 * time.Millisecond,
 		Instances: target(address), Sender: c, Observer: seen, Captured: book, Extra: metric.NewBook("extra"),
 		Wait: pace.Precise, Now: time.Now,
 	})

@@ -14,6 +14,7 @@
 //
 // Amplification a keeps whole sessions: each session is sent floor(a) times, and once more for the share a - floor(a) of
 // all sessions, chosen by a hash of the session. Copies beyond the first are shifted by up to a second, the same for all
-// requests of a session, so that its order and spacing stay and no two copies arrive at once. Their account is one of its
-// own, for they were never captured. A weight says how much of production a copy stands for; it does not multiply requests.
+// requests of a session, so that its order and spacing stay and no two copies arrive at once. Each is a session of its own,
+// with keys of its own. Their account is one of its own, for they were never captured. A weight says how much of production a
+// copy stands for; with Weighted a session is sent that many times as often, which is production's real volume and mix.
 package replay

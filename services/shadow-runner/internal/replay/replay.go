@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"hash/fnv"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // Reasons why a captured request was not replayed, beside those of the fleet.
 const (
-	StateChanging  = "state_changing"  // its method is not in tap.methods
+	StateChanging  = "state_changing"  // it would change state, and its route is not in replay.state_changing
 	BodyIncomplete = "body_incomplete" // its body did not travel with it
 	Thinned        = "thinned"         // amplification below 1 leaves its session out
 	Late           = "late"            // it could not be sent when it was due
@@ -44,10 +45,11 @@ type Observer interface {
 
 // Options of a Replayer.
 type Options struct {
-	// Methods that may be sent.
-	Methods []string
-	// Amplification is how many times a session is sent.
+	// Allow says which requests may be sent.
+	Allow Allow
+	// Amplification is how many times a session is sent; Weighted multiplies it by what a copy stands for.
 	Amplification float64
+	Weighted      bool
 	// MaxInFlight bounds requests in flight, MaxQueued those that wait for their moment and MaxQueuedBytes their memory.
 	MaxInFlight, MaxQueued, MaxQueuedBytes int
 	// Lag is from production's arrival to the moment a request is due; MaxLate is how much later it may be sent.
@@ -81,10 +83,20 @@ func New(o Options) *Replayer {
 	return &Replayer{o: o, room: make(chan struct{}, o.MaxInFlight), wake: make(chan struct{}, 1)}
 }
 
-// Allowed says why a request may never be sent, whatever the moment; empty when it may.
-func Allowed(methods []string, req *captured.Request) (reason string) {
+// Allow says which requests may be sent.
+type Allow struct {
+	// Methods that may be sent at all.
+	Methods []string
+	// StateChanging are the routes, method included, whose requests may change state. Whatever the route, methods that are
+	// safe by RFC 9110 section 9.2.1 change none.
+	StateChanging []string
+}
+
+// Reason says why a request may never be sent, whatever the moment; empty when it may.
+func (a Allow) Reason(req *captured.Request) string {
+	safe := slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, req.Method)
 	switch {
-	case !slices.Contains(methods, req.Method):
+	case !slices.Contains(a.Methods, req.Method) || !safe && !slices.Contains(a.StateChanging, req.Stratum.Route):
 		return StateChanging
 	case !req.Complete:
 		return BodyIncomplete
@@ -94,7 +106,7 @@ func Allowed(methods []string, req *captured.Request) (reason string) {
 
 // Offer takes a captured request that the account has seen. It never blocks.
 func (r *Replayer) Offer(req *captured.Request) {
-	if reason := Allowed(r.o.Methods, req); reason != "" {
+	if reason := r.o.Allow.Reason(req); reason != "" {
 		r.o.Captured.Drop(reason, 1)
 		return
 	}
@@ -103,7 +115,7 @@ func (r *Replayer) Offer(req *captured.Request) {
 		r.o.Captured.Drop(Late, 1)
 		return
 	}
-	copies := r.copies(req.Session)
+	copies := r.copies(req)
 	if copies == 0 {
 		r.o.Captured.Drop(Thinned, 1)
 		return
@@ -113,18 +125,26 @@ func (r *Replayer) Offer(req *captured.Request) {
 	for k := 1; k < copies; k++ {
 		r.o.Extra.See(1)
 		shift := time.Duration(fraction(req.Session, k) * float64(time.Second))
-		r.put(item{due: due.Add(shift), req: req, extra: true})
+		r.put(item{due: due.Add(shift), req: req.Copy(k), extra: true})
 	}
 }
 
-// copies is how often the session is sent.
-func (r *Replayer) copies(session string) int {
-	whole := int(r.o.Amplification)
-	if fraction(session, 0) < r.o.Amplification-float64(whole) {
+// copies is how often the session is sent. The requests of a session have one weight, that of the session, so that all of them
+// are sent equally often.
+func (r *Replayer) copies(req *captured.Request) int {
+	times := r.o.Amplification
+	if r.o.Weighted {
+		times *= req.Weight
+	}
+	whole := int(times)
+	if fraction(req.Session, 0) < times-float64(whole) {
 		whole++
 	}
-	return whole
+	return min(whole, maxCopies)
 }
+
+// maxCopies of one session: a weight beyond is a sample too thin to be multiplied.
+const maxCopies = 1000
 
 // fraction is a number in [0, 1) that depends on session and salt only.
 func fraction(session string, salt int) float64 {

@@ -82,7 +82,7 @@ func run(t *testing.T, change func(*replay.Options), body func(t *testing.T, b b
 	synctest.Test(t, func(t *testing.T) {
 		b := bench{shadow: &shadow{answer: func() time.Duration { return 10 * time.Millisecond }}, captured: metric.NewBook("c"), extra: metric.NewBook("x")}
 		o := replay.Options{
-			Methods: []string{"GET"}, Amplification: 1, MaxInFlight: 1000, MaxQueued: 10_000, MaxQueuedBytes: 64 << 20, Lag: time.Second, MaxLate: 250 * time.Millisecond,
+			Allow: replay.Allow{Methods: []string{"GET"}}, Amplification: 1, MaxInFlight: 1000, MaxQueued: 10_000, MaxQueuedBytes: 64 << 20, Lag: time.Second, MaxLate: 250 * time.Millisecond,
 			Instances: b.shadow, Sender: b.shadow, Observer: b.shadow, Captured: b.captured, Extra: b.extra, Wait: pace.Timer, Now: time.Now,
 		}
 		change(&o)
@@ -296,5 +296,57 @@ func TestABacklogIsBounded(t *testing.T) {
 				t.Errorf("%s: ledger %+v, want room for 100 more", name, l)
 			}
 		})
+	}
+}
+
+// request is one of a session of the given weight and method.
+func request(t *testing.T, session, method, route string, weight float64) *captured.Request {
+	t.Helper()
+	r := referencetest.Request(t, session, "/cart/7", time.Now())
+	r.Method, r.Stratum.Route, r.Weight = method, route, weight
+	return r
+}
+
+func TestWeightsMakeProductionsVolume(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		weighted      bool
+		amplification float64
+		want          float64
+	}{{false, 1, 1}, {true, 1, 10}, {true, 0.5, 5}, {true, 0.05, 0.5}, {false, 3, 3}} {
+		run(t, func(o *replay.Options) {
+			o.Weighted, o.Amplification, o.MaxInFlight = tc.weighted, tc.amplification, 100_000
+		}, func(t *testing.T, b bench) {
+			const sessions, each = 400, 2
+			for i := range sessions {
+				for range each {
+					b.offer(request(t, fmt.Sprint("s", i), "GET", "GET /cart/{id}", 10))
+				}
+			}
+			time.Sleep(3 * time.Second)
+			got := float64(b.captured.Ledger().Passed+b.extra.Ledger().Passed) / (sessions * each)
+			if math.Abs(got/tc.want-1) > 0.15 {
+				t.Errorf("%+v: each request was sent %.2f times", tc, got)
+			}
+			if n := b.captured.Ledger().Passed + b.extra.Ledger().Passed; n%each != 0 {
+				t.Errorf("%+v: %d requests are no whole sessions", tc, n)
+			}
+		})
+	}
+}
+
+func TestStateIsChangedOnRoutesThatOptInOnly(t *testing.T) {
+	t.Parallel()
+	allow := replay.Allow{Methods: []string{"GET", "POST", "TRACE"}, StateChanging: []string{"POST /cart/{id}", "DELETE /cart/{id}"}}
+	for name, tc := range map[string]struct{ method, route, want string }{
+		"safe":                       {"GET", "GET /cart/{id}", ""},
+		"opted in":                   {"POST", "POST /cart/{id}", ""},
+		"another route":              {"POST", "POST /orders", replay.StateChanging},
+		"a method that is not taken": {"DELETE", "DELETE /cart/{id}", replay.StateChanging},
+		"neither safe nor opted in":  {"TRACE", "TRACE /cart/{id}", replay.StateChanging},
+	} {
+		if got := allow.Reason(request(t, "s", tc.method, tc.route, 1)); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
 	}
 }

@@ -1,0 +1,104 @@
+package integration_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/stack"
+)
+
+const experimentFile = `workload: shop
+hold: 2s
+budget: {instances: 2, minutes: 5}
+configurations:
+  - name: as-is
+  - {name: other, env: {GOMAXPROCS: "1"}}
+loads:
+  - {name: half, times: 0.5}
+  - {name: now, times: 1}
+`
+
+// TestAKilledRunnerGoesOnWithItsExperiment kills the shadow-runner with SIGKILL once the first cell is recorded. The command
+// that follows the experiment feels nothing of it, and every cell is there once.
+func TestAKilledRunnerGoesOnWithItsExperiment(t *testing.T) {
+	w := start(t)
+	ctx, leave := context.WithCancel(t.Context())
+	var u users
+	var wg sync.WaitGroup
+	wg.Go(func() { u.come(ctx, "http://"+w.Listen(stack.Replicator), 40) })
+	defer wg.Wait()
+	defer leave()
+
+	file, report := filepath.Join(w.dir, "e.yaml"), filepath.Join(w.dir, "e.json")
+	if err := os.WriteFile(file, []byte(experimentFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := foreshadowv1.NewExperimentServiceClient(w.dial(stack.ShadowRunner))
+	cells := func() int {
+		resp, err := client.ListExperiments(t.Context(), &foreshadowv1.ListExperimentsRequest{})
+		if err != nil || len(resp.GetExperiments()) == 0 {
+			return 0
+		}
+		return len(resp.GetExperiments()[0].GetCells())
+	}
+	var command *exec.Cmd
+	var out strings.Builder
+	eventually(t, 60*time.Second, func() string {
+		// Nothing may be asked of a shadow that is not there yet; that is refused at once and starts nothing.
+		out.Reset()
+		command = exec.Command(binary, "experiment", "run", "-f", file, "--json", report, "--shadow-runner", w.Listen(stack.ShadowRunner))
+		command.Stdout, command.Stderr = &out, &out
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- command.Wait() }()
+		for range 400 {
+			select {
+			case <-ended:
+				return "the experiment is refused: " + out.String()
+			case <-time.After(50 * time.Millisecond):
+			}
+			if cells() > 0 {
+				w.kill(stack.ShadowRunner)
+				if err := <-ended; err != nil {
+					t.Fatalf("the command ended with %v:\n%s", err, out.String())
+				}
+				return ""
+			}
+		}
+		_ = command.Process.Kill()
+		<-ended
+		return "no cell was recorded in time"
+	})
+	data, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e foreshadowv1.Experiment
+	if err := protojson.Unmarshal(data, &e); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, c := range e.GetCells() {
+		seen[c.GetConfiguration()+"/"+c.GetLoad()]++
+	}
+	for _, name := range []string{"as-is/half", "as-is/now", "other/half", "other/now"} {
+		if seen[name] != 1 {
+			t.Errorf("cell %s is there %d times", name, seen[name])
+		}
+	}
+	if e.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_SUCCEEDED || len(seen) != 4 {
+		t.Errorf("ended as %v with %v", e.GetState(), seen)
+	}
+	t.Logf("\n%s", out.String())
+}
