@@ -141,9 +141,16 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"replay.volume":                        func(w *workload.Workload) { w.Replay.Volume = "loud" },
 		"replay.clients":                       func(w *workload.Workload) { w.Replay.Clients = "none" },
 		"replay.state_changing":                func(w *workload.Workload) { w.Replay.StateChanging = []string{"/cart"} },
-		"replay.tokens[0]":                     func(w *workload.Workload) { w.Replay.Tokens = []workload.TokenRule{{Name: "x"}} },
-		"replay.allow_hosts":                   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
-		"prices.instance_hour":                 func(w *workload.Workload) { w.Prices.InstanceHour = -1 },
+		"replay.dependencies[0].upstream": func(w *workload.Workload) {
+			w.Replay.Dependencies = []workload.Dependency{{Name: "pay", Listen: ":1", Mode: workload.Record, Upstream: "pay:80"}}
+		},
+		"replay.dependencies[0].mode": func(w *workload.Workload) { w.Replay.Dependencies = []workload.Dependency{{Name: "pay", Listen: ":1"}} },
+		"replay.dependencies[0].routes[0]": func(w *workload.Workload) {
+			w.Replay.Dependencies = []workload.Dependency{{Name: "pay", Listen: ":1", Mode: workload.Serve, Routes: []workload.DependencyRoute{{Route: "/x"}}}}
+		},
+		"replay.tokens[0]":     func(w *workload.Workload) { w.Replay.Tokens = []workload.TokenRule{{Name: "x"}} },
+		"replay.allow_hosts":   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
+		"prices.instance_hour": func(w *workload.Workload) { w.Prices.InstanceHour = -1 },
 	}
 	for want, spoil := range tests {
 		t.Run(want, func(t *testing.T) {

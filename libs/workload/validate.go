@@ -167,6 +167,9 @@ func (r Replay) validate(fault faultFunc) {
 			fault("replay.state_changing", "want a method and a path such as \"POST /cart/{id}\", got %q", route)
 		}
 	}
+	for i, d := range r.Dependencies {
+		d.validate(fmt.Sprintf("replay.dependencies[%d]", i), r.AllowHosts, fault)
+	}
 	for i, t := range r.Tokens {
 		if t.Name == "" || t.FromJSON+t.FromHTML+t.FromHeader == "" || t.ToHeader+t.ToQuery+t.ToField+t.ToPath == "" {
 			fault(fmt.Sprintf("replay.tokens[%d]", i), "want a name, a from_… and a to_…")
@@ -175,6 +178,29 @@ func (r Replay) validate(fault faultFunc) {
 	for _, h := range r.AllowHosts {
 		if _, _, err := net.SplitHostPort(h); err != nil {
 			fault("replay.allow_hosts", "want host:port, got %q", h)
+		}
+	}
+}
+
+func (d Dependency) validate(key string, allowed []string, fault faultFunc) {
+	if d.Name == "" {
+		fault(key+".name", "is missing")
+	}
+	if _, _, err := net.SplitHostPort(d.Listen); err != nil {
+		fault(key+".listen", "want host:port, got %q", d.Listen)
+	}
+	switch d.Mode {
+	case Serve, Block:
+	case Record:
+		if !slices.Contains(allowed, d.Upstream) {
+			fault(key+".upstream", "want one of replay.allow_hosts to record from, got %q", d.Upstream)
+		}
+	default:
+		fault(key+".mode", "want serve, block or record, got %q", d.Mode)
+	}
+	for i, r := range d.Routes {
+		if method, path, _ := strings.Cut(r.Route, " "); method == "" || !strings.HasPrefix(path, "/") || r.Status != 0 && (r.Status < 200 || r.Status > 599) || r.Latency < 0 {
+			fault(fmt.Sprintf("%s.routes[%d]", key, i), "want a route such as \"GET /rates/{currency}\", a status of 200 to 599 and no negative latency")
 		}
 	}
 }

@@ -213,6 +213,51 @@ type Replay struct {
 	// Tokens say what the shadow gives out that later requests of the session must carry. Cookies and the usual CSRF tokens
 	// are found without.
 	Tokens []TokenRule `yaml:"tokens"`
+	// Dependencies are stood in for, so that the shadow's own calls reach nobody.
+	Dependencies []Dependency `yaml:"dependencies"`
+}
+
+// Dependency is something the shadow calls by HTTP, which the runner stands in for: point the shadow at Listen.
+type Dependency struct {
+	// Name tells the dependencies apart.
+	Name string `yaml:"name"`
+	// Listen is host:port of the stand-in.
+	Listen string `yaml:"listen"`
+	// Mode is serve, block or record.
+	Mode DependencyMode `yaml:"mode"`
+	// Upstream is host:port that record asks; it must be in allow_hosts.
+	Upstream string `yaml:"upstream"`
+	// File keeps what was recorded.
+	File string `yaml:"file"`
+	// Routes are answered as they say, whatever was recorded.
+	Routes []DependencyRoute `yaml:"routes"`
+}
+
+// DependencyMode is what a stand-in does.
+type DependencyMode string
+
+// Modes of a stand-in.
+const (
+	// Serve answers what is configured or recorded.
+	Serve DependencyMode = "serve"
+	// Block refuses every call.
+	Block DependencyMode = "block"
+	// Record asks the upstream, for methods that change nothing, and keeps its answers.
+	Record DependencyMode = "record"
+)
+
+// DependencyRoute is the answer to calls of one route.
+type DependencyRoute struct {
+	// Route is a method and a path, for example "POST /payments" or "GET /rates/{currency}".
+	Route string `yaml:"route"`
+	// Status is 200 unless said.
+	Status int `yaml:"status"`
+	// ContentType and Body of the answer.
+	ContentType string `yaml:"content_type"`
+	// Body of the answer.
+	Body string `yaml:"body"`
+	// Latency passes before it is answered.
+	Latency time.Duration `yaml:"latency"`
 }
 
 // Volume is how much of production's traffic is sent.

@@ -25,6 +25,7 @@ import (
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/replay"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reservoir"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/stub"
 )
 
 // lookEvery is how often a lane looks whether there is something to measure.
@@ -39,6 +40,7 @@ type lane struct {
 	reservoir   *reservoir.Reservoir
 	replayer    *replay.Replayer
 	allow       replay.Allow
+	stubs       []*stub.Stub
 	recorder    *observe.Recorder
 	holder      *measure.Holder
 	experiments *experiment.Store
@@ -53,7 +55,7 @@ type lane struct {
 }
 
 // books are the accounts that the lanes share.
-type books struct{ captured, extra, probe *metric.Book }
+type books struct{ captured, extra, probe, dependencies *metric.Book }
 
 // maxSessions bounds the sessions whose cookies, tokens and connections are kept.
 const maxSessions = 20_000
@@ -82,6 +84,13 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 	}
 	allow := replay.Allow{Methods: w.Tap.Methods, StateChanging: w.Replay.StateChanging}
 	l.allow = allow
+	for _, d := range w.Replay.Dependencies {
+		st, err := stub.New(stub.Options{Dependency: d, Control: guard.Control, Book: b.dependencies, Log: log, Now: time.Now})
+		if err != nil {
+			return nil, fmt.Errorf("workload %q: dependency %s: %w", w.Name, d.Name, err)
+		}
+		l.stubs = append(l.stubs, st)
+	}
 	l.replayer = replay.New(replay.Options{
 		Allow: allow, Amplification: w.Replay.Amplification, Weighted: w.Replay.Volume == workload.ProductionVolume, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
 		Lag: cfg.Lag, MaxLate: cfg.MaxLate, Instances: l.fleet, Sender: l.client, Observer: l.recorder,
@@ -115,6 +124,9 @@ func (l *lane) take(r *captured.Request) {
 func (l *lane) run(ctx, abort context.Context, recalled <-chan struct{}) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.fleet.Run(gctx) })
+	for _, s := range l.stubs {
+		g.Go(func() error { return s.Run(gctx) })
+	}
 	g.Go(func() error { return l.replayer.Run(gctx, abort) })
 	g.Go(func() error {
 		select {
@@ -129,6 +141,16 @@ func (l *lane) run(ctx, abort context.Context, recalled <-chan struct{}) error {
 	l.report(true)
 	l.client.Close()
 	return err
+}
+
+// downstream is what the shadow called so far.
+func (l *lane) downstream() measure.Calls {
+	var sum measure.Calls
+	for _, s := range l.stubs {
+		c := s.Calls()
+		sum.Count, sum.Failed, sum.Seconds = sum.Count+c.Count, sum.Failed+c.Failed, sum.Seconds+c.Seconds
+	}
+	return sum
 }
 
 // observeLoop reports each second right after it has ended.
