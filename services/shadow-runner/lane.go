@@ -47,6 +47,8 @@ type lane struct {
 	trials      Trials
 	usage       func(ctx context.Context, group string) ([]platform.Usage, error)
 	known       measure.Record
+	last        *foreshadowv1.CapacityMeasured // valid
+	warm        warmth
 	waiting     time.Time // since when an experiment waits to be carried out
 	publish     func(*foreshadowv1.CapacityMeasured)
 	observe     func(*foreshadowv1.MetricsObserved)
@@ -109,6 +111,10 @@ func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
 	slo := l.slo()
 	if m.GetValid() && m.GetSloQuantile() == slo.Quantile && m.GetSloLatencySeconds() == slo.Latency.Seconds() && now.Before(m.GetExpireTime().AsTime()) {
 		l.known.Add(m)
+		l.last = m
+		if m.GetWarmupSeconds() > 0 {
+			l.warm = warmth{version: m.GetVersion(), at: m.GetMeasureTime().AsTime(), seconds: m.GetWarmupSeconds()}
+		}
 	}
 }
 
@@ -174,7 +180,7 @@ func (l *lane) report(final bool) {
 // measureLoop does one thing at a time: experiments first, for somebody waits for them.
 func (l *lane) measureLoop(ctx context.Context) {
 	for pace.Timer(ctx, time.Now().Add(lookEvery)) == nil {
-		if !l.runExperiment(ctx) {
+		if !l.runExperiment(ctx) && !l.warmUp(ctx) {
 			l.measureWhenDue(ctx)
 		}
 	}
@@ -206,7 +212,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 		return // the runner is stopping
 	}
 	l.known.Add(result)
-	l.publish(result)
+	l.announce(result)
 	l.metrics.measured(result)
 	l.log.Info("capacity measurement ended", "instance", instance.ID, "valid", result.GetValid(), "reason", result.GetInvalidReason(),
 		"precise", result.GetPrecise(), "requests_per_second", result.GetRequestsPerSecond(), "lower", result.GetLowerRequestsPerSecond(),

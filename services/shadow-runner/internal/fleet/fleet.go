@@ -240,12 +240,7 @@ func (f *Fleet) Lease() (instance platform.Instance, release func(), ok bool) {
 		if _, busy := f.leased[i.ID]; busy {
 			continue
 		}
-		f.leased[i.ID] = struct{}{}
-		return i, func() {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			delete(f.leased, i.ID)
-		}, true
+		return i, f.lease(i), true
 	}
 	return platform.Instance{}, nil, false
 }
@@ -271,6 +266,31 @@ func (f *Fleet) Admit(ctx context.Context, instances []platform.Instance) (relea
 		return release, fmt.Errorf("admit a trial: %s", cmp.Or(f.fault, "it is not known that shadow and production are apart"))
 	}
 	return release, nil
+}
+
+// LeaseFresh is Lease of an instance that became ready at most so long ago.
+func (f *Fleet) LeaseFresh(age time.Duration) (instance platform.Instance, release func(), ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unusable() {
+		return platform.Instance{}, nil, false
+	}
+	for _, i := range f.ready {
+		if _, busy := f.leased[i.ID]; !busy && !i.ReadyTime.IsZero() && f.now().Sub(i.ReadyTime) <= age {
+			return i, f.lease(i), true
+		}
+	}
+	return platform.Instance{}, nil, false
+}
+
+// lease is called with mu held.
+func (f *Fleet) lease(i platform.Instance) (release func()) {
+	f.leased[i.ID] = struct{}{}
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.leased, i.ID)
+	}
 }
 
 // Ready returns the ready instances of the shadow, oldest first; none while the fleet may not be used.

@@ -63,13 +63,7 @@ type flight struct {
 // Hold puts one level of load on the instance, waits until every request has come to its end, and judges. The error is
 // ctx's; whatever the instance does is part of the judgement.
 func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO) (probe.Step, error) {
-	s := &step{
-		h: h, address: instance.Address, slo: slo, dues: schedule(h.Rand, level),
-		window: probe.Window{Start: level.Settle, End: level.Settle + level.Hold},
-	}
-	s.requests = mix.Draw(h.Rand, len(s.dues))
-	s.flights = make([]flight, len(s.dues))
-	h.Book.See(uint64(len(s.dues)))
+	s := h.newStep(instance.Address, mix, level, slo)
 	meter := h.newMeter(ctx, instance.ID)
 	s.begin = h.Now() // only now: asking the platform takes time, and the first requests would be late by it
 	sent, err := s.run(ctx)
@@ -85,6 +79,17 @@ func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *rese
 	out := probe.Judge(samples, s.window, slo)
 	out.Resources = used
 	return out, nil
+}
+
+func (h *Holder) newStep(address string, mix *reservoir.Mix, level probe.Level, slo probe.SLO) *step {
+	s := &step{
+		h: h, address: address, slo: slo, dues: schedule(h.Rand, level),
+		window: probe.Window{Start: level.Settle, End: level.Settle + level.Hold},
+	}
+	s.requests = mix.Draw(h.Rand, len(s.dues))
+	s.flights = make([]flight, len(s.dues))
+	h.Book.See(uint64(len(s.dues)))
+	return s
 }
 
 // schedule places a fixed number of requests at uniform moments. That is a Poisson process given its count: it has the
