@@ -15,6 +15,7 @@ import (
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/compare"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/egress"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/emulate"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
@@ -41,6 +42,8 @@ type lane struct {
 	replayer    *replay.Replayer
 	allow       replay.Allow
 	stubs       []*stub.Stub
+	differ      *compare.Differ
+	compared    *metric.Book
 	recorder    *observe.Recorder
 	holder      *measure.Holder
 	experiments *experiment.Store
@@ -57,7 +60,7 @@ type lane struct {
 }
 
 // books are the accounts that the lanes share.
-type books struct{ captured, extra, probe, dependencies *metric.Book }
+type books struct{ captured, extra, probe, dependencies, compared *metric.Book }
 
 // maxSessions bounds the sessions whose cookies, tokens and connections are kept.
 const maxSessions = 20_000
@@ -82,7 +85,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 		}),
 		reservoir: reservoir.New(cfg.ReservoirRequests, cfg.ReservoirBytes),
 		recorder:  observe.NewRecorder(w.Name, w.SLO.Latency, time.Now),
-		trials:    deps.Trials, usage: deps.Instances.Usage,
+		trials:    deps.Trials, usage: deps.Instances.Usage, differ: compare.NewDiffer(), compared: b.compared,
 	}
 	allow := replay.Allow{Methods: w.Tap.Methods, StateChanging: w.Replay.StateChanging}
 	l.allow = allow
@@ -95,7 +98,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 	}
 	l.replayer = replay.New(replay.Options{
 		Allow: allow, Amplification: w.Replay.Amplification, Weighted: w.Replay.Volume == workload.ProductionVolume, MaxInFlight: w.Replay.MaxInFlight, MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
-		Lag: cfg.Lag, MaxLate: cfg.MaxLate, Instances: l.fleet, Sender: l.client, Observer: l.recorder,
+		Lag: cfg.Lag, MaxLate: cfg.MaxLate, Instances: l.fleet, Sender: l.client, Observer: l.recorder, Compare: l.compare,
 		Captured: b.captured, Extra: b.extra, Wait: pace.Precise, Now: time.Now,
 	})
 	l.holder = &measure.Holder{

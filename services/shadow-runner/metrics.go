@@ -10,8 +10,8 @@ import (
 
 // metrics are what /ledger does not show.
 type metrics struct {
-	lag, capacity *prometheus.GaugeVec
-	measurements  *prometheus.CounterVec
+	lag, capacity, difference *prometheus.GaugeVec
+	measurements              *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -24,12 +24,16 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "foreshadow_shadow_runner_capacity_requests_per_second",
 			Help: "Highest rate one instance carries within the SLO, as measured last.",
 		}, []string{"workload"}),
+		difference: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "foreshadow_shadow_runner_response_difference_ratio",
+			Help: "Largest share, over routes, of answers that differ from production's beyond what differs between equal shadows.",
+		}, []string{"workload", "field"}),
 		measurements: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "foreshadow_shadow_runner_measurements_total",
 			Help: "Capacity measurements, by whether they may be used.",
 		}, []string{"workload", "valid"}),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.capacity, m.measurements} {
+	for _, c := range []prometheus.Collector{m.lag, m.capacity, m.difference, m.measurements} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -48,6 +48,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	b := books{
 		captured: metric.NewBook("shadow-runner/replay"), extra: metric.NewBook("shadow-runner/amplified"),
 		probe: metric.NewBook("shadow-runner/probe"), dependencies: metric.NewBook("shadow-runner/dependencies"),
+		compared: metric.NewBook("shadow-runner/compared"),
 	}
 	s := &Service{cfg: cfg, deps: deps, lanes: map[string]*lane{}}
 	m, err := newMetrics(deps.Registry)
@@ -71,7 +72,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		s.lanes[w.Name] = l
 	}
 	s.intake = newIntake(b.captured, s.lanes)
-	for _, book := range []*metric.Book{b.captured, b.extra, b.probe, b.dependencies} {
+	for _, book := range []*metric.Book{b.captured, b.extra, b.probe, b.dependencies, b.compared} {
 		deps.Admin.AddLedger(book.Ledger)
 	}
 	deps.Admin.AddLedger(func() metric.Ledger { return published("shadow-runner/observations", s.observations.Ledger()) })

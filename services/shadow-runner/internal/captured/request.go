@@ -31,6 +31,11 @@ type Request struct {
 	Method string
 	// HTTP2 says that it came to production by HTTP/2, GRPC that it is a call.
 	HTTP2, GRPC bool
+	// Production is what is known of production's answer; its Status is 0 when there was none.
+	Production struct {
+		Status int
+		Bytes  uint64
+	}
 	// Complete is false when its body did not travel with it: it cannot be sent as it was.
 	Complete bool
 
@@ -73,6 +78,7 @@ func Parse(p *foreshadowv1.CapturedRequest) (*Request, error) {
 	for _, name := range perConnection {
 		r.header.Del(name)
 	}
+	r.Production.Status, r.Production.Bytes = int(p.GetResponseStatus()), uint64(max(0, p.GetResponseSizeBytes()))
 	r.HTTP2 = strings.HasPrefix(p.GetProtocol(), "HTTP/2")
 	if r.GRPC = strings.HasPrefix(r.header.Get("Content-Type"), "application/grpc"); r.GRPC {
 		r.header.Set("Te", "trailers") // without it servers refuse the call

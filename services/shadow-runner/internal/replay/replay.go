@@ -58,6 +58,8 @@ type Options struct {
 	Instances Instances
 	Sender    Sender
 	Observer  Observer
+	// Compare is given each answer, when it is set; the time it takes is no latency.
+	Compare func(ctx context.Context, r *captured.Request, instance platform.Instance, out client.Outcome)
 	// Captured is the account of captured requests, Extra that of the copies that amplification adds.
 	Captured, Extra *metric.Book
 	// Wait and Now are the clock.
@@ -285,5 +287,8 @@ func (r *Replayer) send(ctx context.Context, i item, flights *sync.WaitGroup) {
 		out := r.o.Sender.Send(ctx, instance.Address, i.req)
 		<-r.room
 		r.o.Observer.Answered(i.req.Stratum, out.Bytes, out.Done.Sub(i.due), out.Failed())
+		if r.o.Compare != nil && !i.extra {
+			r.o.Compare(ctx, i.req, instance, out)
+		}
 	})
 }
