@@ -76,6 +76,7 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	for args, code := range map[string]int{
 		"version": 0, "--help": 0, "demo --policy psychic": 2, "demo --for -1s": 2, "demo extra": 2, "conquer": 2, "predictor": 2, "shop": 2,
+		"experiment run": 2, "experiment show": 2, "experiment run -f gone.yaml": 2,
 	} {
 		if got, out := execute(t, strings.Fields(args)...); got != code {
 			t.Errorf("foreshadow %s: exit code %d, want %d:\n%s", args, got, code, out)

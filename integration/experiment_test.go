@@ -102,3 +102,22 @@ func TestAKilledRunnerGoesOnWithItsExperiment(t *testing.T) {
 	}
 	t.Logf("\n%s", out.String())
 }
+
+// TestAWrongExperimentFileStartsNothing: one line per fault, with its number, before anyone is asked for anything.
+func TestAWrongExperimentFileStartsNothing(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "e.yaml")
+	bad := strings.NewReplacer("times: 0.5", "times: 50", "instances: 2", "instances: 0", "hold:", "holds:").Replace(experimentFile)
+	if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := execute(t, "experiment", "run", "-f", file, "--shadow-runner", deadAddress(t))
+	for _, want := range []string{"e.yaml:2: unknown key \"holds\"", "e.yaml:3: budget.instances: ", "e.yaml:8: loads[0].times: "} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("want once %q", want)
+		}
+	}
+	if n := strings.Count(strings.TrimSpace(out), "\n") + 1; code != 2 || n != 3 {
+		t.Errorf("exit code %d and %d lines, want 2 and 3:\n%s", code, n, out)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -14,13 +15,38 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/command/internal/whatif"
 	"github.com/foreshadow/foreshadow/services/console"
 )
 
-// experimentFlags say where the services are.
-type experimentFlags struct{ runner, history, predictor string }
+// experimentFlags say where the services are, and how they are spoken to.
+type experimentFlags struct{ config, runner, history, predictor string }
+
+// edge speaks as the configuration file says, and takes from it the addresses that no flag gives; without a file, plain text.
+func (f *experimentFlags) edge(cmd *cobra.Command) (*rpc.Edge, error) {
+	if f.config == "" {
+		return nil, nil
+	}
+	c, err := load(f.config)
+	if err != nil {
+		return nil, err
+	}
+	for name, at := range map[string]struct {
+		flag *string
+		file string
+	}{"shadow-runner": {&f.runner, c.Console.ShadowRunner}, "history": {&f.history, c.Console.History}, "predictor": {&f.predictor, c.Console.Predictor}} {
+		if !cmd.Flags().Changed(name) {
+			*at.flag = at.file
+		}
+	}
+	edge, err := rpc.New(c.RPC, slog.New(slog.DiscardHandler), telemetry.NewRegistry())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return edge, nil
+}
 
 func experimentCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -30,6 +56,7 @@ recorded peak, a forecast day) in the shadow, never in production, within a budg
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags, at := experimentFlags{}, console.DefaultConfig()
+	cmd.PersistentFlags().StringVar(&flags.config, "config", "", "configuration file of the services, for their addresses, TLS and identity")
 	cmd.PersistentFlags().StringVar(&flags.runner, "shadow-runner", at.ShadowRunner, "host:port of the shadow-runner's ExperimentService")
 	cmd.PersistentFlags().StringVar(&flags.history, "history", at.History, "host:port of HistoryService, for a recorded peak")
 	cmd.PersistentFlags().StringVar(&flags.predictor, "predictor", at.Predictor, "host:port of ForecastService, for a forecast day")
@@ -51,8 +78,8 @@ func experimentRun(flags *experimentFlags) *cobra.Command {
 		if err != nil {
 			return usageError{err}
 		}
-		return flags.with(func(client foreshadowv1.ExperimentServiceClient) error {
-			req, err := flags.resolve(cmd.Context(), f)
+		return flags.with(cmd, func(edge *rpc.Edge, client foreshadowv1.ExperimentServiceClient) error {
+			req, err := flags.resolve(cmd.Context(), edge, f)
 			if err != nil {
 				return err
 			}
@@ -85,21 +112,25 @@ func ending(e *foreshadowv1.Experiment) error {
 }
 
 // with connects to the runner.
-func (f experimentFlags) with(fn func(foreshadowv1.ExperimentServiceClient) error) error {
-	conn, err := rpc.Dial(f.runner)
+func (f *experimentFlags) with(cmd *cobra.Command, fn func(*rpc.Edge, foreshadowv1.ExperimentServiceClient) error) error {
+	edge, err := f.edge(cmd)
+	if err != nil {
+		return err
+	}
+	conn, err := edge.Dial(f.runner)
 	if err != nil {
 		return usageError{err}
 	}
-	return errors.Join(fn(foreshadowv1.NewExperimentServiceClient(conn)), conn.Close())
+	return errors.Join(fn(edge, foreshadowv1.NewExperimentServiceClient(conn)), conn.Close())
 }
 
-func (f experimentFlags) resolve(ctx context.Context, file whatif.File) (*foreshadowv1.CreateExperimentRequest, error) {
-	history, err := rpc.Dial(f.history)
+func (f *experimentFlags) resolve(ctx context.Context, edge *rpc.Edge, file whatif.File) (*foreshadowv1.CreateExperimentRequest, error) {
+	history, err := edge.Dial(f.history)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	defer func() { _ = history.Close() }()
-	predictor, err := rpc.Dial(f.predictor)
+	predictor, err := edge.Dial(f.predictor)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -170,7 +201,7 @@ func experimentList(flags *experimentFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List experiments, newest first", Args: noArgs}
 	workload := cmd.Flags().String("workload", "", "only those of this workload")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return flags.with(func(client foreshadowv1.ExperimentServiceClient) error {
+		return flags.with(cmd, func(_ *rpc.Edge, client foreshadowv1.ExperimentServiceClient) error {
 			resp, err := client.ListExperiments(cmd.Context(), &foreshadowv1.ListExperimentsRequest{Workload: *workload})
 			if err != nil {
 				return fmt.Errorf("list experiments: %w", err)
@@ -196,7 +227,7 @@ func experimentShow(flags *experimentFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Report what came of an experiment so far", Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.with(func(client foreshadowv1.ExperimentServiceClient) error {
+			return flags.with(cmd, func(_ *rpc.Edge, client foreshadowv1.ExperimentServiceClient) error {
 				resp, err := client.GetExperiment(cmd.Context(), &foreshadowv1.GetExperimentRequest{ExperimentId: args[0]})
 				if err != nil {
 					return fmt.Errorf("show experiment: %w", err)
@@ -211,7 +242,7 @@ func experimentCancel(flags *experimentFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID", Short: "End an experiment; what was held stays", Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.with(func(client foreshadowv1.ExperimentServiceClient) error {
+			return flags.with(cmd, func(_ *rpc.Edge, client foreshadowv1.ExperimentServiceClient) error {
 				resp, err := client.CancelExperiment(cmd.Context(), &foreshadowv1.CancelExperimentRequest{ExperimentId: args[0]})
 				if err != nil {
 					return fmt.Errorf("cancel experiment: %w", err)

@@ -218,7 +218,11 @@ func (r *rig) experiment(id string, loads ...float64) *foreshadowv1.Experiment {
 // traffic is the last seconds of production, at 40 requests/s: 20 copies a second of weight 2.
 func (r *rig) traffic() {
 	r.t.Helper()
-	now := time.Now().Unix()
+	settled := func() uint64 {
+		l := r.ledger("shadow-runner/replay")
+		return l.Seen - l.Dropped["unknown_workload"]
+	}
+	before, now := settled(), time.Now().Unix()
 	for s := int64(12); s > 0; s-- {
 		var batch []kafka.RawMessage
 		for i := range 20 {
@@ -229,6 +233,8 @@ func (r *rig) traffic() {
 		}
 		r.send(batch...)
 	}
+	// Half of it would be another rate.
+	r.await("all of the traffic", func() bool { return settled() == before+12*20 })
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {
