@@ -52,6 +52,8 @@ type lane struct {
 	known       measure.Record
 	last        *foreshadowv1.CapacityMeasured // valid
 	warm        warmth
+	shares      []*foreshadowv1.StratumShare // of the mix at mixTime
+	mixTime     time.Time
 	waiting     time.Time // since when an experiment waits to be carried out
 	publish     func(*foreshadowv1.CapacityMeasured)
 	observe     func(*foreshadowv1.MetricsObserved)
@@ -180,6 +182,9 @@ func (l *lane) report(final bool) {
 	}
 }
 
+// mixEvery is how often it is looked whether the mix has moved; sorting thousands of requests is not free.
+const mixEvery = 5 * time.Second
+
 // measureLoop does one thing at a time: experiments first, for somebody waits for them.
 func (l *lane) measureLoop(ctx context.Context) {
 	for pace.Timer(ctx, time.Now().Add(lookEvery)) == nil {
@@ -194,8 +199,11 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	if len(ready) == 0 || l.reservoir.Len() < l.workload.Replay.MinRequests {
 		return
 	}
-	mix := l.reservoir.Mix()
-	why := l.known.Due(time.Now(), ready[0].Version, mix.Shares(), l.reservoir.Len())
+	now := time.Now()
+	if now.Sub(l.mixTime) > mixEvery {
+		l.shares, l.mixTime = l.reservoir.Mix().Shares(), now
+	}
+	why := l.known.Due(now, ready[0].Version, l.shares, l.reservoir.Len())
 	if why == "" {
 		return
 	}
@@ -207,7 +215,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	l.log.Info("capacity measurement started", "instance", instance.ID, "reason", why)
 	begin := time.Now()
 	result, err := l.holder.Capacity(ctx, measure.Order{
-		Workload: l.workload.Name, Instance: instance, Mix: mix, Plan: l.plan(l.known.Before(why)),
+		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(l.known.Before(why)),
 		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
 		Limits:     limits(l.workload.Shadow), TTL: l.workload.Replay.CapacityTTL,
 	})

@@ -29,8 +29,7 @@ type warmth struct {
 // warmUp learns how long a fresh instance takes to full speed, when one is there and that is not known of its version; false
 // when there was nothing to learn. The load must be known first: it is a share of the capacity.
 func (l *lane) warmUp(ctx context.Context) bool {
-	mix := l.reservoir.Mix()
-	if l.last == nil || mix == nil || l.reservoir.Len() < l.workload.Replay.MinRequests {
+	if l.last == nil || l.reservoir.Len() < l.workload.Replay.MinRequests {
 		return false
 	}
 	instance, release, ok := l.fleet.LeaseFresh(freshFor)
@@ -42,7 +41,7 @@ func (l *lane) warmUp(ctx context.Context) bool {
 		return false
 	}
 	before := time.Since(instance.ReadyTime)
-	took, known, err := l.holder.Warmup(ctx, instance, mix, warmupShare*l.known.Rate(), warmupLength, l.slo())
+	took, known, err := l.holder.Warmup(ctx, instance, l.reservoir.Mix(), warmupShare*l.known.Rate(), warmupLength, l.slo())
 	if err != nil || !known || !l.fleet.IsReady(instance.ID) {
 		return true
 	}

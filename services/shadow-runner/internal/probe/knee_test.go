@@ -18,8 +18,8 @@ func laws() map[string]struct {
 	want   probe.Resource
 } {
 	const mib = 1 << 20
-	idle := func(load, _ float64, _ time.Duration) probe.Resources {
-		return probe.Resources{CPUCores: 0.02 + 0.01*load, MemoryBytes: 64 * mib}
+	idle := func(w work) probe.Resources {
+		return probe.Resources{CPUCores: 0.02 + 0.01*w.busy, MemoryBytes: 64 * mib}
 	}
 	type law = struct {
 		server server
@@ -30,18 +30,18 @@ func laws() map[string]struct {
 	return map[string]law{
 		"M/M/c of workers": {server{workers: 4, service: 20 * time.Millisecond, random: true, use: idle}, two, probe.Concurrency},
 		"M/D/c of workers": {server{workers: 4, service: 25 * time.Millisecond, use: idle}, two, probe.Concurrency},
-		"CPU-bound": {server{workers: 2, service: 10 * time.Millisecond, random: true, use: func(load, _ float64, _ time.Duration) probe.Resources {
-			return probe.Resources{CPUCores: load, MemoryBytes: 64 * mib}
+		"CPU-bound": {server{workers: 2, service: 10 * time.Millisecond, random: true, use: func(w work) probe.Resources {
+			return probe.Resources{CPUCores: w.busy, MemoryBytes: 64 * mib}
 		}}, two, probe.CPU},
-		"memory-bound": {server{workers: 30, service: 100 * time.Millisecond, refuses: true, use: func(load, _ float64, _ time.Duration) probe.Resources {
-			return probe.Resources{CPUCores: 0.2, MemoryBytes: uint64((64 + load*448/30) * mib)}
+		"memory-bound": {server{workers: 12, service: 100 * time.Millisecond, refuses: true, use: func(w work) probe.Resources {
+			return probe.Resources{CPUCores: 0.2, MemoryBytes: uint64((64 + w.peak*448/12) * mib)}
 		}}, two, probe.Memory},
-		"connection-limited": {server{workers: 20, service: 30 * time.Millisecond, random: true, refuses: true, use: idle}, two, probe.Concurrency},
-		"network-bound": {server{workers: 1, service: 5 * time.Millisecond, use: func(_, rate float64, _ time.Duration) probe.Resources {
-			return probe.Resources{CPUCores: 0.1, MemoryBytes: 64 * mib, NetworkBytes: rate * 5e6}
+		"connection-limited": {server{workers: 8, service: 30 * time.Millisecond, random: true, refuses: true, use: idle}, two, probe.Concurrency},
+		"network-bound": {server{workers: 1, service: 5 * time.Millisecond, use: func(w work) probe.Resources {
+			return probe.Resources{CPUCores: 0.1, MemoryBytes: 64 * mib, NetworkBytes: w.rate * 5e6}
 		}}, two, probe.Network},
-		"waits for something": {server{workers: 3, service: 15 * time.Millisecond, random: true, base: 20 * time.Millisecond, use: func(_, _ float64, downstream time.Duration) probe.Resources {
-			return probe.Resources{CPUCores: 0.1, MemoryBytes: 64 * mib, DownstreamSeconds: downstream.Seconds()}
+		"waits for something": {server{workers: 3, service: 15 * time.Millisecond, random: true, base: 20 * time.Millisecond, use: func(w work) probe.Resources {
+			return probe.Resources{CPUCores: 0.1, MemoryBytes: 64 * mib, DownstreamSeconds: w.took.Seconds()}
 		}}, two, probe.Downstream},
 	}
 }

@@ -77,7 +77,7 @@ func exceedMDc(c int, d, lambda, t float64) float64 {
 // solve is the rate at which bad reaches forgiven.
 func solve(forgiven, top float64, bad func(lambda float64) float64) float64 {
 	low, high := 0.0, top
-	for range 24 {
+	for range 14 {
 		mid := (low + high) / 2
 		if bad(mid) < forgiven {
 			low = mid

@@ -18,8 +18,15 @@ type server struct {
 	base time.Duration
 	// refuses a request when no worker is free.
 	refuses bool
-	// use is what a level used of the instance, where the load is the mean number of busy workers, not counting what is refused.
-	use func(load, rate float64, downstream time.Duration) probe.Resources
+	// use is what a level used of the instance.
+	use func(work) probe.Resources
+}
+
+// work is what an instance did: the mean number of busy workers and the most at any full second, requests answered per second,
+// and the mean time each took a worker, waiting for one included.
+type work struct {
+	busy, peak, rate float64
+	took             time.Duration
 }
 
 // hold plays one step: a fixed number of requests at uniform moments, which is Poisson given its count.
@@ -33,13 +40,20 @@ func (s server) hold(rng *rand.Rand, l probe.Level, slo probe.SLO) probe.Step {
 	slices.Sort(dues)
 	free := make([]time.Duration, s.workers)
 	samples := make([]probe.Sample, n)
-	var busy, calls time.Duration
+	var busy, calls, second time.Duration
+	peak := 0
 	for i, due := range dues {
-		first := 0
+		first, now := 0, 0
 		for w := range free {
 			if free[w] < free[first] {
 				first = w
 			}
+			if free[w] > due {
+				now++
+			}
+		}
+		if due > second { // when a meter would look
+			peak, second = max(peak, now), due.Truncate(time.Second)+time.Second
 		}
 		if s.refuses && free[first] > due {
 			samples[i] = probe.Sample{Due: due, Latency: time.Millisecond, Failed: true}
@@ -58,7 +72,7 @@ func (s server) hold(rng *rand.Rand, l probe.Level, slo probe.SLO) probe.Step {
 	}
 	step := probe.Judge(samples, probe.Window{Start: l.Settle, End: end}, slo)
 	if s.use != nil {
-		step.Resources = s.use(busy.Seconds()/end.Seconds(), step.Completed*(1-step.ErrorRatio), calls/time.Duration(max(n, 1)))
+		step.Resources = s.use(work{busy.Seconds() / end.Seconds(), float64(peak), step.Completed * (1 - step.ErrorRatio), calls / time.Duration(max(n, 1))})
 	}
 	return step
 }
