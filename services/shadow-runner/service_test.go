@@ -128,7 +128,7 @@ func TestCapacityIsMeasuredAndExperimentsRun(t *testing.T) {
 	t.Parallel()
 	shadow := referencetest.New(t, 4, 25*time.Millisecond) // at most 160 requests/s; see package measure
 	r := start(t, shadow, func(w *workload.Workload) {
-		w.SLO.Latency = 500 * time.Millisecond
+		w.SLO.Latency = time.Second
 		w.Replay.MinRequests, w.Replay.StepDuration, w.Replay.SettleDuration = 60, 600*time.Millisecond, 100*time.Millisecond
 	})
 	r.refusesExperiments()
@@ -144,7 +144,7 @@ func TestCapacityIsMeasuredAndExperimentsRun(t *testing.T) {
 	})
 	// The steps are short and the machine is shared: this is about the way, package measure is about the number.
 	if c.GetRequestsPerSecond() < 30 || c.GetRequestsPerSecond() > 800 || c.GetWorkload() != "shop" || c.GetVersion() != "v1" ||
-		c.GetStartupSeconds() < 3 || len(c.GetMix()) != 1 || c.GetSloLatencySeconds() != 0.5 {
+		c.GetStartupSeconds() < 3 || len(c.GetMix()) != 1 || c.GetSloLatencySeconds() != 1 {
 		t.Errorf("capacity %v", c)
 	}
 	r.stop()
@@ -175,7 +175,11 @@ func (r *rig) refusesExperiments() {
 	}
 	defer func() { _ = conn.Close() }()
 	ask := &foreshadowv1.CreateExperimentRequest{Workload: "shop", Amplifications: []float64{1}}
-	if _, err := foreshadowv1.NewExperimentServiceClient(conn).CreateExperiment(r.t.Context(), ask); status.Code(err) != codes.FailedPrecondition {
+	r.await("the past to be known", func() bool {
+		_, err = foreshadowv1.NewExperimentServiceClient(conn).CreateExperiment(r.t.Context(), ask)
+		return status.Code(err) != codes.Unavailable
+	})
+	if status.Code(err) != codes.FailedPrecondition {
 		r.t.Errorf("an experiment without any traffic: %v", err)
 	}
 }
