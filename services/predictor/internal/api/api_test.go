@@ -60,35 +60,45 @@ type rig struct {
 	board *board.Board
 	clock *clock
 	stop  func()
+
+	address string
 }
 
 func serve(t *testing.T, resend time.Duration) *rig {
 	t.Helper()
-	ln, err := rpc.Listen("127.0.0.1:0")
+	r := serveAt(t, nil, "127.0.0.1:0", resend)
+	var err error
+	if r.conn, err = rpc.Dial(r.address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = r.conn.Close()
+		r.stop()
+	})
+	return r
+}
+
+// serveAt serves until stop is called.
+func serveAt(t *testing.T, edge *rpc.Edge, address string, resend time.Duration) *rig {
+	t.Helper()
+	ln, err := edge.Listen(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{board: board.New(), clock: &clock{now: epoch}}
-	s := rpc.NewServer(slog.New(slog.DiscardHandler))
+	r := &rig{board: board.New(), clock: &clock{now: epoch}, address: ln.Addr().String()}
+	s := edge.NewServer(slog.New(slog.DiscardHandler))
 	api.New(api.Config{Board: r.board, Now: r.clock.Now, Resend: resend, Forecasters: map[string]api.Forecaster{
 		"shop": forecaster{}, "bank": forecaster{err: &forecast.Abstention{Reason: "too little history"}}, "mill": forecaster{err: errors.New("boom")},
 	}}).Register(s)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, ln) }()
-	if r.conn, err = rpc.Dial(ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
 	r.stop = sync.OnceFunc(func() {
-		cancel()
 		r.board.Close()
+		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	})
-	t.Cleanup(func() {
-		_ = r.conn.Close()
-		r.stop()
 	})
 	return r
 }

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"math"
 	"testing"
 	"time"
@@ -10,8 +12,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/proto/externalscaler"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
 func ref(workload string) *externalscaler.ScaledObjectRef {
@@ -61,6 +65,15 @@ func TestKEDAGetsNoNumberThatMayNotBeUsed(t *testing.T) {
 		}
 		if _, err := client.IsActive(t.Context(), ref(workload)); status.Code(err) != want {
 			t.Errorf("activity of %s: %v, want %v", workload, err, want)
+		}
+	}
+	r.clock.set(epoch)
+	for i, production := range []*foreshadowv1.Sizing{nil, {Instances: -1}} {
+		r.board.Post(&foreshadowv1.Recommendation{
+			Workload: "shop", Generation: uint64(i + 2), Production: production, ExpireTime: timestamppb.New(epoch.Add(time.Minute)),
+		})
+		if resp, err := client.IsActive(t.Context(), ref("shop")); status.Code(err) != codes.Unavailable {
+			t.Errorf("no number of instances is taken for %v, %v", resp, err)
 		}
 	}
 	if _, err := client.GetMetricSpec(t.Context(), ref("nobody")); status.Code(err) != codes.NotFound {
@@ -138,7 +151,7 @@ func TestKEDAsStreamIsSilentOnceExpired(t *testing.T) {
 	go r.stop()
 	for {
 		m, err := stream.Recv()
-		if status.Code(err) == codes.Unavailable {
+		if errors.Is(err, io.EOF) { // the clean end of a server that stops
 			return
 		}
 		if err != nil || m.GetResult() {

@@ -98,5 +98,8 @@ func (b *Board) All() []*foreshadowv1.Recommendation {
 	return out
 }
 
+// Closed is closed when nothing more will be posted.
+func (b *Board) Closed() <-chan struct{} { return b.closed }
+
 // Close ends every wait, so that streams held open do not delay a stop. It is called once.
 func (b *Board) Close() { close(b.closed) }
