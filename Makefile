@@ -67,9 +67,10 @@ lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser
 	$(GO) tool $(TOOLS) github.com/compose-spec/compose-go/v2/cmd docker-compose.yml >/dev/null
 
 .PHONY: generate
-generate: ## Regenerate the Go code of proto/
+generate: ## Regenerate the Go code of proto/ and the OpenAPI document
 	$(GO) build -o $(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go
-	$(GO) build $(TOOLS) -o $(BIN)/ google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	$(GO) build $(TOOLS) -o $(BIN)/ google.golang.org/grpc/cmd/protoc-gen-go-grpc \
+		github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2
 	cd proto && PATH="$(BIN):$$PATH" $(GO) tool -modfile=../deployments/tools/go.mod buf generate
 
 LOGS ?= services/demo/internal/trace/access.log,../shared/traces/logs/elastic_apache_combined.log,../shared/traces/logs/nielsbasjes_hackers_combined.log

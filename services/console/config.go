@@ -24,6 +24,8 @@ type Config struct {
 	// Hosts are names the page may be reached by; IP addresses and localhost always are. Any other Host header is refused,
 	// so that a hostile page cannot rebind its own name to this address and press the buttons.
 	Hosts []string `yaml:"hosts"`
+	// TLS serves the page over HTTPS, with the certificate of the section rpc.
+	TLS bool `yaml:"tls"`
 	// Retention is how far back the page shows windows.
 	Retention time.Duration `yaml:"retention"`
 	// MaxClients bounds the browsers connected at once, per workload.

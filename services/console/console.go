@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"crypto/tls"
 	"embed"
 	"errors"
 	"fmt"
@@ -65,6 +66,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if len(deps.Workloads) == 0 {
 		return nil, errors.New("console: there are no workloads to show")
 	}
+	if cfg.TLS && deps.RPC.ServerTLS() == nil {
+		return nil, errors.New("console.tls: needs rpc.tls.certificate")
+	}
 	s := &Service{
 		cfg: cfg, deps: deps,
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -120,6 +124,16 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 			Retention: s.cfg.Retention, MaxClients: s.cfg.MaxClients, Pace: pollPace,
 		}, s.metrics, s.deps.Log)
 	}
+	handler, err := gateway.New(gateway.Config{
+		Workloads: s.deps.Workloads, Feeds: feeds, Clients: set.Clients, Hosts: s.cfg.Hosts, Page: page,
+		Heartbeat: heartbeat, WriteTimeout: writeTimeout, Log: s.deps.Log,
+	})
+	if err != nil {
+		return errors.Join(err, set.Close())
+	}
+	if s.cfg.TLS {
+		ln = tls.NewListener(ln, s.deps.RPC.ServerTLS())
+	}
 	// The feeds end with the server, also when it ends by itself; they disconnect the browsers, which the server waits for.
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -135,10 +149,7 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	s.deps.Admin.Ready(adminPart)
 	err = telemetry.ServeHTTP(ctx, ln, &http.Server{
-		Handler: gateway.New(gateway.Config{
-			Workloads: s.deps.Workloads, Feeds: feeds, Clients: set.Clients, Hosts: s.cfg.Hosts, Page: page,
-			Heartbeat: heartbeat, WriteTimeout: writeTimeout, Log: s.deps.Log,
-		}),
+		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
 		ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}, drainTimeout)

@@ -98,17 +98,23 @@ func startHouse(t *testing.T, configure ...func(*console.Config)) *house {
 		t.Fatal(err)
 	}
 	h.url = "http://" + ln.Addr().String()
+	serve(t, service, ln)
+	t.Cleanup(h.client.CloseIdleConnections)
+	return h
+}
+
+// serve runs a console until the test ends.
+func serve(t *testing.T, service *console.Service, ln net.Listener) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- service.Serve(ctx, ln) }()
 	t.Cleanup(func() {
-		h.client.CloseIdleConnections()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve = %v after a clean stop", err)
 		}
 	})
-	return h
 }
 
 func shopWorkload() workload.Workload {

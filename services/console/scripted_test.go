@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/rpc"
@@ -34,6 +35,7 @@ type script struct {
 	status        *foreshadowv1.ProvisioningStatus
 	windowStreams int // opened so far
 	lastQuery     *foreshadowv1.QueryWindowsRequest
+	lastHeader    metadata.MD
 }
 
 func newScript() *script {
@@ -139,7 +141,9 @@ func (s *script) GetProvisioningStatus(context.Context, *foreshadowv1.GetProvisi
 	return &foreshadowv1.GetProvisioningStatusResponse{Status: read(s, func(s *script) *foreshadowv1.ProvisioningStatus { return s.status })}, nil
 }
 
-func (s *script) PauseProvisioning(_ context.Context, req *foreshadowv1.PauseProvisioningRequest) (*foreshadowv1.PauseProvisioningResponse, error) {
+func (s *script) PauseProvisioning(ctx context.Context, req *foreshadowv1.PauseProvisioningRequest) (*foreshadowv1.PauseProvisioningResponse, error) {
+	header, _ := metadata.FromIncomingContext(ctx)
+	s.edit(func(s *script) { s.lastHeader = header })
 	s.setPaused(true, req.GetReason(), req.GetActor())
 	return &foreshadowv1.PauseProvisioningResponse{Status: read(s, func(s *script) *foreshadowv1.ProvisioningStatus { return s.status })}, nil
 }

@@ -5,22 +5,26 @@ import (
 	"net/http"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/foreshadow/foreshadow/services/console/internal/live"
 )
 
 // events streams what a feed says to one browser, until either side ends it or the browser is too slow.
 func (g *gateway) events(w http.ResponseWriter, r *http.Request) {
-	name, known := g.workload(w, r)
+	feed, known := g.Feeds[r.PathValue("workload")]
 	if !known {
+		writeStatus(w, http.StatusNotFound, status.New(codes.NotFound, "no such workload: "+r.PathValue("workload")))
 		return
 	}
-	client, err := g.Feeds[name].Subscribe()
+	client, err := feed.Subscribe()
 	switch {
 	case errors.Is(err, live.ErrTooMany), errors.Is(err, live.ErrEnded):
-		writeError(w, http.StatusServiceUnavailable, apiError{Code: "UNAVAILABLE", Message: err.Error()})
+		writeStatus(w, http.StatusServiceUnavailable, status.New(codes.Unavailable, err.Error()))
 		return
 	case err != nil:
-		g.fail(w, "", err)
+		writeStatus(w, http.StatusInternalServerError, status.New(codes.Internal, err.Error()))
 		return
 	}
 	defer client.Close()

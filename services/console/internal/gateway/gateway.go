@@ -1,29 +1,29 @@
-// Package gateway is the HTTP side of the console: the page, the JSON API under /api/v1 and the stream of events.
+// Package gateway is the HTTP side of the console: the page, the gRPC API as JSON under /api/v1, its OpenAPI document, and
+// what the page needs besides.
 //
-//	GET  /api/v1/workloads
-//	GET  /api/v1/workloads/{w}/windows         QueryWindows; query parameters are its fields, environment defaults to production
-//	GET  /api/v1/workloads/{w}/recommendation  GetRecommendation
-//	GET  /api/v1/workloads/{w}/forecast        GetForecast; horizon_seconds
-//	GET  /api/v1/workloads/{w}/actions         ListActions; page_size, page_token
-//	GET  /api/v1/workloads/{w}/capacity        QueryCapacityMeasurements; page_size, page_token
-//	GET  /api/v1/workloads/{w}/provisioning    GetProvisioningStatus
-//	POST /api/v1/workloads/{w}/pause           PauseProvisioning; {"reason": "...", "actor": "..."}
-//	POST /api/v1/workloads/{w}/resume          ResumeProvisioning; {"actor": "..."}
-//	GET  /api/v1/workloads/{w}/events          Server-Sent Events, see package live
+//	/api/v1/...                            the gRPC API, as proto/gateway/routes.yaml says
+//	GET /openapi.json                      what that is, in OpenAPI
+//	GET /api/v1/workloads                  the workloads as they are declared
+//	GET /api/v1/workloads/{w}/events       Server-Sent Events, see package live
+//	everything else                        the page
 //
-// Answers are protojson with the names of the .proto. An error is {"error": {"code", "message", "backend"}} under the HTTP
-// status of its gRPC code.
+// Answers are protojson with the names of the .proto. An error is a google.rpc.Status under the HTTP status of its code;
+// the metadata of its ErrorInfo name the backend that said so. An Authorization header is passed on to the backend and
+// speaks there instead of the console's own identity.
 package gateway
 
 import (
+	"encoding/json"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/foreshadow/foreshadow/libs/workload"
+	openapi "github.com/foreshadow/foreshadow/proto/gateway"
 	"github.com/foreshadow/foreshadow/services/console/internal/live"
 	"github.com/foreshadow/foreshadow/services/console/internal/upstream"
 )
@@ -42,7 +42,7 @@ type Config struct {
 	Page fs.FS
 	// Heartbeat is the time between two heartbeats of an event stream.
 	Heartbeat time.Duration
-	// WriteTimeout is how long a browser may take to accept one event.
+	// WriteTimeout is how long a client may take to accept one event, or one piece of an answer.
 	WriteTimeout time.Duration
 	// Log of requests that failed on our side.
 	Log *slog.Logger
@@ -54,59 +54,55 @@ type gateway struct {
 }
 
 // New returns the handler.
-func New(cfg Config) http.Handler {
+func New(cfg Config) (http.Handler, error) {
 	g := &gateway{Config: cfg, origin: http.NewCrossOriginProtection()}
+	rest, err := g.rest()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/workloads", g.listWorkloads)
-	for path, ask := range map[string]query{
-		"windows": g.windows, "recommendation": g.recommendation, "forecast": g.forecast,
-		"actions": g.actions, "capacity": g.capacity, "provisioning": g.provisioning,
-	} {
-		mux.HandleFunc("GET /api/v1/workloads/{workload}/"+path, g.get(ask))
-	}
-	mux.HandleFunc("POST /api/v1/workloads/{workload}/pause", g.change(g.pause))
-	mux.HandleFunc("POST /api/v1/workloads/{workload}/resume", g.change(g.resume))
 	mux.HandleFunc("GET /api/v1/workloads/{workload}/events", g.events)
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, apiError{Code: "NOT_FOUND", Message: "there is no " + r.Method + " " + r.URL.Path})
-	})
+	mux.Handle("/api/", g.api(rest))
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeBody(w, http.StatusOK, openapi.OpenAPI) })
 	mux.Handle("/", page(cfg.Page))
-	return g.guard(mux)
+	return g.guard(mux), nil
 }
 
-// query answers one GET: the name of the backend asked and its answer.
-type query func(r *http.Request, workload string) (backend string, answer proto.Message, err error)
-
-func (g *gateway) get(ask query) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		name, known := g.workload(w, r)
-		if !known {
-			return
-		}
-		backend, answer, err := ask(r, name)
-		g.reply(w, backend, answer, err)
-	}
+// declared is a workload as the user declared it: what the page needs to judge the numbers by.
+type declared struct {
+	Name            string  `json:"name"`
+	SLOQuantile     float64 `json:"slo_quantile"`
+	SLOLatency      float64 `json:"slo_latency_seconds"`
+	SLOErrorRatio   float64 `json:"slo_error_ratio"`
+	MinInstances    int     `json:"min_instances"`
+	MaxInstances    int     `json:"max_instances"`
+	Policy          string  `json:"policy"`
+	Mode            string  `json:"mode"`
+	IntervalSeconds float64 `json:"interval_seconds"`
 }
 
-func (g *gateway) reply(w http.ResponseWriter, backend string, answer proto.Message, err error) {
-	if err != nil {
-		g.fail(w, backend, err)
-		return
+func (g *gateway) listWorkloads(w http.ResponseWriter, _ *http.Request) {
+	list := make([]declared, 0, len(g.Workloads))
+	for _, wl := range g.Workloads {
+		list = append(list, declared{
+			Name: wl.Name, SLOQuantile: wl.SLO.Quantile, SLOLatency: wl.SLO.Latency.Seconds(), SLOErrorRatio: wl.SLO.ErrorRatio,
+			MinInstances: wl.Instances.Min, MaxInstances: wl.Instances.Max, Policy: string(wl.Policy.Kind),
+			Mode: string(wl.Guardrails.Mode), IntervalSeconds: wl.Policy.Interval.Seconds(),
+		})
 	}
-	body, err := live.JSON.Marshal(answer)
+	body, err := json.Marshal(map[string][]declared{"workloads": list})
 	if err != nil {
-		g.fail(w, backend, err)
+		writeStatus(w, http.StatusInternalServerError, status.New(codes.Internal, err.Error()))
 		return
 	}
 	writeBody(w, http.StatusOK, body)
 }
 
-// workload returns the name in the path, or answers that there is no such workload.
-func (g *gateway) workload(w http.ResponseWriter, r *http.Request) (string, bool) {
-	name := r.PathValue("workload")
-	if _, known := g.Feeds[name]; !known {
-		writeError(w, http.StatusNotFound, apiError{Code: "NOT_FOUND", Message: "no such workload: " + name})
-		return "", false
-	}
-	return name, true
+func writeBody(w http.ResponseWriter, code int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	// A client that went away is no error of ours.
+	_, _ = w.Write(append(body, '\n'))
 }

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // policy lets the page load nothing that is not ours and run no inline script.
@@ -33,9 +36,8 @@ func (g *gateway) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if !g.knownHost(r.Host) {
-			writeError(w, http.StatusMisdirectedRequest, apiError{
-				Code: "PERMISSION_DENIED", Message: "the page does not answer to the name " + r.Host + "; add it to console.hosts",
-			})
+			writeStatus(w, http.StatusMisdirectedRequest, status.New(codes.PermissionDenied,
+				"the page does not answer to the name "+r.Host+"; add it to console.hosts"))
 			return
 		}
 		next.ServeHTTP(w, r)

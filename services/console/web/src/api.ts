@@ -26,6 +26,8 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
   const resp = await fetch(path, init);
   const body: unknown = await resp.json().catch(() => undefined);
   if (resp.ok) return body as T;
-  const error = (body as { error?: { message: string; backend?: string } } | undefined)?.error;
-  throw new APIError(error ? `${error.backend ? error.backend + ": " : ""}${error.message}` : `the console answered ${resp.status}`);
+  // A google.rpc.Status; its ErrorInfo names the service that said so.
+  const status = body as { message?: string; details?: { metadata?: { backend?: string } }[] } | undefined;
+  const backend = status?.details?.find((d) => d.metadata?.backend)?.metadata?.backend;
+  throw new APIError(status?.message ? `${backend ? backend + ": " : ""}${status.message}` : `the console answered ${resp.status}`);
 }
