@@ -19,6 +19,8 @@ type claim struct {
 	Epoch      uint64        `json:"epoch,omitempty"`
 	Replicas   int           `json:"replicas"`
 	Size       platform.Size `json:"size,omitzero"`
+	// Step counts the calls that the change was carried on with.
+	Step int `json:"step,omitempty"`
 	// ObjectGeneration is the object's metadata.generation once the claim was written: while it is the same, nothing was changed.
 	ObjectGeneration int64 `json:"object_generation"`
 	// Before is the change that was made before this one.

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -21,6 +22,9 @@ var replicaSetResource = schema.GroupVersionResource{Group: "apps", Version: "v1
 // template is changed at once and the object's own controller replaces the pods, with none missing meanwhile.
 func (c *Client) resize(ctx context.Context, r *reading, size platform.Size) error {
 	if size == (platform.Size{}) {
+		if r.paused() {
+			return c.agree(ctx, r, r.claim.Size) // another change takes over from one of sizes that was cut short
+		}
 		return nil
 	}
 	var todo []corev1.Pod
@@ -88,19 +92,21 @@ func (c *Client) agree(ctx context.Context, r *reading, size platform.Size) erro
 	if !r.isDeployment() {
 		return c.patchTemplate(ctx, r, patch, nil)
 	}
-	sets, err := c.currentReplicaSet(ctx, r)
+	set, err := c.currentReplicaSet(ctx, r)
 	if err != nil {
 		return err
 	}
 	if err := c.patchObject(ctx, r, map[string]any{"spec": map[string]any{"paused": true}}); err != nil {
 		return err
 	}
-	if sets != "" {
-		data, err := json.Marshal(map[string]any{"spec": map[string]any{"template": patch}})
+	if set != nil {
+		data, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"resourceVersion": set.GetResourceVersion()}, "spec": map[string]any{"template": patch},
+		})
 		if err != nil {
 			return fmt.Errorf("encode template: %w", err)
 		}
-		_, err = c.dynamic.Resource(replicaSetResource).Namespace(r.Namespace).Patch(ctx, sets, types.StrategicMergePatchType, data,
+		_, err = c.dynamic.Resource(replicaSetResource).Namespace(r.Namespace).Patch(ctx, set.GetName(), types.StrategicMergePatchType, data,
 			metav1.PatchOptions{FieldManager: fieldManager})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
@@ -184,18 +190,18 @@ func (r *reading) paused() bool {
 	return paused && r.claim.Size != (platform.Size{})
 }
 
-// currentReplicaSet names the ReplicaSet that has the Deployment's present template; empty when there is none yet.
-func (c *Client) currentReplicaSet(ctx context.Context, r *reading) (string, error) {
+// currentReplicaSet is the ReplicaSet that has the Deployment's present template; nil when there is none yet.
+func (c *Client) currentReplicaSet(ctx context.Context, r *reading) (*unstructured.Unstructured, error) {
 	list, err := c.dynamic.Resource(replicaSetResource).Namespace(r.Namespace).List(ctx, metav1.ListOptions{LabelSelector: r.scale.Status.Selector})
 	if err != nil {
-		return "", fmt.Errorf("list replica sets: %w", err)
+		return nil, fmt.Errorf("list replica sets: %w", err)
 	}
 	const revision = "deployment.kubernetes.io/revision"
 	for i := range list.Items {
 		set := &list.Items[i]
 		if metav1.IsControlledBy(set, r.body) && set.GetAnnotations()[revision] == r.body.GetAnnotations()[revision] {
-			return set.GetName(), nil
+			return set, nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }

@@ -121,7 +121,7 @@ func TestResizeCutShort(t *testing.T) {
 	patches := 0
 	r.Faults.Inject(func(q *http.Request) int {
 		if q.Method == http.MethodPatch && strings.HasSuffix(q.URL.Path, "/deployments/shop") {
-			if patches++; patches == 2 {
+			if patches++; patches == 3 { // after the claim and the pause
 				return http.StatusInternalServerError
 			}
 		}

@@ -72,18 +72,15 @@ func (c *Client) scale(ctx context.Context, group string, change platform.Change
 	return c.State(ctx, group)
 }
 
-// claim writes the change into the object unless it stands there. After it the object has the version that this change
-// goes on from.
+// claim writes the change into the object. After it the object has the version that this change goes on from. It is written
+// at each step of a change, so that none goes on upon what was read before another leader came.
 func (c *Client) claim(ctx context.Context, r *reading, change platform.Change) error {
 	next := claim{
 		Generation: change.Generation, Epoch: change.Epoch, Replicas: change.Instances, Size: change.Size,
 		ObjectGeneration: r.claimedGeneration(), Before: r.last,
 	}
 	if again := r.claim; again.Generation == next.Generation && again.Replicas == next.Replicas && r.last.Generation == next.Generation {
-		next.ObjectGeneration, next.Before = again.ObjectGeneration, again.Before
-		if next == again {
-			return nil // claimed and carried out before; this call carries it further
-		}
+		next.ObjectGeneration, next.Before, next.Step = again.ObjectGeneration, again.Before, again.Step+1
 	}
 	return c.writeClaim(ctx, r, next)
 }
@@ -131,43 +128,4 @@ func (c *Client) setReplicas(ctx context.Context, r *reading, replicas int) erro
 	s.Spec.Replicas = int32(replicas) // #nosec G115: bounded by scale
 	_, err := c.scales.Scales(r.Namespace).Update(ctx, r.resource.GroupResource(), s, metav1.UpdateOptions{FieldManager: fieldManager})
 	return err
-}
-
-// Fence makes the object refuse changes of older epochs from now on.
-func (c *Client) Fence(ctx context.Context, group string, epoch uint64) error {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	var err error
-	for range conflictTries {
-		if err = c.fence(ctx, group, epoch); !apierrors.IsConflict(err) {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("fence group %q: %w", group, err)
-	}
-	return nil
-}
-
-func (c *Client) fence(ctx context.Context, group string, epoch uint64) error {
-	o, err := c.find(ctx, group)
-	if err != nil {
-		return err
-	}
-	r := &reading{object: o}
-	if err := c.readObject(ctx, r); err != nil {
-		return err
-	}
-	switch next := r.claim; {
-	case next.Epoch > epoch:
-		return fmt.Errorf("%w: epoch %d leads, not %d", platform.ErrConflict, next.Epoch, epoch)
-	case next.Epoch == epoch:
-		return nil
-	default:
-		if next.pending(r.body.GetGeneration(), r.replicas) {
-			next.ObjectGeneration = r.claimedGeneration()
-		}
-		next.Epoch = epoch
-		return c.writeClaim(ctx, r, next)
-	}
 }

@@ -24,8 +24,8 @@ type Fake struct {
 	events  []event
 	oldest  int64 // watches from before it have expired
 	changed chan struct{}
-	// StartTimes, when set, says how long a new pod takes to become ready.
-	serial int
+	serial  int
+	settled map[string]any // versions of the pods for which there is nothing to do
 }
 
 // event is one change, for watches.
@@ -38,7 +38,7 @@ type event struct {
 
 // NewFake returns an API server without objects.
 func NewFake() *Fake {
-	return &Fake{version: 100, objects: map[string]map[string]any{}, changed: make(chan struct{})}
+	return &Fake{version: 100, objects: map[string]map[string]any{}, settled: map[string]any{}, changed: make(chan struct{})}
 }
 
 // request is one to a path that was understood.

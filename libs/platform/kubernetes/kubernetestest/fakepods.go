@@ -69,6 +69,10 @@ func (f *Fake) makePod(namespace string, owner map[string]any) {
 
 // run says that a pod runs, and is ready once its time has come.
 func (f *Fake) run(path string, pod map[string]any, now time.Time) {
+	version := at(pod, "metadata")["resourceVersion"]
+	if f.settled[path] == version {
+		return // it is ready, and as it was
+	}
 	next := clone(pod)
 	status := at(next, "status")
 	if status["startTime"] == nil {
@@ -97,8 +101,11 @@ func (f *Fake) run(path string, pod map[string]any, now time.Time) {
 		statuses = append(statuses, s)
 	}
 	status["containerStatuses"] = statuses
-	if !equal(pod, next) {
+	switch {
+	case !equal(pod, next):
 		f.put(path, next)
+	case ready == "True":
+		f.settled[path] = version
 	}
 }
 

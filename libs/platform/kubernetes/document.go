@@ -1,0 +1,111 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var configMapResource = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+
+// documentKey is the key of the ConfigMap that holds the document.
+const documentKey = "document.json"
+
+// ErrOutdated says that somebody else has written the document since it was read.
+var ErrOutdated = errors.New("the document was written by someone else")
+
+// Document is one small document in a ConfigMap, for what the leader of several processes must not forget. It is not safe
+// for concurrent use. Only who read it last can write it: a process that led before finds it outdated.
+type Document struct {
+	client          *Client
+	namespace, name string
+	version         string // empty until it is there
+	// unsure is what was written when no answer came: it may be there or not.
+	unsure []byte
+}
+
+// NewDocument names a document; it does no I/O.
+func NewDocument(client *Client, namespace, name string) *Document {
+	return &Document{client: client, namespace: namespace, name: name}
+}
+
+// String names the document.
+func (d *Document) String() string { return "ConfigMap " + d.namespace + "/" + d.name }
+
+// Load reads it; nil when there is none yet.
+func (d *Document) Load() ([]byte, error) {
+	ctx, cancel := bounded(context.Background())
+	defer cancel()
+	o, err := d.client.dynamic.Resource(configMapResource).Namespace(d.namespace).Get(ctx, d.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", d, err)
+	}
+	d.version = o.GetResourceVersion()
+	text, found, _ := unstructured.NestedString(o.Object, "data", documentKey)
+	if !found {
+		return nil, nil
+	}
+	return []byte(text), nil
+}
+
+// Save replaces it.
+func (d *Document) Save(data []byte) error {
+	if d.unsure != nil {
+		if err := d.findOut(); err != nil {
+			return err
+		}
+	}
+	err := d.write(data)
+	if err != nil && !errors.Is(err, ErrOutdated) {
+		d.unsure = data
+	}
+	return err
+}
+
+// findOut reads whether a write that was not answered has been made.
+func (d *Document) findOut() error {
+	before := d.version
+	data, err := d.Load()
+	if err != nil {
+		return err
+	}
+	if d.version != before && string(data) != string(d.unsure) {
+		d.version = before
+		return fmt.Errorf("write %s: %w", d, ErrOutdated)
+	}
+	d.unsure = nil
+	return nil
+}
+
+func (d *Document) write(data []byte) error {
+	ctx, cancel := bounded(context.Background())
+	defer cancel()
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{documentKey: string(data)},
+		"metadata": map[string]any{"name": d.name, "namespace": d.namespace},
+	}}
+	maps := d.client.dynamic.Resource(configMapResource).Namespace(d.namespace)
+	var err error
+	if d.version == "" {
+		o, err = maps.Create(ctx, o, metav1.CreateOptions{FieldManager: fieldManager})
+	} else {
+		o.SetResourceVersion(d.version)
+		o, err = maps.Update(ctx, o, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("write %s: %w: %w", d, ErrOutdated, err)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", d, err)
+	}
+	d.version = o.GetResourceVersion()
+	return nil
+}

@@ -1,0 +1,189 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var leaseResource = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+
+// epochAnnotation of a lease numbers its leaderships; each is higher than every one before it, over deletion too.
+const epochAnnotation = "foreshadow.dev/epoch"
+
+// LeaseConfig names the lease that one of several processes holds.
+type LeaseConfig struct {
+	Namespace, Name string
+	// Identity of this process, unique among those that contend.
+	Identity string
+	// Duration after which a leader that was not heard of is replaced. It is renewed four times as often, and given up by
+	// its holder after three quarters.
+	Duration time.Duration
+}
+
+// Lease is a leadership by a Lease object. It makes one process lead at a time as far as clocks and schedulers allow; what a
+// leader that was frozen writes when it wakes is refused by its epoch, see Client.Fence.
+type Lease struct {
+	client *Client
+	cfg    LeaseConfig
+	log    *slog.Logger
+	// Standby is called when somebody else leads, with who.
+	standby func(holder string)
+	now     func() time.Time
+
+	// What was seen of the lease, and when by the clock of this process: clocks of others are not compared.
+	seen     string
+	seenTime time.Time
+}
+
+// NewLease contends for a lease; standby is told who leads while this process does not.
+func NewLease(client *Client, cfg LeaseConfig, log *slog.Logger, standby func(holder string)) *Lease {
+	return &Lease{client: client, cfg: cfg, log: log, standby: standby, now: time.Now}
+}
+
+// Run contends until ctx ends, and calls lead with the epoch each time it leads. The context of lead ends when the leadership
+// is lost; Run contends again once lead has returned. An error of lead ends it.
+func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch uint64) error) error {
+	for ctx.Err() == nil {
+		lease, epoch, err := l.acquire(ctx)
+		if err != nil || lease == nil {
+			if err != nil && ctx.Err() == nil {
+				l.log.Debug("lease not acquired", "err", err)
+			}
+			pause(ctx, l.cfg.Duration/4)
+			continue
+		}
+		l.log.Info("leading", "epoch", epoch)
+		if err := l.hold(ctx, lease, epoch, lead); err != nil {
+			return err
+		}
+		l.log.Info("leading no more", "epoch", epoch)
+	}
+	return nil
+}
+
+// acquire takes the lease when it is free; the lease is nil when it is not.
+func (l *Lease) acquire(ctx context.Context) (*unstructured.Unstructured, uint64, error) {
+	call, cancel := context.WithTimeout(ctx, l.cfg.Duration/2)
+	defer cancel()
+	leases := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace)
+	lease, err := leases.Get(call, l.cfg.Name, metav1.GetOptions{})
+	fresh := apierrors.IsNotFound(err)
+	if fresh {
+		lease = &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+			"metadata": map[string]any{"name": l.cfg.Name, "namespace": l.cfg.Namespace}, "spec": map[string]any{},
+		}}
+	} else if err != nil {
+		return nil, 0, fmt.Errorf("read lease: %w", err)
+	}
+	if !fresh && !l.free(lease) {
+		return nil, 0, nil
+	}
+	before, _ := strconv.ParseUint(lease.GetAnnotations()[epochAnnotation], 10, 64)
+	// By the clock, so that a lease that was deleted does not begin anew below what objects have seen.
+	epoch := max(before+1, uint64(l.now().UnixMilli())) // #nosec G115: the clock is past 1970
+	l.write(lease, epoch)
+	transitions, _, _ := unstructured.NestedInt64(lease.Object, "spec", "leaseTransitions")
+	_ = unstructured.SetNestedField(lease.Object, transitions+1, "spec", "leaseTransitions")
+	_ = unstructured.SetNestedField(lease.Object, timestamp(l.now()), "spec", "acquireTime")
+	if fresh {
+		lease, err = leases.Create(call, lease, metav1.CreateOptions{FieldManager: fieldManager})
+	} else {
+		lease, err = leases.Update(call, lease, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("take lease: %w", err)
+	}
+	return lease, epoch, nil
+}
+
+// free says whether the lease has no holder, or one that has not renewed it for its duration since it was first seen so.
+func (l *Lease) free(lease *unstructured.Unstructured) bool {
+	holder, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
+	if holder == "" || holder == l.cfg.Identity {
+		return true
+	}
+	if v := lease.GetResourceVersion(); v != l.seen {
+		l.seen, l.seenTime = v, l.now()
+	}
+	l.standby(holder)
+	return l.now().Sub(l.seenTime) > l.cfg.Duration
+}
+
+func (l *Lease) write(lease *unstructured.Unstructured, epoch uint64) {
+	annotations := lease.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[epochAnnotation] = strconv.FormatUint(epoch, 10)
+	lease.SetAnnotations(annotations)
+	_ = unstructured.SetNestedField(lease.Object, l.cfg.Identity, "spec", "holderIdentity")
+	_ = unstructured.SetNestedField(lease.Object, int64(max(1, l.cfg.Duration/time.Second)), "spec", "leaseDurationSeconds")
+	_ = unstructured.SetNestedField(lease.Object, timestamp(l.now()), "spec", "renewTime")
+}
+
+// timestamp is a time as the API server writes micro seconds.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// hold renews the lease while lead runs, and gives it back after.
+func (l *Lease) hold(ctx context.Context, lease *unstructured.Unstructured, epoch uint64, lead func(context.Context, uint64) error) error {
+	leading, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- lead(leading, epoch) }()
+	renewed := l.now()
+	tick := time.NewTicker(l.cfg.Duration / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			l.release(lease)
+			return err
+		case <-tick.C:
+		}
+		next, err := l.renew(leading, lease, epoch)
+		switch {
+		case err == nil:
+			lease, renewed = next, l.now()
+		case errors.Is(err, errLost) || l.now().Sub(renewed) > 3*l.cfg.Duration/4:
+			l.log.Warn("lease lost", "err", err)
+			stop()
+			err := <-done
+			return err
+		}
+	}
+}
+
+var errLost = errors.New("somebody else leads")
+
+func (l *Lease) renew(ctx context.Context, lease *unstructured.Unstructured, epoch uint64) (*unstructured.Unstructured, error) {
+	call, cancel := context.WithTimeout(ctx, l.cfg.Duration/4)
+	defer cancel()
+	next := lease.DeepCopy()
+	l.write(next, epoch)
+	next, err := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace).Update(call, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("%w: %w", errLost, err)
+	}
+	return next, err
+}
+
+// release gives the lease back, so that the next one need not wait. It may fail: then the next one waits.
+func (l *Lease) release(lease *unstructured.Unstructured) {
+	call, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	next := lease.DeepCopy()
+	_ = unstructured.SetNestedField(next.Object, "", "spec", "holderIdentity")
+	if _, err := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace).Update(call, next, metav1.UpdateOptions{FieldManager: fieldManager}); err != nil {
+		l.log.Debug("lease not given back", "err", err)
+	}
+}
