@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/local"
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
@@ -29,6 +30,7 @@ type file struct {
 	Telemetry     telemetry.Config    `yaml:"telemetry"`
 	RPC           rpc.Config          `yaml:"rpc"`
 	LocalPlatform local.AgentConfig   `yaml:"local_platform"`
+	Kubernetes    kubernetes.Config   `yaml:"kubernetes"`
 	Replicator    replicator.Config   `yaml:"replicator"`
 	ShadowRunner  shadowrunner.Config `yaml:"shadow_runner"`
 	Aggregator    aggregator.Config   `yaml:"metrics_aggregator"`
@@ -45,6 +47,7 @@ type database struct {
 func defaultFile() file {
 	return file{
 		Kafka: kafka.Default(), Telemetry: telemetry.DefaultConfig(), RPC: rpc.Default(), LocalPlatform: local.DefaultAgentConfig(),
+		Kubernetes: kubernetes.DefaultConfig(),
 		Database:   database{URL: "postgres://foreshadow@127.0.0.1:5432/foreshadow"},
 		Replicator: replicator.DefaultConfig(), ShadowRunner: shadowrunner.DefaultConfig(), Aggregator: aggregator.DefaultConfig(),
 		Predictor: predictor.DefaultConfig(), Provisioner: provisioner.DefaultConfig(), Console: console.DefaultConfig(),
@@ -66,7 +69,8 @@ func (f file) validate() error {
 		seen[w.Name] = true
 	}
 	errs = append(errs, prefixed("kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
-		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("rpc.", f.RPC.Validate()), f.validateListen())
+		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("kubernetes.", f.Kubernetes.Validate()),
+		prefixed("rpc.", f.RPC.Validate()), f.validateListen())
 	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(), prefixed("metrics_aggregator.", f.Aggregator.Validate()),
 		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())
 	return errors.Join(errs...)

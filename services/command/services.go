@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/foreshadow/foreshadow/libs/platform/local"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/console"
 	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
@@ -30,9 +29,13 @@ func serviceCommands() []*cobra.Command {
 }
 
 func buildReplicator(p *process) (runner, string, error) {
+	at, err := newPlaces(p.file)
+	if err != nil {
+		return nil, "", err
+	}
 	s, err := replicator.New(p.file.Replicator, replicator.Deps{
 		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
-		Instances: local.NewClient(p.file.LocalPlatform.Socket),
+		Instances: at,
 	})
 	return reloadingReplicator{s}, p.file.Replicator.Admin, err
 }
@@ -43,18 +46,25 @@ type reloadingReplicator struct{ *replicator.Service }
 func (r reloadingReplicator) Reload(f file) error { return r.Service.Reload(f.Replicator, f.Workloads) }
 
 func buildShadowRunner(p *process) (runner, string, error) {
-	platform := local.NewClient(p.file.LocalPlatform.Socket)
+	at, err := newPlaces(p.file)
+	if err != nil {
+		return nil, "", err
+	}
 	s, err := shadowrunner.New(p.file.ShadowRunner, shadowrunner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
-		Instances: platform, Trials: platform,
+		Instances: at, Trials: at.local,
 	})
 	return s, p.file.ShadowRunner.Admin, err
 }
 
 func buildAggregator(p *process) (runner, string, error) {
+	at, err := newPlaces(p.file)
+	if err != nil {
+		return nil, "", err
+	}
 	s, err := aggregator.New(p.file.Aggregator, aggregator.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry,
-		Admin: p.admin, Instances: local.NewClient(p.file.LocalPlatform.Socket),
+		Admin: p.admin, Instances: at,
 	})
 	return s, p.file.Aggregator.Admin, err
 }
@@ -71,9 +81,17 @@ func buildProvisioner(p *process) (runner, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	at, err := newPlaces(p.file)
+	if err != nil {
+		return nil, "", err
+	}
+	election, err := provisioner.NewElection(p.file.Provisioner.Lease, at.kubernetes, p.log)
+	if err != nil {
+		return nil, "", err
+	}
 	s, err := provisioner.New(p.file.Provisioner, provisioner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
-		Platform: local.NewClient(p.file.LocalPlatform.Socket), History: foreshadowv1.NewHistoryServiceClient(conn),
+		Platform: at, Election: election, History: foreshadowv1.NewHistoryServiceClient(conn),
 	})
 	return s, p.file.Provisioner.Admin, err
 }

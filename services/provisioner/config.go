@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 )
 
 // Config is the section provisioner of the configuration file. What may be done to a workload stands with the workload, in
@@ -17,12 +18,28 @@ type Config struct {
 	History string `yaml:"history"`
 	// StateDir keeps pauses and changes under way over restarts; one provisioner uses it at a time.
 	StateDir string `yaml:"state_dir"`
+	// Lease has one of several provisioners lead, on Kubernetes. What must not be forgotten is then kept beside the lease, and
+	// state_dir is not used.
+	Lease LeaseConfig `yaml:"lease"`
+}
+
+// LeaseConfig says how one of several provisioners leads.
+type LeaseConfig struct {
+	// Name of the Lease object; empty = there is only one provisioner.
+	Name string `yaml:"name"`
+	// Namespace of the Lease object, and of the ConfigMap <name>-journal.
+	Namespace string `yaml:"namespace"`
+	// Identity of this process; its host name, which is the name of the pod, when empty.
+	Identity string `yaml:"identity"`
+	// Duration after which a leader that was not heard of is replaced.
+	Duration time.Duration `yaml:"duration"`
 }
 
 // DefaultConfig works on one machine.
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:7005", Admin: "127.0.0.1:9105", History: "127.0.0.1:7003", StateDir: "foreshadow-state/provisioner",
+		Lease: LeaseConfig{Duration: 8 * time.Second},
 	}
 }
 
@@ -33,6 +50,9 @@ func (c Config) Validate() error {
 		if _, _, err := net.SplitHostPort(f.address); err != nil {
 			errs = append(errs, fmt.Errorf("provisioner.%s: want host:port, got %q", f.key, f.address))
 		}
+	}
+	if c.Lease.Name != "" && (c.Lease.Namespace == "" || c.Lease.Duration < 2*time.Second) {
+		errs = append(errs, fmt.Errorf("provisioner.lease: want a namespace and a duration of at least 2s, got %q and %v", c.Lease.Namespace, c.Lease.Duration))
 	}
 	if c.StateDir == "" {
 		errs = append(errs, errors.New("provisioner.state_dir: is missing"))

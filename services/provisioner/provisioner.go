@@ -4,9 +4,11 @@
 //	scaling.recommended ──▶ production lane ──▶ platform        ProvisioningService: status, pause, approve, list
 //	                   └──▶ shadow lane     ──▶ platform
 //	                              └──▶ journal ──▶ scaling.applied
+//	metrics.windowed ──▶ how users fare: what removed something is undone when they feel it
 //
 // Without recommendations nothing happens. It may be killed at any moment: what it must not forget is in the journal, what
-// runs is known by the platform, and the next recommendation continues from there.
+// runs is known by the platform, and the next recommendation continues from there. Where several of them run one leads, by a
+// lease; the others stand by, not ready, and what a leader that was frozen still has under way is refused by the platform.
 package provisioner
 
 import (
@@ -28,6 +30,7 @@ import (
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/api"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/journal"
+	"github.com/foreshadow/foreshadow/services/provisioner/internal/quality"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/record"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/rollout"
 )
@@ -52,6 +55,16 @@ type Deps struct {
 	RPC *rpc.Edge
 	// Now is the clock of the decisions; nil means time.Now.
 	Now func() time.Time
+	// Election is needed when Config.Lease has a name.
+	Election Election
+}
+
+// Election has one of several provisioners lead.
+type Election interface {
+	// Run contends until ctx ends, and calls lead each time this process leads; the context of lead ends with the leadership.
+	Run(ctx context.Context, standby func(leader string), lead func(ctx context.Context, epoch uint64) error) error
+	// Journal is a store that all contenders reach.
+	Journal() journal.Store
 }
 
 // Service is the provisioner.
@@ -69,6 +82,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := errors.Join(cfg.Validate(), deps.Kafka.Validate()); err != nil {
 		return nil, err
 	}
+	if cfg.Lease.Name != "" && deps.Election == nil {
+		return nil, errors.New("provisioner.lease: needs a workload on Kubernetes")
+	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -83,16 +99,64 @@ func New(cfg Config, deps Deps) (*Service, error) {
 
 // Run provisions until ctx ends. A change under way then is verified by the next process.
 func (s *Service) Run(ctx context.Context) error {
+	if s.cfg.Lease.Name == "" {
+		return s.listen(ctx, term{})
+	}
+	const part = "leadership"
+	standby := func(leader string) { s.deps.Admin.NotReady(part, "standing by: "+leader+" leads") }
+	standby("nobody yet")
+	return s.deps.Election.Run(ctx, standby, func(ctx context.Context, epoch uint64) error {
+		s.deps.Admin.Ready(part)
+		defer standby("somebody else")
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		return s.listen(ctx, term{epoch: epoch, store: &watchful{Store: s.deps.Election.Journal(), lost: stop}})
+	})
+}
+
+// term is one leadership; the zero value is that of a provisioner that is alone.
+type term struct {
+	epoch uint64
+	store journal.Store
+}
+
+// watchful is a store that ends the term when somebody else has written it: what this process knows is outdated.
+type watchful struct {
+	journal.Store
+	lost func()
+}
+
+// Save implements journal.Store.
+func (w *watchful) Save(data []byte) error {
+	err := w.Store.Save(data)
+	if errors.Is(err, journal.ErrOutdated) {
+		w.lost()
+	}
+	return err
+}
+
+func (s *Service) listen(ctx context.Context, t term) error {
 	ln, err := s.deps.RPC.Listen(s.cfg.Listen)
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx, ln)
+	return s.serveTerm(ctx, ln, t)
 }
 
 func (s *Service) serve(ctx context.Context, ln net.Listener) error {
+	return s.serveTerm(ctx, ln, term{})
+}
+
+func (s *Service) journal(t term) (*journal.Journal, error) {
+	if t.store == nil {
+		return journal.Open(s.cfg.StateDir)
+	}
+	return journal.OpenStore(t.store)
+}
+
+func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error {
 	defer func() { _ = ln.Close() }()
-	j, err := journal.Open(s.cfg.StateDir)
+	j, err := s.journal(t)
 	if err != nil {
 		return err
 	}
@@ -102,7 +166,11 @@ func (s *Service) serve(ctx context.Context, ln net.Listener) error {
 	}
 	defer sender.Close()
 	recorder := record.New(sender, j, s.metrics, s.deps.Log)
-	workloads := s.workloads(j, recorder)
+	users := quality.New()
+	workloads := s.workloads(rollout.Deps{
+		Platform: s.deps.Platform, Journal: j, Records: recorder, Health: s.deps.Admin, Log: s.deps.Log, Now: s.deps.Now,
+		Quality: users, Epoch: t.epoch,
+	})
 	server := s.deps.RPC.NewServer(s.deps.Log)
 	foreshadowv1.RegisterProvisioningServiceServer(server, &api.API{
 		Workloads: workloads, States: s.deps.Platform, Journal: j, History: s.deps.History, Memory: recorder, Now: s.deps.Now,
@@ -117,6 +185,7 @@ func (s *Service) serve(ctx context.Context, ln net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx, ln) })
 	g.Go(func() error { return s.follow(ctx, workloads) })
+	g.Go(func() error { return s.followUsers(ctx, users) })
 	for _, w := range workloads {
 		g.Go(func() error { return w.Production.Run(ctx) })
 		g.Go(func() error { return w.Shadow.Run(ctx) })
@@ -126,10 +195,7 @@ func (s *Service) serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(err, <-recorded)
 }
 
-func (s *Service) workloads(j *journal.Journal, records rollout.Records) map[string]api.Workload {
-	deps := rollout.Deps{
-		Platform: s.deps.Platform, Journal: j, Records: records, Health: s.deps.Admin, Log: s.deps.Log, Now: s.deps.Now,
-	}
+func (s *Service) workloads(deps rollout.Deps) map[string]api.Workload {
 	out := map[string]api.Workload{}
 	for _, w := range s.deps.Workloads {
 		out[w.Name] = api.Workload{
@@ -179,6 +245,26 @@ func (s *Service) follow(ctx context.Context, workloads map[string]api.Workload)
 	})
 	if err != nil {
 		return fmt.Errorf("follow recommendations: %w", err)
+	}
+	return nil
+}
+
+// followUsers keeps how users fare. While the topic cannot be read nothing is rolled back, and nothing else waits for it.
+func (s *Service) followUsers(ctx context.Context, users *quality.Tracker) error {
+	cfg := kafka.TailConfig{
+		Kafka: s.deps.Kafka, Topic: kafka.TopicMetricsWindowed, From: kafka.Latest(), Logger: s.deps.Log,
+	}
+	err := kafka.Tail(ctx, cfg, func(rec kafka.Record) error {
+		m := &foreshadowv1.MetricsWindowed{}
+		if err := rec.Decode(m); err != nil {
+			s.deps.Log.Warn("window left out", "offset", rec.Offset, "err", err)
+			return nil
+		}
+		users.Observe(m)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("follow windows: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package journal is what the provisioner must not forget when it is killed: pauses, changes that are being made, changes
-// that were made and are not recorded yet, and the recent changes that bound the rate of further ones. It is one JSON file,
-// replaced as a whole and flushed to the disk at each update, a few times per change of size.
+// that were made and are not recorded yet, and the recent changes that bound the rate of further ones. It is one JSON
+// document, replaced as a whole at each update, a few times per change of size: a file that is flushed to the disk, or, where
+// one of several provisioners leads, a store that all of them reach.
 package journal
 
 import (
@@ -46,6 +47,24 @@ type Flight struct {
 	Before []string `json:"before"`
 	// Accepted: the platform is known to have accepted it.
 	Accepted bool `json:"accepted"`
+	// Rollback: it undoes the change before it.
+	Rollback bool `json:"rollback,omitempty"`
+}
+
+// Watch is a change that has been made and is undone when users feel it.
+type Watch struct {
+	// Action that was carried out.
+	Action Action `json:"action"`
+	// Since when it is in force.
+	Since time.Time `json:"since"`
+}
+
+// Manual is the size that somebody else has asked for.
+type Manual struct {
+	// Desired instances.
+	Desired int `json:"desired"`
+	// Time it was first seen.
+	Time time.Time `json:"time"`
 }
 
 // Lane is one environment of one workload.
@@ -56,6 +75,13 @@ type Lane struct {
 	Changes []guardrail.Change `json:"changes"`
 	// Flights under way, oldest first; only the last one is not superseded.
 	Flights []Flight `json:"flights"`
+	// Watch is the last change, while its effect on users is watched.
+	Watch *Watch `json:"watch,omitempty"`
+	// Manual is the size that runs when somebody else has asked for it.
+	Manual *Manual `json:"manual,omitempty"`
+	// RolledBack is the size that a rollback holds; Rollbacks counts those since a change was last kept.
+	RolledBack guardrail.Floor `json:"rolled_back,omitzero"`
+	Rollbacks  int             `json:"rollbacks,omitempty"`
 }
 
 // document is the file.
@@ -68,9 +94,20 @@ type document struct {
 	Requests []Request `json:"requests,omitempty"`
 }
 
+// ErrOutdated says that somebody else has written the document since it was read.
+var ErrOutdated = errors.New("the journal was written by someone else")
+
+// Store keeps the document.
+type Store interface {
+	// Load returns it; nil when there is none yet.
+	Load() ([]byte, error)
+	// Save replaces it as a whole, durably. The error is an ErrOutdated when somebody else has written it.
+	Save(data []byte) error
+}
+
 // Journal is safe for concurrent use. What its methods return they have made durable.
 type Journal struct {
-	path string
+	store Store
 
 	mu  sync.Mutex
 	doc document
@@ -78,26 +115,44 @@ type Journal struct {
 	underWay map[string]chan struct{}
 }
 
-// Open reads the journal in a directory, which is made when it is missing. A journal that cannot be read is an error: to
-// forget a pause or a change would be worse than not to start.
+// Open reads the journal in a directory, which is made when it is missing.
 func Open(dir string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state_dir: %w", err)
 	}
-	j := &Journal{path: filepath.Join(dir, "provisioner.json")}
-	data, err := os.ReadFile(j.path)
+	return OpenStore(file(filepath.Join(dir, "provisioner.json")))
+}
+
+// OpenStore reads the journal in a store. A journal that cannot be read is an error: to forget a pause or a change would be
+// worse than not to start.
+func OpenStore(store Store) (*Journal, error) {
+	j := &Journal{store: store}
+	data, err := store.Load()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// An empty one proves now, not at the first change, that the directory can be written.
-		return j, j.update(func(*document) {})
 	case err != nil:
 		return nil, fmt.Errorf("read journal: %w", err)
+	case data == nil:
+		// An empty one proves now, not at the first change, that it can be written.
+		return j, j.update(func(*document) {})
 	}
 	if err := json.Unmarshal(data, &j.doc); err != nil {
-		return nil, fmt.Errorf("decode journal %s: %w", j.path, err)
+		return nil, fmt.Errorf("decode journal %v: %w", store, err)
 	}
 	return j, nil
 }
+
+// file is a journal on the disk.
+type file string
+
+func (f file) Load() ([]byte, error) {
+	data, err := os.ReadFile(string(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+func (f file) Save(data []byte) error { return replace(string(f), data) }
 
 // update changes a copy of the document, and the document itself once the copy is on the disk.
 func (j *Journal) update(change func(*document)) error {
@@ -121,7 +176,7 @@ func (j *Journal) update(change func(*document)) error {
 	if data, err = json.MarshalIndent(next, "", "  "); err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
-	if err := replace(j.path, data); err != nil {
+	if err := j.store.Save(data); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
 	j.doc = next

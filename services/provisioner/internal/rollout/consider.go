@@ -27,8 +27,17 @@ func (l *Lane) consider(ctx context.Context, o *order, st platform.State) bool {
 	s := guardrail.Situation{
 		Desired: st.Desired, Generation: max(l.state.Generation, st.Generation), Paused: paused, Approved: o.approved,
 		Verifying: len(l.state.Flights) > 0, Changes: l.state.Changes, Wanted: l.wanted,
+		ManualTime: l.manualTime(), Size: st.Size, RolledBack: l.state.RolledBack,
 	}
 	v := guardrail.Check(l.subject, s, o.size, now)
+	if v.Kind == guardrail.Apply || v.Kind == guardrail.Plan || v.Kind == guardrail.Propose {
+		// Only a change is worth asking the platform what is around it.
+		var err error
+		if s.Around, err = l.surroundings(ctx); err != nil {
+			return false
+		}
+		v = guardrail.Check(l.subject, s, o.size, now)
+	}
 	if name, _ := guardrail.Unusable(l.subject, s, o.size, now); name == "" || name == guardrail.Paused {
 		l.wanted = guardrail.Remember(l.wanted, guardrail.Want{Time: now, Instances: o.size.Instances}, l.subject.Rules.StabiliseDown)
 	}
@@ -66,14 +75,33 @@ func (l *Lane) action(o *order, v guardrail.Verdict, st platform.State, now time
 	if reasons := r.GetReasons(); len(reasons) > 0 {
 		why = reasons[0].GetText()
 	}
+	from, to := &foreshadowv1.Sizing{Instances: int32(st.Desired)}, &foreshadowv1.Sizing{Instances: int32(v.Target)} // #nosec G115: bounded far lower
+	if v.Size != (platform.Size{}) {
+		// Of the old size only what is changed is needed to go back.
+		from.CpuCores, from.MemoryBytes, from.NetworkBytesPerSecond = changed(st.Size, v.Size)
+		to.CpuCores, to.MemoryBytes, to.NetworkBytesPerSecond = changed(v.Size, v.Size)
+	}
 	return &foreshadowv1.ScalingApplied{
 		ActionId: fmt.Sprintf("%s/%d", l.name, r.GetGeneration()), Workload: l.workload, Environment: l.environment,
 		RecommendationId: r.GetRecommendationId(), Generation: r.GetGeneration(),
-		From: &foreshadowv1.Sizing{Instances: int32(st.Desired)}, // #nosec G115: platforms bound it far lower
-		To:   &foreshadowv1.Sizing{Instances: int32(v.Target)},   // #nosec G115: within the limits
+		From: from, To: to,
 		// A refusal is explained by what refused it; a change by what asked for it, and by what bounded it.
 		Reason: joined(why, v.Reason), Guardrails: v.Guardrails, CreateTime: timestamppb.New(now), Actor: o.actor,
 	}
+}
+
+// changed is what of a size another one changes.
+func changed(size, by platform.Size) (cpuCores float64, memoryBytes uint64, network float64) {
+	if by.CPUCores > 0 {
+		cpuCores = size.CPUCores
+	}
+	if by.MemoryBytes > 0 {
+		memoryBytes = uint64(size.MemoryBytes) // #nosec G115: platforms have none below 0
+	}
+	if by.NetworkBytesPerSecond > 0 {
+		network = size.NetworkBytesPerSecond
+	}
+	return cpuCores, memoryBytes, network
 }
 
 // say records what was not done, once as long as it stays the same: most recommendations repeat the last one.
@@ -103,7 +131,7 @@ func (l *Lane) apply(ctx context.Context, o *order, v guardrail.Verdict, st plat
 		return false
 	}
 	after, paused, err := l.scale(ctx, platform.Change{
-		Instances: v.Target, Generation: o.size.Generation, ObservedDesired: st.Desired,
+		Instances: v.Target, Generation: o.size.Generation, ObservedDesired: st.Desired, Size: v.Size, Epoch: l.deps.Epoch,
 	})
 	switch {
 	case paused:

@@ -14,7 +14,8 @@
 // after a restart whether it had accepted: its generation is that of the change.
 //
 // A change that cannot be verified in time is recorded as failed and stays: to take instances back because some are late
-// would leave users with fewer still.
+// would leave users with fewer still. A change that removed something is watched for a while after it; when users feel it, it
+// is undone, and the size from before is held.
 package rollout
 
 import (
@@ -36,6 +37,22 @@ import (
 type Platform interface {
 	State(ctx context.Context, group string) (platform.State, error)
 	Scale(ctx context.Context, group string, change platform.Change) (platform.State, error)
+}
+
+// Surveyor is a Platform that knows what besides a group bounds a change of it.
+type Surveyor interface {
+	Surroundings(ctx context.Context, group string) (platform.Surroundings, error)
+}
+
+// Fencer is a Platform that can be told which leadership is the present one.
+type Fencer interface {
+	Fence(ctx context.Context, group string, epoch uint64) error
+}
+
+// Quality counts how users fared.
+type Quality interface {
+	// Count returns the requests of a workload that were answered within a time, and those of them that broke the SLO.
+	Count(workload string, from, to time.Time) (answered, violations uint64)
 }
 
 // Records takes what was done and refused.
@@ -60,11 +77,16 @@ type Deps struct {
 	Health   Health
 	Log      *slog.Logger
 	Now      func() time.Time
+	// Quality may be nil; nothing is rolled back then.
+	Quality Quality
+	// Epoch of the leadership that the lanes work under; 0 when nobody else can lead.
+	Epoch uint64
 }
 
 const (
-	// verifyEvery is the time between two looks at a change under way.
-	verifyEvery = 200 * time.Millisecond
+	// verifyEvery is the time between two looks at a change under way on this machine; elsewhere each costs somebody else.
+	verifyEvery       = 200 * time.Millisecond
+	verifyEveryRemote = time.Second
 	// idleEvery is the time between two looks when nothing is to be done, so that a platform that is away is known.
 	idleEvery = 5 * time.Second
 	// retryEvery is the time between two tries while the platform is away.
@@ -90,6 +112,7 @@ type Lane struct {
 	wanted []guardrail.Want
 	said   map[string]time.Time
 	away   map[string]bool // what the lane needs and has not
+	fenced bool
 
 	mu       sync.Mutex
 	newest   *order
@@ -105,6 +128,8 @@ type spec struct {
 	group       string
 	subject     guardrail.Subject
 	settled     func(reason string)
+	slo         workload.SLO
+	verifyEvery time.Duration
 }
 
 // Production returns the lane of the environment that users are served by. settled is called for each recommendation that
@@ -112,7 +137,11 @@ type spec struct {
 func Production(w workload.Workload, deps Deps, settled func(reason string)) *Lane {
 	return newLane(w, deps, spec{
 		name: w.Name + "/production", environment: foreshadowv1.Environment_ENVIRONMENT_PRODUCTION, group: w.Production.Group,
-		subject: guardrail.Subject{Limits: w.Instances, Rules: w.Guardrails}, settled: settled,
+		subject: guardrail.Subject{
+			Limits: w.Instances, Rules: w.Guardrails,
+			HourlyPrice: w.Prices.Hourly(w.Production.CPUCores, w.Production.MemoryBytes),
+		},
+		settled: settled, slo: w.SLO, verifyEvery: pace(w.Production),
 	})
 }
 
@@ -125,7 +154,16 @@ func Shadow(w workload.Workload, deps Deps) *Lane {
 	return newLane(w, deps, spec{
 		name: w.Name + "/shadow", environment: foreshadowv1.Environment_ENVIRONMENT_SHADOW, group: w.Shadow.Group,
 		subject: guardrail.Subject{Limits: w.ShadowInstances, MaySleep: true, Rules: rules}, settled: func(string) {},
+		verifyEvery: pace(w.Shadow),
 	})
+}
+
+// pace is the time between two looks at a change under way.
+func pace(t workload.Target) time.Duration {
+	if t.Platform == workload.PlatformLocal {
+		return verifyEvery
+	}
+	return verifyEveryRemote
 }
 
 func newLane(w workload.Workload, deps Deps, s spec) *Lane {
@@ -153,7 +191,7 @@ func (l *Lane) newOrder(r *foreshadowv1.Recommendation) *order {
 	}
 	o := &order{recommendation: r, actor: predictor, size: guardrail.Recommendation{
 		Instances: int(sizing.GetInstances()), CPUCores: sizing.GetCpuCores(),
-		NetworkBytesPerSecond: sizing.GetNetworkBytesPerSecond(), Generation: r.GetGeneration(),
+		MemoryBytes: sizing.GetMemoryBytes(), NetworkBytesPerSecond: sizing.GetNetworkBytesPerSecond(), Generation: r.GetGeneration(),
 		Hold: r.GetPolicy() == foreshadowv1.Policy_POLICY_HOLD,
 	}}
 	if sizing == nil {
@@ -239,13 +277,20 @@ func (l *Lane) Run(ctx context.Context) error {
 
 // step looks once, does what is due, and returns when to look again.
 func (l *Lane) step(ctx context.Context) time.Duration {
+	if err := l.fence(ctx); err != nil {
+		return retryEvery
+	}
 	st, err := l.observe(ctx)
 	if err != nil {
 		return retryEvery
 	}
-	if err := l.settle(ctx, st); err != nil {
+	if l.settle(ctx, st) != nil || l.noteManual(ctx, st) != nil {
 		return retryEvery
 	}
+	if begun, err := l.rollBack(ctx, st); err != nil || begun {
+		return l.verifyEvery
+	}
+	l.proceed(ctx, st)
 	// Taken after the observation, so that what is decided is not older than what is known.
 	if o := l.next(); o != nil {
 		if !l.consider(ctx, o, st) {
@@ -256,8 +301,8 @@ func (l *Lane) step(ctx context.Context) time.Duration {
 			l.nudge()
 		}
 	}
-	if len(l.state.Flights) > 0 {
-		return verifyEvery
+	if len(l.state.Flights) > 0 || l.state.Watch != nil {
+		return l.verifyEvery
 	}
 	return idleEvery
 }

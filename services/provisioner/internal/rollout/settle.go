@@ -42,22 +42,31 @@ func settle(lane journal.Lane, st platform.State, rules workload.Guardrails, now
 	}
 	next.Flights = []journal.Flight{*last}
 	if outcome, why := judge(*last, st, rules.VerifyTimeout, now); outcome != foreshadowv1.Outcome_OUTCOME_UNSPECIFIED {
-		complete = append(complete, finish(*last, st, outcome, why, now))
+		done := finish(*last, st, outcome, why, now)
+		complete = append(complete, done)
 		next.Flights, changed = nil, true
+		if outcome == foreshadowv1.Outcome_OUTCOME_APPLIED && removes(done) && !last.Rollback && rules.Rollback.Within > 0 {
+			next.Watch = &journal.Watch{Action: done, Since: now}
+		}
 	}
 	return next, complete, changed
+}
+
+// removes says whether a change took something away, or replaced it: only that can hurt users.
+func removes(a journal.Action) bool {
+	return a.GetTo().GetInstances() < a.GetFrom().GetInstances() || sizeOf(a.GetTo()) != (platform.Size{})
 }
 
 // accept notes that the platform has taken the change.
 func accept(lane *journal.Lane, f *journal.Flight, rules workload.Guardrails, now time.Time) {
 	f.Accepted = true
-	lane.Generation = f.Action.GetGeneration()
+	lane.Generation, lane.Watch = f.Action.GetGeneration(), nil
 	changes := []guardrail.Change{{
 		Time:  f.Action.GetCreateTime().AsTime(),
 		Delta: int(f.Action.GetTo().GetInstances() - f.Action.GetFrom().GetInstances()),
 	}}
 	for _, c := range lane.Changes {
-		if now.Sub(c.Time) < rules.RatePeriod {
+		if now.Sub(c.Time) < rules.Memory() {
 			changes = append(changes, c)
 		}
 	}
@@ -74,12 +83,14 @@ func judge(f journal.Flight, st platform.State, timeout time.Duration, now time.
 		return foreshadowv1.Outcome_OUTCOME_FAILED, "the platform has forgotten the change; it was probably started anew"
 	case st.Generation > generation || st.Desired != target:
 		return foreshadowv1.Outcome_OUTCOME_SUPERSEDED, fmt.Sprintf("someone else asked for %d instances", st.Desired)
-	case st.Ready() == target && (!shrinks || len(st.Instances) == target):
+	case st.Ready() == target && (!shrinks || len(st.Instances) == target) && fitted(st, sizeOf(f.Action.GetTo())):
 		return foreshadowv1.Outcome_OUTCOME_APPLIED, ""
 	case elapsed < timeout:
 		return foreshadowv1.Outcome_OUTCOME_UNSPECIFIED, ""
 	case shrinks:
 		return foreshadowv1.Outcome_OUTCOME_FAILED, fmt.Sprintf("%d instances are left after %s, %d were asked for", len(st.Instances), timeout, target)
+	case st.Ready() == target:
+		return foreshadowv1.Outcome_OUTCOME_FAILED, fmt.Sprintf("not all instances have their size after %s", timeout)
 	default:
 		return foreshadowv1.Outcome_OUTCOME_FAILED, fmt.Sprintf("%d of %d instances are ready after %s", st.Ready(), target, timeout)
 	}
@@ -88,6 +99,9 @@ func judge(f journal.Flight, st platform.State, timeout time.Duration, now time.
 // finish completes the record of a change.
 func finish(f journal.Flight, st platform.State, outcome foreshadowv1.Outcome, why string, now time.Time) journal.Action {
 	a := proto.CloneOf(f.Action.ScalingApplied)
+	if f.Rollback && outcome == foreshadowv1.Outcome_OUTCOME_APPLIED {
+		outcome = foreshadowv1.Outcome_OUTCOME_ROLLED_BACK
+	}
 	a.Outcome, a.CompleteTime = outcome, timestamppb.New(now)
 	a.Reason = joined(a.Reason, why)
 	a.StartupSeconds = startup(f, st).Seconds()
