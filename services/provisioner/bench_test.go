@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(killVariable) != "" {
 		os.Exit(provisionUntilKilled())
 	}
+	if os.Getenv(freezeVariable) != "" {
+		os.Exit(provisionUntilFrozen())
+	}
 	embeddedtest.Main(m)
 }
 

@@ -96,7 +96,7 @@ func (c *Client) agree(ctx context.Context, r *reading, size platform.Size) erro
 	if err != nil {
 		return err
 	}
-	if err := c.patchObject(ctx, r, map[string]any{"spec": map[string]any{"paused": true}}); err != nil {
+	if err := c.patchObject(ctx, r, types.MergePatchType, map[string]any{"spec": map[string]any{"paused": true}}); err != nil {
 		return err
 	}
 	if set != nil {
@@ -139,18 +139,7 @@ func (c *Client) patchTemplate(ctx context.Context, r *reading, template, beside
 	if r.kind.Group != "apps" {
 		return fmt.Errorf("the template of a %s is not known how to change: %w", r.kind.Kind, errNoTemplate)
 	}
-	data, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": r.body.GetResourceVersion()}, "spec": spec,
-	})
-	if err != nil {
-		return fmt.Errorf("encode template: %w", err)
-	}
-	body, err := c.object(r.object).Patch(ctx, r.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
-	if err != nil {
-		return err
-	}
-	r.body = body
-	return nil
+	return c.patchObject(ctx, r, types.StrategicMergePatchType, map[string]any{"spec": spec})
 }
 
 var errNoTemplate = fmt.Errorf("only kinds of apps/v1 are resized")

@@ -90,11 +90,20 @@ func (c *Client) writeClaim(ctx context.Context, r *reading, next claim) error {
 	if err != nil {
 		return fmt.Errorf("encode claim: %w", err)
 	}
-	return c.patchObject(ctx, r, map[string]any{"metadata": map[string]any{"annotations": map[string]any{Annotation: string(text)}}})
+	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{Annotation: string(text)}}}
+	if err := c.patchOnce(ctx, r, types.MergePatchType, patch); err != nil {
+		return err
+	}
+	r.written = &next
+	return nil
 }
 
 // patchObject merges a change into the object, fenced by the version that was read, and goes on from its new version.
-func (c *Client) patchObject(ctx context.Context, r *reading, patch map[string]any) error {
+func (c *Client) patchObject(ctx context.Context, r *reading, kind types.PatchType, patch map[string]any) error {
+	return c.fenced(ctx, r, func() error { return c.patchOnce(ctx, r, kind, patch) })
+}
+
+func (c *Client) patchOnce(ctx context.Context, r *reading, kind types.PatchType, patch map[string]any) error {
 	metadata, _ := patch["metadata"].(map[string]any)
 	if metadata == nil {
 		metadata = map[string]any{}
@@ -105,12 +114,32 @@ func (c *Client) patchObject(ctx context.Context, r *reading, patch map[string]a
 	if err != nil {
 		return fmt.Errorf("encode patch: %w", err)
 	}
-	body, err := c.object(r.object).Patch(ctx, r.Name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
+	body, err := c.object(r.object).Patch(ctx, r.Name, kind, data, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil {
 		return err
 	}
 	r.body = body
 	return nil
+}
+
+// fenced makes a write that follows a claim. The object's own controller answers each change of a Deployment, the claim
+// itself included, with one of its status, which outdates the version that was read. As long as the claim is the one that was
+// written, and the spec is as it was, nobody else has come, and the write goes on from the newer version.
+func (c *Client) fenced(ctx context.Context, r *reading, write func() error) error {
+	for try := 1; ; try++ {
+		err := write()
+		if !apierrors.IsConflict(err) || r.written == nil || try == conflictTries {
+			return err
+		}
+		body, getErr := c.object(r.object).Get(ctx, r.Name, metav1.GetOptions{})
+		if getErr != nil {
+			return getErr
+		}
+		if now, readErr := readClaim(body); readErr != nil || now != *r.written || body.GetGeneration() != r.body.GetGeneration() {
+			return err
+		}
+		r.body = body
+	}
 }
 
 // fieldManager is who the API server says has written.
@@ -124,8 +153,10 @@ func (c *Client) setReplicas(ctx context.Context, r *reading, replicas int) erro
 		}
 	}
 	s := r.scale.DeepCopy()
-	s.ResourceVersion = r.body.GetResourceVersion()
 	s.Spec.Replicas = int32(replicas) // #nosec G115: bounded by scale
-	_, err := c.scales.Scales(r.Namespace).Update(ctx, r.resource.GroupResource(), s, metav1.UpdateOptions{FieldManager: fieldManager})
-	return err
+	return c.fenced(ctx, r, func() error {
+		s.ResourceVersion = r.body.GetResourceVersion()
+		_, err := c.scales.Scales(r.Namespace).Update(ctx, r.resource.GroupResource(), s, metav1.UpdateOptions{FieldManager: fieldManager})
+		return err
+	})
 }

@@ -27,6 +27,7 @@ type reading struct {
 	body     *unstructured.Unstructured
 	scale    *autoscalingv1.Scale
 	claim    claim
+	written  *claim // what this client has made of it since
 	last     made
 	replicas int
 	// pods that run or will, and the version of the list.

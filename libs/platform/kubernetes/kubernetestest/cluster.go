@@ -77,6 +77,28 @@ func Shared(t testing.TB) *ControlPlane {
 	return shared.plane
 }
 
+// Start starts a control plane that ends with the test. Without a binary the test is skipped, loudly.
+func Start(t testing.TB) *ControlPlane {
+	t.Helper()
+	binary := os.Getenv(Variable)
+	if binary == "" {
+		t.Skipf("NOT TESTED on a real control plane: %s names none; `make test-kubernetes` builds it", Variable)
+	}
+	plane, err := StartControlPlane(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := plane.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return plane
+}
+
+// Real says whether there is a real control plane.
+func Real() bool { return os.Getenv(Variable) != "" }
+
 // Cluster is an API server for one test, with a namespace of its own, behind Faults.
 type Cluster struct {
 	t         testing.TB
@@ -159,7 +181,9 @@ func (c *Cluster) serve() {
 // Config reaches the API server through the faults.
 func (c *Cluster) Config() *rest.Config { return &rest.Config{Host: c.url, QPS: 1000, Burst: 1000} }
 
-// direct is for the test's own calls: they are marked, so that faults can let them through and counts leave them out.
+// URL of the API server, through the faults; it asks for no credentials.
+func (c *Cluster) URL() string { return c.url }
+
 func (c *Cluster) resource(apiVersion, plural string) dynamic.ResourceInterface {
 	gv, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil {

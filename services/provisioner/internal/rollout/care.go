@@ -119,7 +119,9 @@ func (l *Lane) rollBack(ctx context.Context, st platform.State) (begun bool, err
 	if _, paused := l.deps.Journal.Pause(l.workload); paused {
 		return false, nil
 	}
-	reason := broken(l.slo, rules, l.count(since.Add(-rules.Within), since), l.count(since, now))
+	// What users felt while it was being made counts for neither side.
+	begin := a.GetCreateTime().AsTime()
+	reason := broken(l.slo, rules, l.count(begin.Add(-rules.Within), begin), l.count(since, now))
 	if reason == "" {
 		return false, nil
 	}
