@@ -66,7 +66,7 @@ Start with: foreshadow demo`,
 	add("try", demoCommand(), upCommand())
 	add("service", serviceCommands()...)
 	add("ground", brokerCommand(), postgresCommand(), localPlatformCommand(), shopCommand(), usersCommand())
-	add("tool", configCommand(), experimentCommand(), backtestCommand(), evaluateCommand(), versionCommand())
+	add("tool", configCommand(), provisionCommand(), experimentCommand(), backtestCommand(), evaluateCommand(), versionCommand())
 	return root
 }
 

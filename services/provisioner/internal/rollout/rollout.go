@@ -137,12 +137,20 @@ type spec struct {
 func Production(w workload.Workload, deps Deps, settled func(reason string)) *Lane {
 	return newLane(w, deps, spec{
 		name: w.Name + "/production", environment: foreshadowv1.Environment_ENVIRONMENT_PRODUCTION, group: w.Production.Group,
-		subject: guardrail.Subject{
-			Limits: w.Instances, Rules: w.Guardrails,
-			HourlyPrice: w.Prices.Hourly(w.Production.CPUCores, w.Production.MemoryBytes),
-		},
-		settled: settled, slo: w.SLO, verifyEvery: pace(w.Production),
+		subject: subject(w), settled: settled, slo: w.SLO, verifyEvery: pace(w.Production),
 	})
+}
+
+func subject(w workload.Workload) guardrail.Subject {
+	return guardrail.Subject{
+		Limits: w.Instances, Rules: w.Guardrails, HourlyPrice: w.Prices.Hourly(w.Production.CPUCores, w.Production.MemoryBytes),
+	}
+}
+
+// Judged returns what the guardrails judge of a workload and of a recommendation of its production.
+func Judged(w workload.Workload, r *foreshadowv1.Recommendation) (guardrail.Subject, guardrail.Recommendation) {
+	l := &Lane{spec: spec{environment: foreshadowv1.Environment_ENVIRONMENT_PRODUCTION}}
+	return subject(w), l.newOrder(r).size
 }
 
 // Shadow returns the lane of the shadow. It serves nobody: so it is not stabilised, not bounded in step or rate, and acts in a

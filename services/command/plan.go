@@ -1,0 +1,84 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/foreshadow/foreshadow/libs/rpc"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/provisioner"
+)
+
+func provisionCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "provision", Short: "Look at what the provisioner would do"}
+	plan := &cobra.Command{
+		Use: "plan", Short: "Show what would be done about the present recommendations, and change nothing", Args: noArgs,
+	}
+	path := configFlag(plan)
+	only := plan.Flags().String("workload", "", "only this one")
+	plan.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := load(*path)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+		defer cancel()
+		return runPlan(ctx, f, *only, cmd.OutOrStdout())
+	}
+	cmd.AddCommand(plan)
+	return cmd
+}
+
+// runPlan asks the predictor what it recommends and the provisioner what it is doing; the addresses are the console's.
+func runPlan(ctx context.Context, f file, only string, out io.Writer) error {
+	at, err := newPlaces(f)
+	if err != nil {
+		return usageError{err}
+	}
+	p := newProcess(f, "plan")
+	edge, err := rpc.New(f.RPC, p.log, p.registry)
+	if err != nil {
+		return usageError{err}
+	}
+	advice, err := edge.Dial(f.Console.Predictor)
+	if err != nil {
+		return err
+	}
+	defer advice.Close()
+	steering, err := edge.Dial(f.Console.Provisioner)
+	if err != nil {
+		return err
+	}
+	defer steering.Close()
+	found := false
+	var errs []error
+	for _, w := range f.Workloads {
+		if only != "" && w.Name != only {
+			continue
+		}
+		found = true
+		got, err := foreshadowv1.NewRecommendationServiceClient(advice).GetRecommendation(ctx, &foreshadowv1.GetRecommendationRequest{Workload: w.Name})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ask the predictor about %q: %w", w.Name, err))
+			continue
+		}
+		status, err := foreshadowv1.NewProvisioningServiceClient(steering).GetProvisioningStatus(ctx, &foreshadowv1.GetProvisioningStatusRequest{Workload: w.Name})
+		if err != nil {
+			fmt.Fprintf(out, "%s: no provisioner can be asked whether it is paused: %v\n", w.Name, err)
+		}
+		plan, err := provisioner.MakePlan(ctx, w, got.GetRecommendation(), status.GetStatus(), at, time.Now())
+		if err == nil {
+			err = plan.Write(out)
+		}
+		errs = append(errs, err)
+	}
+	if !found {
+		return usageError{fmt.Errorf("workload %q: is not declared", only)}
+	}
+	return errors.Join(errs...)
+}
