@@ -64,14 +64,13 @@ func TestPlaceFaults(t *testing.T) {
 	t.Parallel()
 	w := workload.Default()
 	w.Production = workload.Target{Platform: "kubernetes", Group: "a", Kubernetes: workload.Kubernetes{Name: "x y"}}
-	w.Shadow = workload.Target{Platform: "docker", Group: "b"}
+	w.Shadow = workload.Target{Platform: "moon", Group: "b"}
 	err := w.Validate()
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, key := range []string{
-		"production.kubernetes.namespace", "production.kubernetes.name", "production.kubernetes.port", "shadow.docker.image",
-		"shadow.docker.port", "shadow.docker.ready_path",
+		"production.kubernetes.namespace", "production.kubernetes.name", "production.kubernetes.port", "shadow.platform",
 	} {
 		if !strings.Contains(err.Error(), key+":") {
 			t.Errorf("no fault of %s in %v", key, err)

@@ -82,10 +82,8 @@ func (t Target) validate(key string, fault faultFunc) {
 		t.Process.validate(key+".process", fault)
 	case PlatformKubernetes:
 		t.Kubernetes.validate(key+".kubernetes", fault)
-	case PlatformDocker:
-		t.Docker.validate(key+".docker", fault)
 	default:
-		fault(key+".platform", "want local, kubernetes or docker, got %q", t.Platform)
+		fault(key+".platform", "want local or kubernetes, got %q", t.Platform)
 	}
 }
 

@@ -57,7 +57,7 @@ func defaultFile() file {
 // validate reports every fault of the file at once.
 func (f file) validate() error {
 	var errs []error
-	if len(f.Workloads) == 0 {
+	if len(f.Workloads) == 0 && f.Kubernetes.ShadowScalers == "" {
 		errs = append(errs, errors.New("workloads: is missing: say which service to scale"))
 	}
 	seen := map[string]bool{}

@@ -25,6 +25,7 @@ type process struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	admin    *telemetry.Admin
+	declared *declaration
 	// rpc is set for services only.
 	rpc *rpc.Edge
 }
@@ -124,6 +125,9 @@ func serviceCommand(name, short string, needs func(context.Context, file) error,
 		p := newProcess(f, name)
 		if p.rpc, err = rpc.New(f.RPC, p.log, p.registry); err != nil {
 			return usageError{err}
+		}
+		if p.declared, err = p.declare(cmd.Context(), name); err != nil {
+			return err
 		}
 		service, admin, err := build(p)
 		if err != nil {

@@ -91,7 +91,7 @@ func buildProvisioner(p *process) (runner, string, error) {
 	}
 	s, err := provisioner.New(p.file.Provisioner, provisioner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
-		Platform: at, Election: election, History: foreshadowv1.NewHistoryServiceClient(conn),
+		Platform: at, Election: election, Declared: p.declared.scalers(), History: foreshadowv1.NewHistoryServiceClient(conn),
 	})
 	return s, p.file.Provisioner.Admin, err
 }

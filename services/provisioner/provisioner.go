@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/shadowscaler"
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/libs/workload"
@@ -57,6 +59,8 @@ type Deps struct {
 	Now func() time.Time
 	// Election is needed when Config.Lease has a name.
 	Election Election
+	// Declared are the ShadowScalers whose status is reported; nil when there are none.
+	Declared *shadowscaler.Objects
 }
 
 // Election has one of several provisioners lead.
@@ -184,7 +188,12 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx, ln) })
-	g.Go(func() error { return s.follow(ctx, workloads) })
+	var reporter *shadowscaler.Reporter
+	if s.deps.Declared != nil {
+		reporter = shadowscaler.NewReporter(s.deps.Declared, s.deps.Platform, s.deps.Workloads, s.deps.Log)
+		g.Go(func() error { return reporter.Run(ctx) })
+	}
+	g.Go(func() error { return s.follow(ctx, workloads, reporter) })
 	g.Go(func() error { return s.followUsers(ctx, users) })
 	for _, w := range workloads {
 		g.Go(func() error { return w.Production.Run(ctx) })
@@ -216,7 +225,7 @@ func (s *Service) settled(reason string) {
 
 // follow hands new recommendations to the lanes. Those from before the start are left alone: the predictor repeats what
 // still holds.
-func (s *Service) follow(ctx context.Context, workloads map[string]api.Workload) error {
+func (s *Service) follow(ctx context.Context, workloads map[string]api.Workload, reporter *shadowscaler.Reporter) error {
 	const part = "recommendations"
 	s.deps.Admin.NotReady(part, fmt.Sprintf("waiting for topic %s at %v", kafka.TopicScalingRecommended, s.deps.Kafka.Brokers))
 	cfg := kafka.TailConfig{
@@ -241,6 +250,9 @@ func (s *Service) follow(ctx context.Context, workloads map[string]api.Workload)
 		}
 		w.Production.Offer(r)
 		w.Shadow.Offer(r)
+		if reporter != nil {
+			reporter.Offer(r.GetWorkload(), summary(r))
+		}
 		return nil
 	})
 	if err != nil {
@@ -267,4 +279,16 @@ func (s *Service) followUsers(ctx context.Context, users *quality.Tracker) error
 		return fmt.Errorf("follow windows: %w", err)
 	}
 	return nil
+}
+
+// summary is a recommendation as the status of a ShadowScaler shows it.
+func summary(r *foreshadowv1.Recommendation) shadowscaler.Recommendation {
+	s := shadowscaler.Recommendation{
+		ID: r.GetRecommendationId(), Instances: int(r.GetProduction().GetInstances()), ExpireTime: r.GetExpireTime().AsTime(),
+		Policy: strings.ToLower(strings.TrimPrefix(r.GetPolicy().String(), "POLICY_")),
+	}
+	if reasons := r.GetReasons(); len(reasons) > 0 {
+		s.Reason = reasons[0].GetText()
+	}
+	return s
 }

@@ -80,6 +80,9 @@ func NewFor(restConfig *rest.Config, cfg Config, groups map[string]workload.Kube
 	return c, nil
 }
 
+// Dynamic reads and writes other objects over the same connection.
+func (c *Client) Dynamic() dynamic.Interface { return c.dynamic }
+
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -39,6 +39,8 @@ type Config struct {
 	// NodeHeadroom refuses to add instances that no node has room for. It needs the right to list all nodes and pods; leave it
 	// off where an autoscaler adds nodes.
 	NodeHeadroom bool `yaml:"node_headroom"`
+	// ShadowScalers is the namespace whose ShadowScaler objects declare workloads besides those of the file; empty = none do.
+	ShadowScalers string `yaml:"shadow_scalers"`
 }
 
 // DefaultConfig works in a pod.

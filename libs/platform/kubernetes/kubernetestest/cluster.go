@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -207,6 +208,18 @@ func (c *Cluster) Create(apiVersion, plural string, body map[string]any) map[str
 	}
 	return o.Object
 }
+
+// Apply makes an object that is shared by the tests, unless it is there.
+func (c *Cluster) Apply(apiVersion, plural string, body map[string]any) {
+	c.t.Helper()
+	_, err := c.resource(apiVersion, plural).Create(c.t.Context(), Object(body), metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		c.t.Fatalf("create %s: %v", plural, err)
+	}
+}
+
+// Object is a body as a client takes it.
+func Object(body map[string]any) *unstructured.Unstructured { return plain(body) }
 
 // plain makes every number and list one that JSON has.
 func plain(body map[string]any) *unstructured.Unstructured {

@@ -35,6 +35,7 @@ var resources = []resource{
 	{group: "autoscaling.k8s.io", version: "v1", plural: "verticalpodautoscalers", kind: "VerticalPodAutoscaler"},
 	{group: "metrics.k8s.io", version: "v1beta1", plural: "pods", kind: "PodMetrics"},
 	{group: "coordination.k8s.io", version: "v1", plural: "leases", kind: "Lease"},
+	{group: "foreshadow.dev", version: "v1alpha1", plural: "shadowscalers", kind: "ShadowScaler", subresources: []string{"status"}},
 	{group: "example.org", version: "v1", plural: "shops", kind: "Shop", subresources: []string{"scale"}},
 }
 
