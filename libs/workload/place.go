@@ -1,6 +1,9 @@
 package workload
 
-import "strings"
+import (
+	"net"
+	"strings"
+)
 
 // Names of the platforms that a Target may be on.
 const (
@@ -22,6 +25,24 @@ type Kubernetes struct {
 	Container string `yaml:"container"`
 	// Port that it serves on.
 	Port int `yaml:"port"`
+	// Copy has a shadow made as an isolated copy of production.
+	Copy Copy `yaml:"copy"`
+}
+
+// Copy says how a shadow is made of production, in a namespace of its own: the image and the resources are the same, nothing
+// of production's secrets, and the network is closed but for what is allowed. It is only for Deployments.
+type Copy struct {
+	// Enabled: the copy is made when it is missing, and follows production's template.
+	Enabled bool `yaml:"enabled"`
+	// Env sets environment variables of the container that serves.
+	Env map[string]string `yaml:"env"`
+	// Secrets maps a secret that production refers to to the one in the shadow's namespace that stands in for it. References to
+	// any other secret are left out.
+	Secrets map[string]string `yaml:"secrets"`
+	// AllowEgress are networks, 10.1.2.0/24 for example, that the shadow may reach besides itself and DNS.
+	AllowEgress []string `yaml:"allow_egress"`
+	// AllowFrom are the namespaces whose pods may send requests to the shadow: that of the shadow-runner above all.
+	AllowFrom []string `yaml:"allow_from"`
 }
 
 // Object returns the object with its defaults filled in.
@@ -44,6 +65,11 @@ func (k Kubernetes) validate(key string, fault faultFunc) {
 	}
 	if k.Port < 1 || k.Port > 65535 {
 		fault(key+".port", "want the port that the container serves on, got %d", k.Port)
+	}
+	for _, c := range k.Copy.AllowEgress {
+		if _, _, err := net.ParseCIDR(c); err != nil {
+			fault(key+".copy.allow_egress", "want a network like 10.1.2.0/24, got %q", c)
+		}
 	}
 	if strings.Count(k.APIVersion, "/") > 1 {
 		fault(key+".api_version", "want group/version, got %q", k.APIVersion)

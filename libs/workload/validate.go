@@ -31,6 +31,12 @@ func (w Workload) Validate() error {
 		k.Namespace == w.Shadow.Kubernetes.Namespace && k.Name == w.Shadow.Kubernetes.Name {
 		fault("shadow.kubernetes", "is production's own object %s/%s: a shadow request would reach production", k.Namespace, k.Name)
 	}
+	if w.Production.Kubernetes.Copy.Enabled {
+		fault("production.kubernetes.copy", "only a shadow is a copy")
+	}
+	if c := w.Shadow.Kubernetes; c.Copy.Enabled && (w.Production.Platform != PlatformKubernetes || c.Namespace == w.Production.Kubernetes.Namespace) {
+		fault("shadow.kubernetes.copy", "needs production on kubernetes, in another namespace: its secrets must be out of reach")
+	}
 	w.Instances.validate("instances", 1, fault)
 	w.ShadowInstances.validate("shadow_instances", 0, fault)
 	w.Policy.validate(fault)

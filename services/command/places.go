@@ -8,6 +8,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/local"
 	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/provisioner"
 )
 
 // place is a platform that groups are on.
@@ -116,4 +117,13 @@ func (p *places) Fence(ctx context.Context, group string, epoch uint64) error {
 		return f.Fence(ctx, group, epoch)
 	}
 	return nil
+}
+
+// Copy makes a shadow of production, where the platform of the shadow can.
+func (p *places) Copy(ctx context.Context, production, shadow string) error {
+	c, can := p.groups[shadow].(provisioner.Copier)
+	if !can {
+		return fmt.Errorf("group %q: its platform makes no copies", shadow)
+	}
+	return c.Copy(ctx, production, shadow)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner"
 )
@@ -30,7 +31,42 @@ func provisionCommand() *cobra.Command {
 		defer cancel()
 		return runPlan(ctx, f, *only, cmd.OutOrStdout())
 	}
-	cmd.AddCommand(plan)
+	cmd.AddCommand(plan, removeShadowCommand())
+	return cmd
+}
+
+func removeShadowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "remove-shadow", Short: "Remove a shadow that was made as a copy of production", Args: noArgs,
+		Long: `Removes the object and the network policy that were made for the shadow, and nothing that was not. While a provisioner runs and
+shadow.kubernetes.copy.enabled is true it makes them again.`,
+	}
+	path := configFlag(cmd)
+	name := cmd.Flags().String("workload", "", "the workload whose shadow is removed")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := load(*path)
+		if err != nil {
+			return err
+		}
+		at, err := newPlaces(f)
+		if err != nil {
+			return usageError{err}
+		}
+		for _, w := range f.Workloads {
+			if w.Name != *name {
+				continue
+			}
+			if w.Shadow.Platform != workload.PlatformKubernetes {
+				return usageError{fmt.Errorf("workload %q: its shadow is not on kubernetes", *name)}
+			}
+			if err := at.kubernetes.RemoveCopy(cmd.Context(), w.Shadow.Group); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "the shadow of %s is removed\n", *name)
+			return err
+		}
+		return usageError{fmt.Errorf("workload %q: is not declared", *name)}
+	}
 	return cmd
 }
 

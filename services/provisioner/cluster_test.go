@@ -171,6 +171,7 @@ func TestOnKubernetes(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *kubernetestest.Cluster){
 		"scales": scalesOnKubernetes, "rolls-back": rollsBackOnKubernetes, "budget": keepsTheBudget, "hpa": refusesBesideHPA,
 		"quota": staysWithinQuota, "takes-over": takesOver, "resizes": resizesOnKubernetes, "manual": leavesPeopleAlone,
+		"copies": wakesACopy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -315,6 +316,17 @@ func leavesPeopleAlone(t *testing.T, c *kubernetestest.Cluster) {
 	if s := b.production(); s.Desired != 2 {
 		t.Errorf("desired %d", s.Desired)
 	}
+}
+
+func wakesACopy(t *testing.T, c *kubernetestest.Cluster) {
+	b := newClusterBench(t, c, func(w *workload.Workload) {
+		w.Shadow.Kubernetes = workload.Kubernetes{Namespace: c.Namespace, Name: "copy", Port: 8080, Copy: workload.Copy{Enabled: true}}
+	})
+	b.lead()
+	b.recommend(3, 1)
+	b.action(shadow, applied)
+	b.recommend(3, 0)
+	b.action(shadow, applied)
 }
 
 func takesOver(t *testing.T, c *kubernetestest.Cluster) {

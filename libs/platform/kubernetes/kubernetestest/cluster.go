@@ -269,13 +269,19 @@ func (c *Cluster) Delete(apiVersion, plural, name string) {
 // Until asks again until the answer is yes.
 func (c *Cluster) Until(what string, ask func() bool) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), hangTimeout)
+	Until(c.t, what, ask)
+}
+
+// Until asks again until the answer is yes.
+func Until(t testing.TB, what string, ask func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), hangTimeout)
 	defer cancel()
 	for !ask() {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			c.t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("waited in vain for %s", what)
 		}
 	}
 }

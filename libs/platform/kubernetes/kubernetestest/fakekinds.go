@@ -29,6 +29,7 @@ var resources = []resource{
 	{group: "apps", version: "v1", plural: "deployments", kind: "Deployment", subresources: []string{"scale"}, like: appsv1.Deployment{}},
 	{group: "apps", version: "v1", plural: "statefulsets", kind: "StatefulSet", subresources: []string{"scale"}, like: appsv1.StatefulSet{}},
 	{group: "apps", version: "v1", plural: "replicasets", kind: "ReplicaSet", like: appsv1.ReplicaSet{}},
+	{group: "networking.k8s.io", version: "v1", plural: "networkpolicies", kind: "NetworkPolicy"},
 	{group: "policy", version: "v1", plural: "poddisruptionbudgets", kind: "PodDisruptionBudget"},
 	{group: "autoscaling", version: "v2", plural: "horizontalpodautoscalers", kind: "HorizontalPodAutoscaler"},
 	{group: "keda.sh", version: "v1alpha1", plural: "scaledobjects", kind: "ScaledObject"},

@@ -1,0 +1,44 @@
+package provisioner
+
+import (
+	"context"
+	"time"
+)
+
+// Copier is a Platform that makes a shadow as an isolated copy of production.
+type Copier interface {
+	// Copy makes the group shadow of the group production when it is missing, asleep, and keeps it like it.
+	Copy(ctx context.Context, production, shadow string) error
+}
+
+// copyEvery is the time between two looks at whether the copies are like production.
+const copyEvery = 30 * time.Second
+
+// keepCopies makes the shadows that are copies and keeps them like production. One that cannot be made now is tried again; the
+// lane of the shadow says meanwhile that it is missing.
+func (s *Service) keepCopies(ctx context.Context) error {
+	copier, can := s.deps.Platform.(Copier)
+	if !can {
+		return nil
+	}
+	tick := time.NewTicker(copyEvery)
+	defer tick.Stop()
+	failed := map[string]bool{}
+	for {
+		for _, w := range s.deps.Workloads {
+			if !w.Shadow.Kubernetes.Copy.Enabled {
+				continue
+			}
+			err := copier.Copy(ctx, w.Production.Group, w.Shadow.Group)
+			if ctx.Err() == nil && (err != nil) != failed[w.Name] {
+				failed[w.Name] = err != nil
+				s.deps.Log.Info("copy of production for the shadow", "workload", w.Name, "made", err == nil, "err", err)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
