@@ -38,7 +38,8 @@ func run(logs string, runs int) error {
 	}
 	traces = append(traces, synthetic("synthetic, even", 1, shape{sessions: 4000, routes: 12, skew: 0.5, tail: 3}),
 		synthetic("synthetic, skewed", 2, shape{sessions: 4000, routes: 60, skew: 1.3, tail: 1.3}))
-	fmt.Printf("%d runs each; the mix is the total variation distance, p95 of response bytes (logs) or latency (synthetic)\n\n", runs)
+	fmt.Printf("%d runs each; the mix is the total variation distance, p95 of response bytes (logs) or latency (synthetic);\n"+
+		"a sample of no copies has no p95, and counts as outside\n\n", runs)
 	fmt.Println(header)
 	for _, t := range traces {
 		for _, rate := range []float64{0.01, 0.05, 0.2} {
