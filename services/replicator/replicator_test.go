@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/traffic"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
@@ -158,6 +159,38 @@ func TestObservationsSumToWhatWasSent(t *testing.T) {
 	o := r.ledger("replicator/observations")
 	if !o.Balanced() || o.Pending != 0 || int(o.Passed) != len(list) {
 		t.Errorf("ledger %+v, %d observations in the topic", o, len(list))
+	}
+}
+
+func TestObservationsSayHowWellTheCopiesShowProduction(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{workload: func(w *workload.Workload) {
+		w.Tap.SampleRatio, w.Tap.Sampling.Interval, w.Tap.Sampling.Span = 0.5, time.Second, 2*time.Second
+	}})
+	r.use(serve(t, func(http.ResponseWriter, *http.Request) {}))
+	deadline := time.After(30 * time.Second)
+	for i := 0; !strings.Contains(r.metrics(), "foreshadow_replicator_sample_mix_half_width_ratio 0."); i++ {
+		select {
+		case <-deadline:
+			t.Fatal("no figure of the sample")
+		default:
+		}
+		req := request(t, http.MethodGet, r.url+[]string{"/a", "/b"}[i%2], "")
+		req.Header.Set("Cookie", fmt.Sprintf("sid=%d", i))
+		do(t, r.client, req)
+	}
+	do(t, r.client, request(t, http.MethodGet, r.url+"/a", ""))
+	list, _ := r.observed()
+	var known metric.Confidence
+	for _, m := range list {
+		c, err := metric.ConfidenceFromProto(m.GetConfidence())
+		if err != nil {
+			t.Fatal(err)
+		}
+		known.Merge(c)
+	}
+	if known.Responses == 0 || known.Mix() <= 0 || known.Mix() > 1 || known.Span != 2 || known.DesignEffect() < 1 {
+		t.Errorf("observed %+v", known)
 	}
 }
 

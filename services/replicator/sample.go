@@ -17,7 +17,7 @@ func (s *Service) figure() metric.Confidence {
 	if !known {
 		return metric.Confidence{}
 	}
-	return metric.NewConfidence(1, f.Mix, f.P95HalfWidth(), f.DesignEffect, s.workload.Tap.Sampling.Span.Seconds())
+	return metric.NewConfidence(1, f.Mix, f.P95HalfWidth(), f.DesignEffect, f.Span.Seconds())
 }
 
 // registerSample registers what is known of the sample; a figure that is not known yet is NaN.

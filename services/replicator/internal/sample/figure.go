@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/foreshadow/foreshadow/libs/metric"
 )
@@ -29,6 +30,8 @@ type Figure struct {
 	// DesignEffect is how many times the variance of the sample is that of as many requests drawn one by one: what sampling
 	// whole sessions costs.
 	DesignEffect float64
+	// Span of the traffic looked at.
+	Span time.Duration
 }
 
 // P95HalfWidth is the larger half of the interval of p95 as a share of p95; NaN when nothing was measured.

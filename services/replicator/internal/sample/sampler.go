@@ -189,6 +189,7 @@ func (s *Sampler) review(settings workload.Sampling, p *population, strata []tra
 			f = p.figure(rates, figureReplicates)
 		}
 	}
+	f.Span = settings.Span
 	s.figure.Store(&f)
 }
 
