@@ -85,7 +85,7 @@ func (p *part) cpu() time.Duration {
 	return sum
 }
 
-// settle waits until the part has nothing more to do: what is in the kernel's ring comes within 20 ms, unless it lags.
+// settle waits until the part has nothing more to do: what is in the kernel's ring comes within 50 ms, unless it lags.
 func (p *part) settle() {
 	for range 50 {
 		before := p.cpu()

@@ -75,5 +75,5 @@ func (c Config) Validate() error {
 const (
 	maxPorts   = 32
 	maxHead    = 64 << 10
-	blockBytes = 1 << 20
+	blockBytes = 256 << 10
 )

@@ -31,8 +31,9 @@ func (c *counter) add(now uint32) uint64 {
 	return c.total
 }
 
-// retire is how long the kernel may hold back a block that is not full.
-const retire = 20 * time.Millisecond
+// retire is how long the kernel may hold back a block that is not full. Each time it does, a block is used up however little
+// is in it: times the number of blocks, this is how long the capture may be kept from running while there is little traffic.
+const retire = 50 * time.Millisecond
 
 func openInterface(cfg Config) (reader, error) {
 	device, err := net.InterfaceByName(cfg.Interface)
