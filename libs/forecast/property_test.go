@@ -16,7 +16,7 @@ import (
 // TestNoInputBreaksTheForecast feeds hostile histories. FORESHADOW_FORECAST_CASES=1000000 runs the long version.
 func TestNoInputBreaksTheForecast(t *testing.T) {
 	t.Parallel()
-	cases := 600
+	cases := 400
 	if text := os.Getenv("FORESHADOW_FORECAST_CASES"); text != "" {
 		var err error
 		if cases, err = strconv.Atoi(text); err != nil {
