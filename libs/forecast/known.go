@@ -110,8 +110,12 @@ func (c *known) usual(t time.Time) float64 {
 // from. Events that overlap the step in part count in part; those that coincide multiply.
 func (c *known) at(t time.Time, occurrences []calendar.Occurrence) (factor float64, usable bool) {
 	factor, usable = 1, true
+	end := t.Add(c.step)
 	for _, o := range occurrences {
-		from, to := maxTime(o.Start, t), minTime(o.End, t.Add(c.step))
+		if !o.Start.Before(end) {
+			break // they are in order
+		}
+		from, to := maxTime(o.Start, t), minTime(o.End, end)
 		if !to.After(from) {
 			continue
 		}
@@ -210,8 +214,8 @@ func (c *known) shift(t time.Time) int {
 	return int((c.schedule.Offset(t) - c.offset) / c.step)
 }
 
-// outgrown says that the clocks changed since the fit.
-func (c *known) outgrown(t time.Time) bool { return c != nil && c.shift(t) != 0 }
+// outgrown says that the clocks changed since the fit; end is when the history ends.
+func (c *known) outgrown(end time.Time) bool { return c != nil && c.shift(end.Add(-1)) != 0 }
 
 // horizon is what the calendar says of the steps that start at start: their factors, the step of the pool's forecast that
 // each corresponds to by the local clock, and which events they meet.

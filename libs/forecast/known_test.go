@@ -220,6 +220,28 @@ func TestHabitsKeepToTheLocalClock(t *testing.T) {
 	}
 }
 
+// TestAChangeOfClocksIsLearntOnce: at the very moment of the change nothing is left to learn anew.
+func TestAChangeOfClocksIsLearntOnce(t *testing.T) {
+	t.Parallel()
+	change := int(time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC).Sub(epoch).Hours())
+	all := hourly(t, "Europe/Berlin", change+2, nil)
+	e := engine(t, calendar.Calendar{TimeZone: "Europe/Berlin"}, all[:change])
+	for i := change; i < change+2; i++ {
+		if err := e.Refit(); err != nil {
+			t.Fatal(err)
+		}
+		if e.NeedsRefit() {
+			t.Errorf("%d hours after the change: wants to learn anew what it just learnt", i-change)
+		}
+		if err := e.Observe(hour(i), all[i]); err != nil {
+			t.Fatal(err)
+		}
+		if i == change && !e.NeedsRefit() {
+			t.Error("does not want to learn the new clock")
+		}
+	}
+}
+
 func TestSavedStateKnowsItsCalendar(t *testing.T) {
 	t.Parallel()
 	cfg := forecast.Config{Step: time.Hour, History: 2000, Horizon: 24, Calendar: calendar.Calendar{
