@@ -200,17 +200,22 @@ func TestHoldsWhenDataStop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shop())
 	w.m.ObserveCapacity(measured(capacity))
-	for s := range 30 {
+	// By then the first guesses, made from a handful of points, have been taken back.
+	const stop = 38
+	for s := range stop {
 		w.second(s)
 	}
 	held := w.instances
-	for s := 30; s < 90; s++ {
+	if held < 2 {
+		t.Fatalf("%d instances for 60 requests/s: nothing could shrink", held)
+	}
+	for s := stop; s < stop+60; s++ {
 		r := w.decide(s)
 		if got := int(r.GetProduction().GetInstances()); got < held {
 			t.Fatalf("second %d: shrank to %d from %d without data", s, got, held)
 		}
 	}
-	r := w.decide(90)
+	r := w.decide(stop + 60)
 	if r.GetPolicy() != foreshadowv1.Policy_POLICY_HOLD || !has(r, "demand_missing") {
 		t.Errorf("after a minute without data: %v %v, want to hold and say why", r.GetPolicy(), r.GetReasons())
 	}
