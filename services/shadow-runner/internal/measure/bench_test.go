@@ -16,12 +16,12 @@ import (
 // Run it with -benchtime 1x; it takes about a minute.
 func BenchmarkKneeOfARealServer(b *testing.B) {
 	const workers = 8
-	slo := probe.SLO{Quantile: 0.95, Latency: 80 * time.Millisecond, ErrorRatio: 0.01}
+	slo := probe.SLO{Quantile: 0.95, Latency: 200 * time.Millisecond, ErrorRatio: 0.01}
 	for range b.N {
-		server := referencetest.New(b, workers, 20*time.Millisecond)
+		server := referencetest.New(b, workers, 40*time.Millisecond)
 		h := newHolder(b, 5*time.Second)
 		o := order(b, server.Address)
-		o.Plan = probe.Plan{SLO: slo, Start: 250, MaxRate: 5000, Precision: 0.05, MaxSteps: 25, Settle: 500 * time.Millisecond, Hold: 2 * time.Second}
+		o.Plan = probe.Plan{SLO: slo, Start: 120, MaxRate: 5000, Precision: 0.05, MaxSteps: 25, Settle: 500 * time.Millisecond, Hold: 2 * time.Second}
 		begin := time.Now()
 		got, err := h.Capacity(b.Context(), o)
 		if err != nil {
