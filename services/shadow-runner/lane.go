@@ -108,6 +108,9 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 		Usage: func(ctx context.Context) ([]platform.Usage, error) { return deps.Instances.Usage(ctx, w.Shadow.Group) },
 		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
+	if len(l.stubs) > 0 {
+		l.holder.Downstream = l.downstream
+	}
 	return l, nil
 }
 

@@ -128,7 +128,9 @@ func (f File) faults() []shadowrunner.ExperimentFault {
 	}
 	// What is resolved later stands as one request per second here.
 	for _, fault := range shadowrunner.ExperimentFaults(f.Request(func(Load) Demand { return Demand{Rate: 1} })) {
-		if key := fileKey(fault.Field); key != "" && !(strings.HasPrefix(key, "loads[") && strings.HasSuffix(key, "].name") && strings.HasPrefix(fault.Problem, "want one of")) {
+		key := fileKey(fault.Field)
+		saidAbove := strings.HasPrefix(key, "loads[") && strings.HasPrefix(fault.Problem, "want one of")
+		if !saidAbove {
 			out = append(out, shadowrunner.ExperimentFault{Field: key, Problem: fault.Problem})
 		}
 	}

@@ -164,7 +164,7 @@ func TestProfilesAreData(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"network: {a: {rtt: -1s}}\nconnections: 1\nkeep_alive: 1s\n": "p.yaml: network.a", "network: {}\n": "connections and keep_alive",
-		"netwrok: {}\n": `p.yaml:1: unknown key "netwrok"; did you mean "network"?`, "geography: {NZ: 2h}\nconnections: 1\nkeep_alive: 1s\n": "geography.NZ",
+		"networks: {}\n": `p.yaml:1: unknown key "networks"; did you mean "network"?`, "geography: {NZ: 2h}\nconnections: 1\nkeep_alive: 1s\n": "geography.NZ",
 	} {
 		if _, err := emulate.Parse("p.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)

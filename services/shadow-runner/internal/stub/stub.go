@@ -230,7 +230,8 @@ func fits(route string, r *http.Request) bool {
 		return false
 	}
 	for i, w := range want {
-		if w != parts[i] && !(strings.HasPrefix(w, "{") && strings.HasSuffix(w, "}")) {
+		wild := strings.HasPrefix(w, "{") && strings.HasSuffix(w, "}")
+		if w != parts[i] && !wild {
 			return false
 		}
 	}
