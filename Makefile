@@ -34,7 +34,8 @@ test-kafka: setup ## Run the tests that need a broker against a real Apache Kafk
 .PHONY: test-kubernetes
 test-kubernetes: ## Build a real Kubernetes control plane (once, takes minutes) and run its tests
 	@export FORESHADOW_CONTROLPLANE="$$(deployments/tools/controlplane.sh)"; \
-	$(GO) test -count=1 -timeout 15m ./libs/platform/kubernetes/... && \
+	$(GO) test -count=1 -timeout 15m ./libs/platform/kubernetes/... ./integration/kubernetes && \
+	(cd deployments/tools/chart && $(GO) test -count=1 ./...) && \
 	$(GO) test -count=1 -timeout 15m -run 'Kubernetes|APIServer|Frozen' -v ./services/provisioner
 
 .PHONY: build
