@@ -60,6 +60,10 @@ setup: ## Find or install PostgreSQL, Chromium and nginx
 	@deployments/tools/chromium.sh
 	@deployments/tools/nginx.sh
 
+.PHONY: evaluate-scaling
+evaluate-scaling: ## Play every CSV of a directory through all policies and summarise (TRACES=dir, SCALING="--fleets 10,40")
+	$(GO) run ./ backtest --dir $(TRACES) $(SCALING)
+
 .PHONY: lint
 lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser
 	$(GO) vet ./...

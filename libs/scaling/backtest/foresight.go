@@ -29,6 +29,8 @@ type foresight struct {
 	lead   int       // ticks
 	hold   int       // ticks
 	score  quality
+	// pinball is the forecast's loss at the end, of a naive one's.
+	pinball float64
 }
 
 // forecastStep is the coarsest step that finer series are gathered to.
@@ -110,6 +112,9 @@ func foresee(ctx context.Context, w world, lead, hold time.Duration) (*foresight
 			_ = engine.Refit()
 		}
 		f.steps[i] = f.look(engine, i, horizon)
+	}
+	if t := engine.Trust(); t.ReactivePinball > 0 {
+		f.pinball = t.Pinball / t.ReactivePinball
 	}
 	return f, nil
 }

@@ -19,6 +19,8 @@ type Report struct {
 	StartupSeconds float64   `json:"startup_seconds"`
 	Capacity       float64   `json:"capacity"` // of one instance within the SLO, in the unit of the series
 	TrustedShare   float64   `json:"trusted_share"`
+	// PinballRatio is the forecast's pinball loss at 0.95, of that of repeating the last value; 0 when none was scored.
+	PinballRatio float64 `json:"pinball_ratio"`
 	// Reference is the HPA everything is compared with.
 	Reference Point          `json:"reference"`
 	Curves    []Curve        `json:"curves"`
@@ -76,7 +78,7 @@ func (o Options) report(w world, f *foresight, contenders []contender, results [
 		Forecast: f.score.report(f.series.Step.Minutes()),
 	}
 	r.ScoredDays = r.Days - days(w.config.Warmup)
-	r.TrustedShare = f.trusted()
+	r.TrustedShare, r.PinballRatio = f.trusted(), f.pinball
 	index := map[string]int{}
 	var foreshadow, reference *simulate.Result
 	for i, c := range contenders {

@@ -1,0 +1,80 @@
+package backtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+)
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	calls, all := 0, 0
+	s := Suite{
+		Startups: []time.Duration{time.Minute, 5 * time.Minute}, Instances: []int{40}, Options: quick(),
+		Progress: func(_, n int) { calls, all = calls+1, n },
+	}
+	s.Options.Policies = []string{Oracle, "Static"}
+	rows, err := s.Run(context.Background(), []Named{
+		{"shop", shop(5, 5*time.Minute)}, {"empty", forecast.Series{Step: time.Minute}},
+	})
+	if err == nil || strings.Count(err.Error(), "empty: prepare demand") != 2 {
+		t.Errorf("error %v, want one for each world of the empty series", err)
+	}
+	if len(rows) != 2 || rows[1].StartupSeconds != 300 || calls != 4 || all != 4 {
+		t.Fatalf("%d rows, told %d times of %d: %+v", len(rows), calls, all, rows)
+	}
+	r := rows[1]
+	if r.Series != "shop" || r.HPAViolated <= 0 || !(r.AtCost >= 0 && r.AtCost < 1) || r.OracleAtCost > r.AtCost ||
+		r.DefaultCost <= 0 || r.Pinball <= 0 || len(r.Others) != 2 {
+		t.Errorf("%+v", r)
+	}
+	var table, js bytes.Buffer
+	if err := rows.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"shop", "start-up 300 s, fleet of 40, 1 series", "at the default setting"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, table.String())
+		}
+	}
+	if err := rows.WriteJSON(&js); err != nil || !json.Valid(js.Bytes()) {
+		t.Errorf("JSON: %v", err)
+	}
+}
+
+func TestSummaries(t *testing.T) {
+	t.Parallel()
+	row := func(startup, hpa, ratio, cost, pinball float64) Standing {
+		return Standing{
+			StartupSeconds: startup, Instances: 40, HPAViolated: hpa, AtCost: ratio, AtViolations: cost, OracleAtCost: 0,
+			OracleViolations: 0.9, Actions: 2, DefaultViolated: 0.5, Pinball: pinball,
+		}
+	}
+	got := Standings{
+		row(30, 0.1, 0.04, 0.9, 0.7), row(30, 0.1, 0.0001, 1, 0.9), row(60, 0.1, 1.2, 1.02, 0), row(30, 0, 1, 0.8, 0),
+		row(60, 0.1, -1, -1, 0.1),
+	}.Summaries()
+	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-3 })
+	want := []Summary{
+		{
+			StartupSeconds: 30, Instances: 40, Series: 3, AtCost: 0.02, Forecastable: 0.04, ForecastableSeries: 1, OracleAtCost: 0.01,
+			DefaultViolated: 0.5, AtViolations: math.Cbrt(0.72), OracleViolations: 0.9, Actions: 2, WorstActions: 2,
+		},
+		// A policy that never gets as cheap counts as no better.
+		{
+			StartupSeconds: 60, Instances: 40, Series: 2, AtCost: math.Sqrt(1.2), Forecastable: 1, ForecastableSeries: 1, OracleAtCost: 0.01,
+			DefaultViolated: 0.5, AtViolations: 1.02, OracleViolations: 0.9, Actions: 2, WorstActions: 2, Worse: 2, Dearer: 2,
+		},
+	}
+	if d := cmp.Diff(want, got, near); d != "" {
+		t.Error(d)
+	}
+}
