@@ -14,6 +14,11 @@ type Config struct {
 	Risk         float64
 	Interval     time.Duration // between decisions
 	StartupGuess time.Duration // start-up time while none has been measured
+	// Budget is what may be spent, as a share of what the HPA would have spent on the same demand: once that is known, the
+	// risk is set so that it is spent, and no more. Zero: the risk is what it was configured to be, unless that would have
+	// violated more requests than the HPA.
+	Budget       float64
+	BudgetMemory time.Duration // how much of the past the budget is about
 	// Imbalance is the share by which load balancing lets the busiest instance exceed the mean.
 	Imbalance      float64
 	Smoothing      time.Duration // the demand now is the mean over it; zero: the newest point, taken as exact
@@ -38,18 +43,26 @@ type HPA struct {
 	Sync          time.Duration
 	Tolerance     float64
 	DownHold      time.Duration // its down-stabilisation window
+	MetricWindow  time.Duration // over which the utilization it sees is averaged
+	// After its start a pod's CPU counts only once it was ready for a whole window, during CPUInitialization; one whose
+	// readiness changed within ReadinessDelay of the start was never ready.
+	CPUInitialization, ReadinessDelay time.Duration
 }
 
 // DefaultConfig returns a configuration for an ordinary service on Kubernetes. The maximum is the caller's to set.
 func DefaultConfig() Config {
 	return Config{
 		MinInstances: 1, MaxInstances: 10, Risk: 0.05,
-		Interval: 15 * time.Second, StartupGuess: time.Minute,
+		BudgetMemory: 7 * 24 * time.Hour,
+		Interval:     15 * time.Second, StartupGuess: time.Minute,
 		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
 		MaxMixDrift: 0.2,
 		DownHold:    5 * time.Minute, DownAhead: 10 * time.Minute, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5,
 		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
-		HPA: HPA{TargetPercent: 70, Sync: 15 * time.Second, Tolerance: 0.1, DownHold: 5 * time.Minute},
+		HPA: HPA{
+			TargetPercent: 70, Sync: 15 * time.Second, Tolerance: 0.1, DownHold: 5 * time.Minute,
+			MetricWindow: time.Minute, CPUInitialization: 5 * time.Minute, ReadinessDelay: 30 * time.Second,
+		},
 	}
 }
 
@@ -58,7 +71,7 @@ func DefaultConfig() Config {
 func (c Config) Faster(factor float64) Config {
 	for _, d := range []*time.Duration{
 		&c.Interval, &c.StartupGuess, &c.Smoothing, &c.DemandMaxAge, &c.ForecastMaxAge, &c.DownHold, &c.DownAhead,
-		&c.Lifetime, &c.HPA.Sync, &c.HPA.DownHold,
+		&c.Lifetime, &c.BudgetMemory, &c.HPA.Sync, &c.HPA.DownHold, &c.HPA.MetricWindow, &c.HPA.CPUInitialization, &c.HPA.ReadinessDelay,
 	} {
 		*d = time.Duration(float64(*d) / factor)
 	}
@@ -102,17 +115,19 @@ func (c Config) shares() []field[float64] {
 	return []field[float64]{
 		{"risk", c.Risk, 1}, {"imbalance", c.Imbalance, 10}, {"max_mix_drift", c.MaxMixDrift, 1},
 		{"down_quantile", c.DownQuantile, 1}, {"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"headroom", c.Headroom, 10},
-		{"hpa.tolerance", c.HPA.Tolerance, 1},
+		{"budget", c.Budget, 10}, {"hpa.tolerance", c.HPA.Tolerance, 1},
 	}
 }
 
 func (c Config) durations() []field[time.Duration] {
 	return []field[time.Duration]{
 		{name: "interval", value: c.Interval}, {name: "startup_guess", value: c.StartupGuess},
-		{name: "smoothing", value: c.Smoothing}, {name: "demand_max_age", value: c.DemandMaxAge},
+		{name: "budget_memory", value: c.BudgetMemory}, {name: "smoothing", value: c.Smoothing}, {name: "demand_max_age", value: c.DemandMaxAge},
 		{name: "forecast_max_age", value: c.ForecastMaxAge}, {name: "down_hold", value: c.DownHold},
 		{name: "down_ahead", value: c.DownAhead}, {name: "lifetime", value: c.Lifetime},
 		{name: "hpa.sync", value: c.HPA.Sync}, {name: "hpa.down_hold", value: c.HPA.DownHold},
+		{name: "hpa.metric_window", value: c.HPA.MetricWindow}, {name: "hpa.cpu_initialization", value: c.HPA.CPUInitialization},
+		{name: "hpa.readiness_delay", value: c.HPA.ReadinessDelay},
 	}
 }
 
@@ -134,6 +149,10 @@ func (c Config) usable() Config {
 	c.DownStep = shareOr(c.DownStep, d.DownStep, 1)
 	c.Headroom = shareOr(c.Headroom, d.Headroom, 10)
 	c.HPA.Tolerance = shareOr(c.HPA.Tolerance, d.HPA.Tolerance, 1)
+	c.Budget = shareOr(c.Budget, d.Budget, 10)
+	if c.BudgetMemory < 0 {
+		c.BudgetMemory = d.BudgetMemory
+	}
 	c.Interval = durationOr(c.Interval, d.Interval)
 	c.StartupGuess = durationOr(c.StartupGuess, d.StartupGuess)
 	c.Smoothing = durationOr(c.Smoothing, d.Smoothing)
@@ -144,6 +163,9 @@ func (c Config) usable() Config {
 	c.Lifetime = durationOr(c.Lifetime, d.Lifetime)
 	c.HPA.Sync = durationOr(c.HPA.Sync, d.HPA.Sync)
 	c.HPA.DownHold = durationOr(c.HPA.DownHold, d.HPA.DownHold)
+	c.HPA.MetricWindow = durationOr(c.HPA.MetricWindow, d.HPA.MetricWindow)
+	c.HPA.CPUInitialization = durationOr(c.HPA.CPUInitialization, d.HPA.CPUInitialization)
+	c.HPA.ReadinessDelay = durationOr(c.HPA.ReadinessDelay, d.HPA.ReadinessDelay)
 	if c.ShadowInstances < 0 {
 		c.ShadowInstances = d.ShadowInstances
 	}

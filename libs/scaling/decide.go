@@ -15,6 +15,9 @@ type decider struct {
 	state   State
 	hpa     bool // the HPA alternative is known
 	demand  bool // the demand is known
+	fresh   bool // there is a forecast of now
+	risk    float64
+	verdict verdict
 	grounds []Reason
 }
 
@@ -48,7 +51,7 @@ func Decide(state State, in Input, now time.Time) (Decision, State) {
 
 func begin(state State, in Input, now time.Time) *decider {
 	c := in.Config.usable()
-	d := &decider{c: c, in: in, now: now, state: state, grounds: make([]Reason, 0, 4)}
+	d := &decider{c: c, in: in, now: now, state: state, risk: c.Risk, grounds: make([]Reason, 0, 4)}
 	d.current = in.Instances.Desired
 	if d.current <= 0 {
 		d.current = in.Instances.Ready
@@ -74,6 +77,8 @@ func (d *decider) withCapacity() int {
 		e.CapacityLower = d.in.Capacity.Lower
 	}
 	e.CapacityUsed = d.in.Capacity.counted(d.c.Risk, d.c.Imbalance)
+	_, _, ok := d.expected(1 - d.c.Risk)
+	d.fresh = ok && d.now.Sub(d.in.Forecast.Issued).Abs() <= d.c.ForecastMaxAge
 	var w wish
 	rate, span, age, ok := demandNow(d.in.Demand, d.c, d.now)
 	d.demand, e.DemandAge = ok, age
@@ -84,13 +89,17 @@ func (d *decider) withCapacity() int {
 			// The mean of few requests is itself uncertain: their number is Poisson.
 			noise = normal(1-d.c.Risk) * math.Sqrt(rate/span.Seconds())
 		}
+		d.compete(rate, noise)
+		d.heed()
 		w = wish{needed: instancesFor(rate+noise, e.CapacityUsed), why: DemandAboveCommitted}
 		d.state.reactive = d.state.reactive.push(w.needed, d.now, d.c.DownHold)
 		d.out.ReactiveInstances = min(max(d.state.reactive.max(), d.c.MinInstances), d.c.MaxInstances)
 	}
 	w.later = w.needed
 	d.out.Policy = Reactive
-	if d.trusted() {
+	if d.verdict.follow {
+		w = d.follow()
+	} else if d.trusted() {
 		d.out.Policy = Predictive
 		w = d.foresee(w)
 	} else {
@@ -102,6 +111,21 @@ func (d *decider) withCapacity() int {
 		return d.hold(w)
 	}
 	return d.settle(w)
+}
+
+// heed takes the risk that the rivals show to be worth taking.
+func (d *decider) heed() {
+	d.verdict = d.state.rivals.judge(d.c, d.c.Risk)
+	if d.verdict.known && !d.verdict.follow && d.fresh {
+		d.risk = d.verdict.risk
+	}
+}
+
+// follow wishes for exactly what the HPA holds.
+func (d *decider) follow() wish {
+	d.forecast() // shown, though it does not decide
+	d.ground(Reason{Code: HPAFollowed, to: d.state.hpaHolds})
+	return wish{needed: d.state.hpaHolds, later: d.state.hpaHolds, why: UtilizationAboveTarget}
 }
 
 // foresee raises the wish to what the forecast expects.
@@ -127,20 +151,29 @@ func (d *decider) floor(w wish) wish {
 // forecast fills the evidence with what is expected of the demand; false when there is no forecast.
 func (d *decider) forecast() bool {
 	f, e := d.in.Forecast, &d.out.Evidence
-	e.Quantile = 1 - d.c.Risk
+	e.Quantile = 1 - d.risk
 	if known(f.Mean) {
 		e.ForecastMean = f.Mean
 	}
-	lead, ok := at(f.Lead, e.Quantile)
+	lead, hold, ok := d.expected(e.Quantile)
 	if !ok {
 		return false
 	}
-	hold, ok := at(f.Hold, min(d.c.DownQuantile, e.Quantile))
-	if !ok && len(f.Hold) > 0 {
-		return false
-	}
-	e.Forecast, e.ForecastHold = lead, max(lead, hold)
+	e.Forecast, e.ForecastHold = lead, hold
 	return true
+}
+
+// expected is the highest demand within the lead time at a level, and that within the hold time which keeps instances.
+func (d *decider) expected(level float64) (lead, hold float64, ok bool) {
+	f := d.in.Forecast
+	if lead, ok = at(f.Lead, level); !ok {
+		return 0, 0, false
+	}
+	hold, ok = at(f.Hold, min(d.c.DownQuantile, level))
+	if !ok && len(f.Hold) > 0 {
+		return 0, 0, false
+	}
+	return lead, max(lead, hold), true
 }
 
 // trusted says whether the forecast may be used, and why not.
@@ -150,11 +183,12 @@ func (d *decider) trusted() bool {
 		d.ground(Reason{Code: ForecastMissing, Detail: f.Reason})
 		return false
 	}
-	if d.now.Sub(f.Issued).Abs() > d.c.ForecastMaxAge {
+	if !d.fresh {
 		d.ground(Reason{Code: ForecastStale, Detail: f.Reason})
 		return false
 	}
-	if !f.Earned {
+	// What it would have done on paper, within its budget, is a better proof than its errors.
+	if proven := d.verdict.known && d.c.Budget > 0; !f.Earned && !proven {
 		d.ground(Reason{Code: ForecastUntrusted, Detail: f.Reason})
 		return false
 	}
@@ -203,34 +237,64 @@ func (d *decider) settle(w wish) int {
 		d.state.needs = d.state.needs.push(d.current, d.now, d.c.DownHold)
 	}
 	d.state.needs = d.state.needs.push(w.needed, d.now, d.c.DownHold)
+	if d.verdict.follow {
+		return d.imitate(w)
+	}
 	past := d.state.needs.max()
-	if w.needed > d.current {
-		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
-		return w.needed
-	}
-	keep := max(w.later, past)
-	switch idle := d.current - keep; {
-	case w.needed == d.current || idle <= 0 && keep == w.needed:
-		d.say(Reason{Code: EnoughInstances, from: d.current, to: w.needed})
-	case idle <= 0 && w.later >= past:
-		d.say(Reason{Code: ScaleDownHeldByFuture, from: w.needed, to: min(w.later, d.current)})
-	case idle <= 0:
-		d.say(Reason{Code: ScaleDownHeldByPast, from: w.needed, to: past})
-	case float64(idle) < d.c.DownMargin*float64(d.current):
-		d.say(Reason{Code: ScaleDownTooSmall, from: d.current, to: keep})
+	n, rule := next(d.c, d.current, w, past)
+	idle := d.current - max(w.later, past)
+	switch rule {
+	case ScaleDown:
+		d.say(Reason{Code: ScaleDown, from: d.current, to: d.current - idle})
+		if d.current-n < idle {
+			d.ground(Reason{Code: ScaleDownInSteps, to: d.current - idle})
+		}
+	case ScaleDownTooSmall:
+		d.say(Reason{Code: rule, from: d.current, to: d.current - idle})
+	case ScaleDownHeldByFuture:
+		d.say(Reason{Code: rule, from: w.needed, to: min(w.later, d.current)})
+	case ScaleDownHeldByPast:
+		d.say(Reason{Code: rule, from: w.needed, to: past})
+	case EnoughInstances:
+		d.say(Reason{Code: rule, from: d.current, to: w.needed})
 	default:
-		return d.release(keep, idle)
+		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
 	}
-	return d.current
+	return n
 }
 
-func (d *decider) release(keep, idle int) int {
-	d.say(Reason{Code: ScaleDown, from: d.current, to: keep})
-	if step := max(1, int(d.c.DownStep*float64(d.current))); idle > step {
-		d.ground(Reason{Code: ScaleDownInSteps, to: keep})
-		idle = step
+// imitate holds what the HPA does: it has its own patience.
+func (d *decider) imitate(w wish) int {
+	code := EnoughInstances
+	switch {
+	case w.needed > d.current:
+		code = w.why
+	case w.needed < d.current:
+		code = ScaleDown
 	}
-	return d.current - idle
+	d.say(Reason{Code: code, from: d.current, to: w.needed})
+	return w.needed
+}
+
+// next is the hysteresis: what to hold after a number, and the rule that says so; empty for growing. It grows at once, and
+// releases late, in steps, and not for trifles.
+func next(c Config, current int, w wish, past int) (int, Code) {
+	if w.needed > current {
+		return w.needed, ""
+	}
+	keep := max(w.later, past)
+	switch idle := current - keep; {
+	case w.needed == current || idle <= 0 && keep == w.needed:
+		return current, EnoughInstances
+	case idle <= 0 && w.later >= past:
+		return current, ScaleDownHeldByFuture
+	case idle <= 0:
+		return current, ScaleDownHeldByPast
+	case float64(idle) < c.DownMargin*float64(current):
+		return current, ScaleDownTooSmall
+	default:
+		return current - min(idle, max(1, int(c.DownStep*float64(current)))), ScaleDown
+	}
 }
 
 func (d *decider) limit(n int) int {

@@ -25,6 +25,7 @@ const (
 	AtMaximum              Code = "at_maximum"
 
 	HPAFloor          Code = "hpa_floor"
+	HPAFollowed       Code = "hpa_followed"
 	ForecastTrusted   Code = "forecast_trusted"
 	ForecastUntrusted Code = "forecast_untrusted"
 	ForecastMissing   Code = "forecast_missing"
@@ -98,6 +99,8 @@ func (d Decision) ground(r Reason) string {
 	switch r.Code {
 	case HPAFloor:
 		return fmt.Sprintf("The Kubernetes HPA at %d %% would hold %d instances; without a trusted forecast it is not undercut", e.HPATarget, r.to)
+	case HPAFollowed:
+		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
 	case ForecastTrusted:
 		return "The forecast has earned trust"
 	case ForecastUntrusted:

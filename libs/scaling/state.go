@@ -1,7 +1,6 @@
 package scaling
 
 import (
-	"math"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/scaling/hpa"
@@ -13,8 +12,10 @@ type State struct {
 	needs     peaks // of what the decision needed
 	reactive  peaks // of what the demand alone needed
 	hpa       hpa.History
-	hpaHolds  int // instances the HPA would hold, had it been in charge
+	hpaHolds  int      // instances the HPA would hold, had it been in charge
+	hpaFleet  []cohort // they, oldest first
 	hpaSynced time.Time
+	rivals    rivals
 }
 
 // peaks is a moving maximum: entries of falling need and rising time.
@@ -59,6 +60,7 @@ func (s *State) stepHPA(in Input, c Config, now time.Time) bool {
 			return false
 		}
 		s.hpaHolds = min(max(ready, c.MinInstances), c.MaxInstances)
+		s.hpaFleet = []cohort{{count: s.hpaHolds}}
 	}
 	if !fresh || (!s.hpaSynced.IsZero() && now.Sub(s.hpaSynced) < c.HPA.Sync) {
 		return true
@@ -67,13 +69,13 @@ func (s *State) stepHPA(in Input, c Config, now time.Time) bool {
 	if known(u.Instances) && u.Instances > 0 {
 		over = u.Instances
 	}
-	percent := int64(math.Min(100*u.Share*over/float64(s.hpaHolds), 1e6))
-	calculator := hpa.Calculator{ToleranceUp: c.HPA.Tolerance, ToleranceDown: c.HPA.Tolerance}
-	wish := calculator.Uniform(s.hpaHolds, percent, int64(c.HPA.TargetPercent))
+	wish := s.hpaWish(c, in.startup(c), loaded{at: u.At, now: now, load: u.Share * over})
 	behavior := hpa.DefaultBehavior()
 	behavior.Down.Stabilization = c.HPA.DownHold
 	rules := hpa.Rules{Min: c.MinInstances, Max: c.MaxInstances, Behavior: &behavior}
+	before := s.hpaHolds
 	s.hpaHolds, s.hpa = rules.Normalize(s.hpa, s.hpaHolds, wish, now)
+	s.hpaFleet = resize(s.hpaFleet, s.hpaHolds-before, now)
 	s.hpaSynced = now
 	return true
 }

@@ -22,7 +22,8 @@ var levels = [...]float64{0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.995}
 type foresight struct {
 	series forecast.Series // at the step of the forecast
 	repeat int             // ticks per step
-	from   int             // first step after the warm-up
+	from   int             // first step that is forecast: half of the warm-up is left for what learns from forecasts
+	scored int             // first step after the warm-up
 	whole  bool            // a step is known at its first tick, because the source is no finer
 	steps  []vision
 	rates  []float64 // per tick
@@ -59,7 +60,8 @@ func newForesight(w world, lead, hold time.Duration) *foresight {
 		f.series, f.repeat, f.whole = peaks(w.series, n), n*w.repeat, false
 	}
 	f.steps = make([]vision, (len(w.demand)+f.repeat-1)/f.repeat)
-	f.from = min(int(w.config.Warmup/f.series.Step), len(f.series.Values))
+	f.scored = min(int(w.config.Warmup/f.series.Step), len(f.series.Values))
+	f.from = f.scored / 2
 	return f
 }
 
@@ -78,59 +80,91 @@ func peaks(s forecast.Series, n int) forecast.Series {
 	return out
 }
 
-// foresee walks the forecast engine over the series.
+// foresee walks the forecast engine over the series of a world.
 func foresee(ctx context.Context, w world, lead, hold time.Duration) (*foresight, error) {
 	f := newForesight(w, lead, hold)
-	horizon := f.hold/f.repeat + 2
+	return f, walk(ctx, f)
+}
+
+// walk fills foresights of one and the same series that look differently far: what is forecast is the same for all.
+func walk(ctx context.Context, all ...*foresight) error {
+	f, horizon := all[0], leastHorizon
+	for _, other := range all {
+		horizon = max(horizon, min(other.hold/other.repeat+2, mostHorizon))
+	}
 	day := int(24 * time.Hour / f.series.Step)
-	engine, err := forecast.New(forecast.Config{Step: f.series.Step, Horizon: max(12, min(horizon, 2000)), RefitEvery: max(day, 50)})
+	engine, err := forecast.New(forecast.Config{Step: f.series.Step, Horizon: horizon, RefitEvery: max(day, 50)})
 	if err != nil {
-		return nil, fmt.Errorf("start forecast: %w", err)
+		return fmt.Errorf("start forecast: %w", err)
 	}
 	past := f.series
 	past.Values = past.Values[:f.from]
 	if err := engine.Load(past); err != nil {
-		return nil, err
+		return err
 	}
-	for i := range f.steps[:f.from] {
-		f.steps[i].abstain = "the warm-up is still running"
+	for _, f := range all {
+		for i := range f.steps[:f.from] {
+			f.steps[i].abstain = "too little has been seen"
+		}
 	}
 	for i := f.from; i < len(f.steps); i++ {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		if f.whole {
-			err = engine.Observe(f.series.Time(i), f.series.Values[i])
-		} else if i > f.from {
-			err = engine.Observe(f.series.Time(i-1), f.series.Values[i-1])
+		if err := f.advance(engine, i); err != nil {
+			return fmt.Errorf("observe step %d: %w", i, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("observe step %d: %w", i, err)
+		seen, err := engine.Forecast(f.series.Time(f.first(i)), horizon)
+		trust := engine.Trust()
+		for _, f := range all {
+			if err != nil {
+				f.steps[i] = vision{abstain: err.Error()}
+				continue
+			}
+			f.steps[i] = f.look(seen, trust, i)
 		}
-		if engine.NeedsRefit() {
-			// An abstention shows again, with its reason, when the forecast is asked for.
-			_ = engine.Refit()
-		}
-		f.steps[i] = f.look(engine, i, horizon)
 	}
 	if t := engine.Trust(); t.ReactivePinball > 0 {
-		f.pinball = t.Pinball / t.ReactivePinball
+		for _, f := range all {
+			f.pinball = t.Pinball / t.ReactivePinball
+		}
 	}
-	return f, nil
+	return nil
 }
 
-// look keeps what the engine foresees when step i runs.
-func (f *foresight) look(engine *forecast.Engine, i, horizon int) vision {
-	first := i
+const (
+	leastHorizon = 12 // steps
+	mostHorizon  = 2000
+)
+
+// first is the first step that is not known while step i runs.
+func (f *foresight) first(i int) int {
 	if f.whole {
-		first = i + 1
+		return i + 1
 	}
-	seen, err := engine.Forecast(f.series.Time(first), horizon)
-	if err != nil {
-		return vision{abstain: err.Error()}
+	return i
+}
+
+// advance tells the engine what is known once step i runs.
+func (f *foresight) advance(engine *forecast.Engine, i int) error {
+	if last := f.first(i) - 1; last >= f.from {
+		if err := engine.Observe(f.series.Time(last), f.series.Values[last]); err != nil {
+			return err
+		}
 	}
-	f.score.add(f.series.Values, first, seen)
-	trust := engine.Trust()
+	if engine.NeedsRefit() {
+		// An abstention shows again, with its reason, when the forecast is asked for.
+		_ = engine.Refit()
+	}
+	return nil
+}
+
+// look keeps what was foreseen when step i runs.
+func (f *foresight) look(seen forecast.Forecast, trust forecast.Trust, i int) vision {
+	first := f.first(i)
+	if i >= f.scored {
+		f.score.add(f.series.Values, first, seen)
+	}
 	v := vision{earned: trust.Earned, why: trust.Reason, running: math.NaN()}
 	leadSteps, holdSteps := f.lead/f.repeat, f.hold/f.repeat
 	if !f.whole {

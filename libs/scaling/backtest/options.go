@@ -39,6 +39,7 @@ func Default() Options {
 	d := scaling.DefaultConfig()
 	// Simulated load is spread evenly, and a rate is exact: neither margin would have anything to cover.
 	d.Imbalance, d.Smoothing = 0, 0
+	d.Budget = 1
 	return Options{
 		Startup: time.Minute, Tick: 15 * time.Second, Instances: 40, MaxUtilization: 0.85, MaxInstances: 100_000,
 		HPA: 70, Decision: d,

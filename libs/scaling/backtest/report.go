@@ -58,7 +58,7 @@ type Point struct {
 }
 
 // Trace is the end of the scored time, thinned to what a chart can show: per entry the highest demand and need, and the
-// instances ready under Foreshadow at its default risk and under the reference.
+// instances ready under Foreshadow at its default setting and under the reference.
 type Trace struct {
 	Start       time.Time `json:"start"`
 	StepSeconds float64   `json:"step_seconds"`
@@ -194,7 +194,7 @@ func (r Report) Curve(policy string) (Curve, bool) {
 
 // trusted is the share of the scored time in which the forecast could be acted on.
 func (f *foresight) trusted() float64 {
-	scored := f.steps[f.from:]
+	scored := f.steps[f.scored:]
 	if len(scored) == 0 {
 		return 0
 	}

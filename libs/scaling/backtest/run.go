@@ -14,18 +14,31 @@ import (
 
 // Run plays a series, requests per second (or any rate Options.Capacity is given in), through all policies.
 func Run(ctx context.Context, s forecast.Series, o Options) (Report, error) {
+	w, f, err := o.prepare(s)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := walk(ctx, f); err != nil {
+		return Report{}, fmt.Errorf("forecast: %w", err)
+	}
+	return o.compete(ctx, w, f)
+}
+
+// prepare checks everything and lays out the world and what is to be foreseen in it.
+func (o Options) prepare(s forecast.Series) (world, *foresight, error) {
 	if err := o.validate(); err != nil {
-		return Report{}, fmt.Errorf("check options: %w", err)
+		return world{}, nil, fmt.Errorf("check options: %w", err)
 	}
 	w, err := o.world(s)
 	if err != nil {
-		return Report{}, fmt.Errorf("prepare demand: %w", err)
+		return world{}, nil, fmt.Errorf("prepare demand: %w", err)
 	}
 	in := scaling.Input{Config: o.Decision, Startup: o.Startup}
-	f, err := foresee(ctx, w, in.LeadTime(), in.HoldTime())
-	if err != nil {
-		return Report{}, fmt.Errorf("forecast: %w", err)
-	}
+	return w, newForesight(w, in.LeadTime(), in.HoldTime()), nil
+}
+
+// compete plays all policies and reports.
+func (o Options) compete(ctx context.Context, w world, f *foresight) (Report, error) {
 	contenders := o.contenders(w, f)
 	results, err := play(ctx, w, contenders, o.Progress)
 	if err != nil {

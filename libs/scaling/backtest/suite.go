@@ -62,28 +62,53 @@ type Standings []Standing
 func (s Suite) Run(ctx context.Context, series []Named) (Standings, error) {
 	var out Standings
 	var errs []error
-	all, done := len(series)*len(s.Startups)*len(s.Instances), 0
-	for _, n := range series {
-		for _, startup := range s.Startups {
-			for _, instances := range s.Instances {
-				o := s.Options
-				o.Startup, o.Instances, o.Progress = startup, instances, nil
-				r, err := Run(ctx, n.Series, o)
-				if err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
-				} else {
-					out = append(out, r.standing(n.Name, instances))
-				}
-				if ctx.Err() != nil {
-					return out, errors.Join(errs...)
-				}
-				if done++; s.Progress != nil {
-					s.Progress(done, all)
-				}
-			}
+	for i, n := range series {
+		rows, err := s.one(ctx, n)
+		out = append(out, rows...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if s.Progress != nil {
+			s.Progress(i+1, len(series))
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// one plays a series in every world; what is forecast is the same in all.
+func (s Suite) one(ctx context.Context, n Named) (Standings, error) {
+	var options []Options
+	var worlds []world
+	var views []*foresight
+	for _, startup := range s.Startups {
+		for _, instances := range s.Instances {
+			o := s.Options
+			o.Startup, o.Instances, o.Progress = startup, instances, nil
+			w, f, err := o.prepare(n.Series)
+			if err != nil {
+				return nil, err
+			}
+			options, worlds, views = append(options, o), append(worlds, w), append(views, f)
+		}
+	}
+	if len(views) == 0 {
+		return nil, errors.New("no start-up time or no fleet to play")
+	}
+	if err := walk(ctx, views...); err != nil {
+		return nil, fmt.Errorf("forecast: %w", err)
+	}
+	var out Standings
+	for i, o := range options {
+		r, err := o.compete(ctx, worlds[i], views[i])
+		if err != nil {
+			return out, err
+		}
+		out = append(out, r.standing(n.Name, o.Instances))
+	}
+	return out, nil
 }
 
 func (r Report) standing(name string, instances int) Standing {

@@ -32,10 +32,10 @@ func (o Options) contenders(w world, f *foresight) []contender {
 			out = append(out, contender{curve, setting, p, keep})
 		}
 	}
-	for _, risk := range []float64{0.95, 0.8, 0.6, 0.4, 0.25, 0.12, 0.05, 0.02, 5e-3, 1e-3, 1e-5, 1e-9} {
+	for _, budget := range []float64{0.85, 0.9, 0.94, 0.97, 1, 1.03, 1.08, 1.2, 1.5} {
 		d := o.Decision
-		d.Risk = risk
-		add(Foreshadow, fmt.Sprintf("risk %g", risk), risk == 0.05, func() simulate.Policy { return policy.NewForeshadow(d, f) })
+		d.Budget = budget
+		add(Foreshadow, fmt.Sprintf("budget %.2f of the HPA's", budget), budget == 1, func() simulate.Policy { return policy.NewForeshadow(d, f) })
 	}
 	for _, target := range hpaTargets(o.HPA) {
 		add(HPA, fmt.Sprintf("target %d %%", target), target == o.HPA, func() simulate.Policy { return policy.NewHPA(hpaAt(target)) })

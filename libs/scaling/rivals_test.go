@@ -1,0 +1,249 @@
+package scaling
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// trial is a workload played against Decide: instances of 100 requests/s within the SLO, at 85 % utilization, that start in
+// two minutes.
+type trial struct {
+	budget   float64
+	demand   func(tick int) float64
+	forecast func(tick int) []Quantile // of any window; nil: none
+	earned   bool
+}
+
+// played is what came of the second half of a trial; the first half is for learning.
+type played struct {
+	spent, violated       float64 // by Decide
+	hpaSpent, hpaViolated float64 // by the HPA on paper, as the rivals saw it
+	followed, predictive  int
+	ticks                 int
+	last                  Decision
+}
+
+const trialTicks = 2 * 5760 // two days
+
+func (p trial) play() played {
+	c := DefaultConfig()
+	c.MaxInstances, c.Imbalance, c.Smoothing, c.Budget, c.BudgetMemory = 1000, 0, 0, p.budget, 24*time.Hour
+	const startup = 8 // ticks
+	var out played
+	var state State
+	var held, loads []float64 // per tick: instances, and instances' worth of work
+	desired := int(p.demand(0)/60) + 1
+	for t := range trialTicks {
+		now := start.Add(time.Duration(t) * c.Interval)
+		ready := float64(desired)
+		for _, h := range held[max(0, t-startup):] {
+			ready = math.Min(ready, h)
+		}
+		in := Input{
+			Config: c, Startup: startup * c.Interval, Instances: Instances{Desired: desired, Ready: int(ready)},
+			Demand:   []Point{{now, p.demand(t)}},
+			Capacity: Capacity{Source: CapacityMeasured, PerSecond: 100},
+		}
+		if at := t / 4 * 4; at >= 4 { // published once a minute
+			load := 0.0
+			for _, l := range loads[at-4 : at] {
+				load += l / 4
+			}
+			in.Utilization = Utilization{Share: load / ready, At: start.Add(time.Duration(at) * c.Interval), Instances: ready}
+		}
+		if q := p.forecast(t); q != nil {
+			in.Forecast = Forecast{Issued: now, Lead: q, Hold: q, Earned: p.earned}
+		}
+		out.last, state = Decide(state, in, now)
+		desired = out.last.Production.Instances
+		held = append(held, float64(desired))
+		loads = append(loads, p.demand(t)*0.85/100)
+		ready = math.Min(ready, float64(desired))
+		if t < trialTicks/2 {
+			continue
+		}
+		out.ticks++
+		out.spent += float64(desired)
+		if p.demand(t) > 100*ready {
+			out.violated += p.demand(t)
+		}
+		out.hpaSpent += float64(state.hpaHolds)
+		if p.demand(t) > 100*float64(-state.rivals.hpa.low.max()) {
+			out.hpaViolated += p.demand(t)
+		}
+		if has(out.last, HPAFollowed) {
+			out.followed++
+		}
+		if out.last.Policy == Predictive {
+			out.predictive++
+		}
+	}
+	return out
+}
+
+// wave is a day of 1000 to 3000 requests/s with noise that changes every minute.
+func wave(noise float64) func(int) float64 {
+	r := rand.New(rand.NewPCG(1, 2))
+	values := make([]float64, trialTicks)
+	for t := range values {
+		if t%4 != 0 {
+			values[t] = values[t-1]
+			continue
+		}
+		values[t] = (2000 - 1000*math.Cos(2*math.Pi*float64(t)/1440)) * math.Exp(noise*r.NormFloat64())
+	}
+	return func(t int) float64 { return values[t] }
+}
+
+// spread is a forecast of the wave's highest value in the next minutes, times a factor by which it is wrong.
+func spread(noise, factor float64) func(int) []Quantile {
+	return func(t int) []Quantile {
+		peak := 0.0
+		for ahead := 0; ahead <= 10; ahead++ {
+			peak = math.Max(peak, 2000-1000*math.Cos(2*math.Pi*float64(t+ahead)/1440))
+		}
+		at := func(z float64) float64 { return factor * peak * math.Exp(noise*z) }
+		return []Quantile{{0.05, at(-0.5)}, {0.5, at(0.6)}, {0.95, at(2)}, {0.99, at(2.5)}, {0.995, at(2.7)}}
+	}
+}
+
+func TestTheBudgetIsSpentOnFewerViolations(t *testing.T) {
+	t.Parallel()
+	// Saving leaves users no worse than the HPA would; its whole bill leaves them far better.
+	for budget, most := range map[float64]float64{0.95: 1, 1: 0.6, 1.05: 0.4} {
+		got := trial{budget: budget, demand: wave(0.1), forecast: spread(0.1, 1), earned: true}.play()
+		if cost := got.spent / got.hpaSpent; math.Abs(cost-budget) > 0.03 {
+			t.Errorf("budget %g: spent %.3f of the HPA's", budget, cost)
+		}
+		if got.hpaViolated == 0 || got.violated > most*got.hpaViolated || got.followed > 0 {
+			t.Errorf("budget %g: violated %.3g, the HPA %.3g, followed it %d times", budget, got.violated, got.hpaViolated, got.followed)
+		}
+	}
+}
+
+func TestNeverWorseThanTheHPAForItsMoney(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]trial{
+		"forecast 10 times too low":  {demand: wave(0.1), forecast: spread(0.1, 0.1), earned: true},
+		"forecast 10 times too high": {demand: wave(0.1), forecast: spread(0.1, 10), earned: true},
+		"bursts nobody foresees":     {demand: bursts(), forecast: spread(0.1, 0.3), earned: true},
+		"untrusted":                  {demand: wave(0.1), forecast: spread(0.1, 1)},
+	} {
+		p.budget = 1
+		got := p.play()
+		if cost := got.spent / got.hpaSpent; cost > 1.03 {
+			t.Errorf("%s: spent %.3f of the HPA's", name, cost)
+		}
+		if got.violated > 1.05*got.hpaViolated {
+			t.Errorf("%s: violated %.4g, the HPA %.4g, followed it in %d of %d", name, got.violated, got.hpaViolated, got.followed, got.ticks)
+		}
+	}
+}
+
+// bursts are minutes of ten times the demand at random.
+func bursts() func(int) float64 {
+	r := rand.New(rand.NewPCG(3, 4))
+	values := make([]float64, trialTicks)
+	for t := range values {
+		if t%4 != 0 {
+			values[t] = values[t-1]
+			continue
+		}
+		values[t] = 300
+		if r.IntN(10) == 0 {
+			values[t] = 3000
+		}
+	}
+	return func(t int) float64 { return values[t] }
+}
+
+func TestWithoutABudgetTheRiskStandsUnlessItIsWorse(t *testing.T) {
+	t.Parallel()
+	good := trial{demand: wave(0.1), forecast: spread(0.1, 1), earned: true}.play()
+	if q := good.last.Evidence.Quantile; math.Abs(q-0.95) > 1e-9 || good.predictive != good.ticks {
+		t.Errorf("quantile %g, predictive in %d of %d", q, good.predictive, good.ticks)
+	}
+	low := trial{demand: wave(0.1), forecast: spread(0.1, 0.5), earned: true}.play()
+	if low.violated > 1.05*low.hpaViolated {
+		t.Errorf("a forecast of half the demand violated %.4g, the HPA %.4g", low.violated, low.hpaViolated)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.BudgetMemory = 7 * time.Hour
+	// The rivals cost 130, 125, ... 75 % of the HPA and violate 0, 1, ... 11.
+	board := func(hpaViolated float64) *rivals {
+		v := &rivals{seen: 3601, hpa: rival{spent: 100, violated: hpaViolated}}
+		for i := range v.own {
+			v.own[i] = rival{spent: 130 - 5*float64(i), violated: float64(i)}
+		}
+		return v
+	}
+	for name, tc := range map[string]struct {
+		board  *rivals
+		budget float64
+		risk   float64
+		want   verdict
+	}{
+		"too little seen":           {&rivals{seen: 3599, hpa: rival{spent: 1}}, 1, 0.05, verdict{}},
+		"an HPA that never ran":     {&rivals{seen: 3601}, 1, 0.05, verdict{}},
+		"exactly a rival":           {board(20), 1, 0.05, verdict{known: true, risk: 0.12}},
+		"between two":               {board(20), 1.025, 0.05, verdict{known: true, risk: math.Sqrt(0.05 * 0.12)}},
+		"more than the safest":      {board(20), 2, 0.05, verdict{known: true, risk: 1e-9}},
+		"savings cost users":        {board(8), 0.8, 0.05, verdict{known: true, risk: 0.4}},
+		"no money for the HPA's":    {board(5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
+		"too dear and too bad":      {board(5), 0.5, 0.05, verdict{known: true, follow: true, risk: 0.95}},
+		"no budget":                 {board(20), 0, 0.3, verdict{known: true, risk: 0.3}},
+		"no budget, but worse":      {board(3.5), 0, 0.3, verdict{known: true, risk: 5e-3}},
+		"no budget, nothing helps":  {board(-1), 0, 0.3, verdict{known: true, follow: true, risk: 0.3}},
+		"no risk at all":            {board(0), 0, 0, verdict{known: true}},
+		"a risk beyond the boldest": {board(20), 0, 1, verdict{known: true, risk: 1}},
+	} {
+		c.Budget = tc.budget
+		got := tc.board.judge(c, tc.risk)
+		if got.known != tc.want.known || got.follow != tc.want.follow || math.Abs(got.risk-tc.want.risk) > 1e-9 {
+			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
+		}
+	}
+}
+
+func TestTheFleetOnPaper(t *testing.T) {
+	t.Parallel()
+	fleet := resize([]cohort{{count: 3}}, 2, start)
+	grown := resize(fleet, 4, start.Add(time.Minute))
+	if got := resize(grown, -5, start); len(got) != 2 || got[0].count != 3 || got[1].count != 1 {
+		t.Errorf("released %v, want the newest gone first", got)
+	}
+	if grown[1].count != 2 || len(resize(grown, -20, start)) != 0 {
+		t.Errorf("%v: the given fleet was changed, or more released than there was", grown)
+	}
+	s := State{hpaFleet: grown}
+	s.settleFleet(time.Minute, start.Add(90*time.Second))
+	if len(s.hpaFleet) != 2 || s.hpaFleet[0].count != 5 || s.hpaFleet[1].count != 4 {
+		t.Errorf("settled into %v", s.hpaFleet)
+	}
+}
+
+// Instances that are still starting count as idle on the way up: asked again for the same load, the HPA asks for no more.
+func TestTheHPAOnPaperCountsWhatIsStarting(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.MaxInstances = 100
+	in := Input{Config: c, Startup: time.Hour, Instances: Instances{Desired: 10, Ready: 10}}
+	var s State
+	now := start
+	for range 10 {
+		in.Utilization = Utilization{Share: 1.05, At: now.Add(-time.Second), Instances: 10}
+		if !s.stepHPA(in, c, now) {
+			t.Fatal("the HPA is not known")
+		}
+		now = now.Add(c.HPA.Sync)
+	}
+	if s.hpaHolds != 15 {
+		t.Errorf("holds %d for a load of 10.5 instances at 70 %%, want 15", s.hpaHolds)
+	}
+}
