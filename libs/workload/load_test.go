@@ -114,6 +114,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"production.process.ready_path":        func(w *workload.Workload) { w.Production.Process.ReadyPath = "x" },
 		"policy.kind":                          func(w *workload.Workload) { w.Policy.Kind = "psychic" },
 		"policy.risk":                          func(w *workload.Workload) { w.Policy.Risk = 0 },
+		"policy.budget":                        func(w *workload.Workload) { w.Policy.Budget = -1 },
 		"guardrails.mode":                      func(w *workload.Workload) { w.Guardrails.Mode = "yolo" },
 		"guardrails.max_step_up":               func(w *workload.Workload) { w.Guardrails.MaxStepUp = -3 },
 		"tap.sample_ratio":                     func(w *workload.Workload) { w.Tap.SampleRatio = 1.5 },

@@ -124,6 +124,9 @@ func (p Policy) validate(fault faultFunc) {
 	if !(p.Risk > 0 && p.Risk <= 0.5) {
 		fault("policy.risk", "want a value above 0 and at most 0.5, got %v", p.Risk)
 	}
+	if !(p.Budget >= 0 && p.Budget <= 10) {
+		fault("policy.budget", "want a share of the HPA's bill from 0 (none) to 10, got %v", p.Budget)
+	}
 	for key, d := range map[string]time.Duration{"interval": p.Interval, "startup": p.Startup, "history": p.History} {
 		if d <= 0 {
 			fault("policy."+key, "must be positive, got %v", d)

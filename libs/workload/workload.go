@@ -107,6 +107,10 @@ type Policy struct {
 	Kind PolicyKind `yaml:"kind"`
 	// Risk is the accepted probability that demand exceeds capacity within the lead time, in (0, 0.5].
 	Risk float64 `yaml:"risk"`
+	// Budget is what may be spent, as a share of what the Kubernetes HPA would spend on the same demand: once that is known,
+	// the risk is set so that it is spent, and no more. 0 = no budget: the risk stands, unless users would have been worse off
+	// than under the HPA.
+	Budget float64 `yaml:"budget"`
 	// Interval is the time between two decisions, and the step of the forecast.
 	Interval time.Duration `yaml:"interval"`
 	// Startup is assumed for an instance until it has been measured.

@@ -44,19 +44,26 @@ func (h history) read(ctx context.Context, m *model.Model) (int, error) {
 	return len(steps), m.LoadHistory(steps)
 }
 
-// steps reads the demand of production, merged into the forecast's steps; the newest, incomplete step is left to the live
-// part.
+// steps reads the demand of production, merged into decision intervals, and gathers them to the forecast's steps; the newest,
+// incomplete step is left to the live part.
 func (h history) steps(ctx context.Context) ([]demand.Step, error) {
-	step, now := model.Step(h.workload.Policy), h.now()
+	step, part, now := model.Step(h.workload.Policy), h.workload.Policy.Interval, h.now()
 	req := &foreshadowv1.QueryWindowsRequest{
 		Workload: h.workload.Name, Environment: foreshadowv1.Environment_ENVIRONMENT_PRODUCTION,
 		Kind:        foreshadowv1.WindowKind_WINDOW_KIND_TRAFFIC,
 		StartTime:   timestamppb.New(metric.WindowStart(now.Add(-h.workload.Policy.History), step)),
 		EndTime:     timestamppb.New(metric.WindowStart(now, step).Add(-step)),
-		StepSeconds: step.Seconds(), TotalsOnly: true, PageSize: historyPage,
+		StepSeconds: part.Seconds(), TotalsOnly: true, PageSize: historyPage,
 	}
 	client := foreshadowv1.NewHistoryServiceClient(h.conn)
 	var out []demand.Step
+	var open time.Time // of the tally
+	tally := demand.NewTally(open, step, part)
+	gather := func() {
+		if s, known := tally.Step(); known {
+			out = append(out, s)
+		}
+	}
 	for {
 		resp, err := client.QueryWindows(ctx, req)
 		if err != nil {
@@ -67,12 +74,15 @@ func (h history) steps(ctx context.Context) ([]demand.Step, error) {
 			for _, t := range w.GetTraffic().GetStrata() {
 				requests += float64(t.GetRequests())
 			}
-			covered := time.Duration(w.GetDurationSeconds() * float64(time.Second))
-			if s, known := demand.Mean(w.GetStartTime().AsTime(), step, covered, requests); known {
-				out = append(out, s)
+			at := w.GetStartTime().AsTime()
+			if start := metric.WindowStart(at, step); !start.Equal(open) {
+				gather()
+				open, tally = start, demand.NewTally(start, step, part)
 			}
+			tally.Add(at, time.Duration(w.GetDurationSeconds()*float64(time.Second)), requests)
 		}
 		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+			gather()
 			return out, nil
 		}
 	}

@@ -283,15 +283,6 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestPeaks(t *testing.T) {
-	t.Parallel()
-	nan := math.NaN()
-	got := peaks(forecast.Series{Step: time.Minute, Values: []float64{nan, 2, 1, nan, nan, nan, 5}}, 3)
-	if got.Step != 3*time.Minute || len(got.Values) != 3 || got.Values[0] != 2 || !math.IsNaN(got.Values[1]) || got.Values[2] != 5 {
-		t.Errorf("%+v", got)
-	}
-}
-
 func TestReportFormats(t *testing.T) {
 	t.Parallel()
 	o := quick()

@@ -71,7 +71,7 @@ type Trace struct {
 
 var errNoReference = errors.New("no reference among the contenders")
 
-func (o Options) report(w world, f *foresight, contenders []contender, results []simulate.Result) (Report, error) {
+func (o Options) report(w world, f *outlook, contenders []contender, results []simulate.Result) (Report, error) {
 	r := Report{
 		Start: w.series.Start, Days: days(time.Duration(len(w.demand)) * o.Tick), StepSeconds: w.series.Step.Seconds(),
 		TickSeconds: o.Tick.Seconds(), StartupSeconds: o.Startup.Seconds(), Capacity: w.config.Capacity * w.config.MaxUtilization,
@@ -193,7 +193,7 @@ func (r Report) Curve(policy string) (Curve, bool) {
 }
 
 // trusted is the share of the scored time in which the forecast could be acted on.
-func (f *foresight) trusted() float64 {
+func (f *outlook) trusted() float64 {
 	scored := f.steps[f.scored:]
 	if len(scored) == 0 {
 		return 0

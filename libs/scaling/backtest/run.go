@@ -25,7 +25,7 @@ func Run(ctx context.Context, s forecast.Series, o Options) (Report, error) {
 }
 
 // prepare checks everything and lays out the world and what is to be foreseen in it.
-func (o Options) prepare(s forecast.Series) (world, *foresight, error) {
+func (o Options) prepare(s forecast.Series) (world, *outlook, error) {
 	if err := o.validate(); err != nil {
 		return world{}, nil, fmt.Errorf("check options: %w", err)
 	}
@@ -34,11 +34,11 @@ func (o Options) prepare(s forecast.Series) (world, *foresight, error) {
 		return world{}, nil, fmt.Errorf("prepare demand: %w", err)
 	}
 	in := scaling.Input{Config: o.Decision, Startup: o.Startup}
-	return w, newForesight(w, in.LeadTime(), in.HoldTime()), nil
+	return w, newOutlook(w, in.LeadTime(), in.HoldTime()), nil
 }
 
 // compete plays all policies and reports.
-func (o Options) compete(ctx context.Context, w world, f *foresight) (Report, error) {
+func (o Options) compete(ctx context.Context, w world, f *outlook) (Report, error) {
 	contenders := o.contenders(w, f)
 	results, err := play(ctx, w, contenders, o.Progress)
 	if err != nil {

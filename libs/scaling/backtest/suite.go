@@ -82,7 +82,7 @@ func (s Suite) Run(ctx context.Context, series []Named) (Standings, error) {
 func (s Suite) one(ctx context.Context, n Named) (Standings, error) {
 	var options []Options
 	var worlds []world
-	var views []*foresight
+	var views []*outlook
 	for _, startup := range s.Startups {
 		for _, instances := range s.Instances {
 			o := s.Options

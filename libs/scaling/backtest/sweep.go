@@ -25,7 +25,7 @@ const (
 )
 
 // contenders are all policies with all settings, the same for every series.
-func (o Options) contenders(w world, f *foresight) []contender {
+func (o Options) contenders(w world, f *outlook) []contender {
 	var out []contender
 	add := func(curve, setting string, keep bool, p func() simulate.Policy) {
 		if keep || o.wants(curve) {

@@ -15,7 +15,7 @@ const (
 
 // trace thins the last days. A chart of hundreds of points must not hide a short peak, so demand shows its highest and
 // instances their lowest.
-func trace(w world, f *foresight, foreshadow, reference *simulate.Result) Trace {
+func trace(w world, f *outlook, foreshadow, reference *simulate.Result) Trace {
 	tick := w.config.Tick
 	n := len(w.demand)
 	from := max(int(w.config.Warmup/tick), n-int(traceDays*24*time.Hour/tick))

@@ -21,26 +21,65 @@ type Window struct {
 	Requests float64
 }
 
-// Step is the mean demand over one step of the series. A step of which less than half is known does not exist.
+// Step is the demand of one step of the series: the highest of its parts, each the mean over a decision interval. A step, or
+// a part, of which less than half is known does not exist.
 type Step struct {
 	// Start of the step, a multiple of its length since the Unix epoch.
 	Start time.Time
-	// PerSecond is the mean rate in requests per second.
+	// PerSecond is the rate in requests per second.
 	PerSecond float64
 }
 
-// Mean is the step that n requests within the known part of it make; false when less than half of it is known.
-func Mean(start time.Time, step, covered time.Duration, requests float64) (Step, bool) {
-	if covered <= 0 || 2*covered < step {
+// Tally gathers the windows of one step.
+type Tally struct {
+	start      time.Time
+	step, part time.Duration
+	parts      map[int64]seen
+	covered    time.Duration
+}
+
+type seen struct {
+	requests float64
+	covered  time.Duration
+}
+
+// NewTally returns an empty step of a length, made of parts.
+func NewTally(start time.Time, step, part time.Duration) *Tally {
+	if part <= 0 || part > step {
+		part = step
+	}
+	return &Tally{start: start, step: step, part: part, parts: map[int64]seen{}}
+}
+
+// Add takes the requests of a window that starts within the step.
+func (t *Tally) Add(start time.Time, width time.Duration, requests float64) {
+	key := int64(start.Sub(t.start) / t.part)
+	p := t.parts[key]
+	t.parts[key] = seen{p.requests + requests, p.covered + width}
+	t.covered += width
+}
+
+// Complete says whether all of the step is known.
+func (t *Tally) Complete() bool { return t.covered >= t.step }
+
+// Step returns the highest of the parts; false when less than half of the step is known.
+func (t *Tally) Step() (Step, bool) {
+	if t.covered <= 0 || 2*t.covered < t.step {
 		return Step{}, false
 	}
-	return Step{Start: start, PerSecond: requests / covered.Seconds()}, true
+	peak, known := 0.0, false
+	for _, p := range t.parts {
+		if p.covered > 0 && 2*p.covered >= t.part {
+			peak, known = max(peak, p.requests/p.covered.Seconds()), true
+		}
+	}
+	return Step{Start: t.start, PerSecond: peak}, known
 }
 
 // Times are the time scales of a track.
 type Times struct {
-	// Step is the length of a step.
-	Step time.Duration
+	// Step is the length of a step, Part that of the parts whose highest it is; zero: one part.
+	Step, Part time.Duration
 	// Keep is how long windows are kept; a change to an older one is Missed.
 	Keep time.Duration
 	// Settle after its end a window counts, so that every replicator's part of it has come.
@@ -166,14 +205,12 @@ func (t *Track) changed() []Step {
 }
 
 func (t *Track) step(key int64) (s Step, known, complete bool) {
-	var requests float64
-	var covered time.Duration
+	tally := NewTally(time.Unix(0, key).UTC(), t.times.Step, t.times.Part)
 	for _, w := range t.steps[key] {
-		requests += w.Requests
-		covered += w.Width
+		tally.Add(w.Start, w.Width, w.Requests)
 	}
-	s, known = Mean(time.Unix(0, key).UTC(), t.times.Step, covered, requests)
-	return s, known, covered >= t.times.Step
+	s, known = tally.Step()
+	return s, known, tally.Complete()
 }
 
 // Recent returns the settled windows of the last span, oldest first.

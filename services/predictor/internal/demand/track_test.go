@@ -53,6 +53,37 @@ func TestStepsAreMeansAndGapsStayGaps(t *testing.T) {
 	}
 }
 
+func TestAStepIsTheHighestOfItsParts(t *testing.T) {
+	t.Parallel()
+	tr := demand.NewTrack(demand.Times{
+		Step: 6 * time.Second, Part: 2 * time.Second, Keep: time.Minute, Settle: 500 * time.Millisecond, Patience: 3 * time.Second,
+	})
+	// The parts of the first step are 20, 35 and half of one; the single second of 90 is a part of its own mean. Of the second
+	// step one second is known: too little.
+	for second, requests := range map[int]float64{0: 10, 1: 30, 2: 0, 3: 70, 4: 5, 6: 90} {
+		tr.Add(window(second, 1, requests))
+	}
+	if diff := cmp.Diff(map[int]float64{0: 35}, steps(tr, 16)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestATallyOfNothingIsNoStep(t *testing.T) {
+	t.Parallel()
+	tally := demand.NewTally(epoch, time.Minute, 0)
+	if _, known := tally.Step(); known || tally.Complete() {
+		t.Error("nothing was seen, and it is known")
+	}
+	tally.Add(epoch, 20*time.Second, 100)
+	if _, known := tally.Step(); known {
+		t.Error("a third of the step was seen, and it is known")
+	}
+	tally.Add(epoch.Add(20*time.Second), 20*time.Second, 300)
+	if got, known := tally.Step(); !known || got.PerSecond != 10 || tally.Complete() {
+		t.Errorf("%+v, known %t: want the mean over what was seen", got, known)
+	}
+}
+
 func TestOnlyAHigherRevisionReplaces(t *testing.T) {
 	t.Parallel()
 	tr := track(time.Second)

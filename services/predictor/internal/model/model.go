@@ -15,6 +15,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/forecast"
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/scaling/foresight"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/predictor/internal/demand"
@@ -66,7 +67,7 @@ func New(w workload.Workload) (*Model, error) {
 	f := forecast.Config{
 		Step:     step,
 		History:  int(w.Policy.History / step),
-		Horizon:  int(scaling.Input{Config: config}.HoldTime()/step) + 2,
+		Horizon:  foresight.Horizon(scaling.Input{Config: config}.HoldTime(), step),
 		Levels:   levels(w.Policy.Risk),
 		Calendar: w.Calendar,
 	}
@@ -74,15 +75,12 @@ func New(w workload.Workload) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("workload %s: %w", w.Name, err)
 	}
-	times := demand.Times{Step: step, Keep: max(4*step, 2*config.DemandMaxAge, keep), Settle: settle, Patience: patience}
+	times := demand.Times{Step: step, Part: w.Policy.Interval, Keep: max(4*step, 2*config.DemandMaxAge, keep), Settle: settle, Patience: patience}
 	return &Model{workload: w, config: config, forecast: f, engine: engine, track: demand.NewTrack(times), usage: newUsage()}, nil
 }
 
-// Step is the step of the forecast: the decision interval, or the smallest multiple of it at which the history is no
-// longer than the engine can hold.
-func Step(p workload.Policy) time.Duration {
-	return p.Interval * time.Duration(math.Ceil(float64(p.History)/float64(p.Interval)/maxHistory))
-}
+// Step is the step of the forecast: the decision interval, or a multiple of it where the history is long.
+func Step(p workload.Policy) time.Duration { return foresight.Step(p.Interval, p.History) }
 
 // scalingConfig derives the decision's time scales from the workload's own: its interval and how long it holds.
 func scalingConfig(w workload.Workload) scaling.Config {
@@ -96,6 +94,9 @@ func scalingConfig(w workload.Workload) scaling.Config {
 	c.Lifetime = max(8*p.Interval, 10*time.Second)
 	c.ShadowInstances = w.ShadowInstances.Max
 	c.HPA.Sync, c.HPA.DownHold = p.Interval, p.ScaleDownAfter
+	// Kubernetes' own times, at an interval of 15 s.
+	c.HPA.MetricWindow, c.HPA.ReadinessDelay, c.HPA.CPUInitialization = 4*p.Interval, 2*p.Interval, 20*p.Interval
+	c.Budget, c.BudgetMemory = p.Budget, p.History/2
 	return c
 }
 

@@ -359,3 +359,11 @@ func TestGenerationsGrow(t *testing.T) {
 		last = r.GetGeneration()
 	}
 }
+
+// Two weeks at 15 s are forecast as peaks of five minutes, in the backtest and here.
+func TestALongHistoryIsForecastInCoarseSteps(t *testing.T) {
+	t.Parallel()
+	if got := model.Step(workload.Default().Policy); got != 5*time.Minute {
+		t.Errorf("step %s, want 5m", got)
+	}
+}

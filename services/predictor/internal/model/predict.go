@@ -12,6 +12,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/forecast"
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/scaling/foresight"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
@@ -63,12 +64,23 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	}
 	lead := stepAt(f, now.Add(in.LeadTime()))
 	hold := stepAt(f, now.Add(in.HoldTime()))
-	// The quantile of a maximum is dear, and these are the two levels that Decide looks at.
-	grow, keep := 1-m.config.Risk, m.config.DownQuantile
-	out.Lead = []scaling.Quantile{{Level: grow, PerSecond: f.MaxQuantile(0, lead, grow)}}
-	out.Hold = []scaling.Quantile{{Level: keep, PerSecond: f.MaxQuantile(0, hold, keep)}}
-	out.Mean = f.Mean[lead]
+	out.Lead, out.Hold, out.Mean = foresight.Window(f, lead), foresight.Window(f, hold), f.Mean[lead]
+	if m.forecast.Step > m.config.Interval && !f.Start.After(now) {
+		rate, expected := lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5)
+		out.Lead, out.Hold = foresight.Raise(out.Lead, rate, expected), foresight.Raise(out.Hold, rate, expected)
+	}
 	return out
+}
+
+// lately is the mean of the points within a span before the newest; NaN when there is none.
+func lately(points []scaling.Point, span time.Duration) float64 {
+	sum, n := 0.0, 0
+	for _, p := range points {
+		if points[len(points)-1].At.Sub(p.At) < span {
+			sum, n = sum+p.PerSecond, n+1
+		}
+	}
+	return sum / float64(n)
 }
 
 // stepAt is the index of the step that holds t, within the forecast.

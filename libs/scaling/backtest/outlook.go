@@ -8,23 +8,22 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
 	"github.com/foreshadow/foreshadow/libs/scaling"
+	"github.com/foreshadow/foreshadow/libs/scaling/foresight"
 	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
 )
 
-// levels are the quantiles a forecast is kept at; Decide interpolates between them and extends the tail.
-var levels = [...]float64{0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.995}
-
-// foresight holds the forecasts of a whole series, each made with nothing but what came before it. They do not depend on
+// outlook holds the forecasts of a whole series, each made with nothing but what came before it. They do not depend on
 // any policy, so one walk serves every run of a sweep.
 //
 // Finer series are forecast as the peaks of five minutes: scaling needs the peak, and two weeks of history then hold every
 // daily cycle in a number of points that can be fitted in milliseconds.
-type foresight struct {
+type outlook struct {
 	series forecast.Series // at the step of the forecast
-	repeat int             // ticks per step
-	from   int             // first step that is forecast: half of the warm-up is left for what learns from forecasts
-	scored int             // first step after the warm-up
-	whole  bool            // a step is known at its first tick, because the source is no finer
+	tick   time.Duration
+	repeat int  // ticks per step
+	from   int  // first step that is forecast: half of the warm-up is left for what learns from forecasts
+	scored int  // first step after the warm-up
+	whole  bool // a step is known at its first tick, because the source is no finer
 	steps  []vision
 	rates  []float64 // per tick
 	lead   int       // ticks
@@ -48,16 +47,17 @@ type vision struct {
 	abstain string
 }
 
-func newForesight(w world, lead, hold time.Duration) *foresight {
-	f := &foresight{
-		series: w.series, repeat: w.repeat, whole: true, rates: make([]float64, len(w.demand)),
+func newOutlook(w world, lead, hold time.Duration) *outlook {
+	f := &outlook{
+		series: w.series, tick: w.config.Tick, repeat: w.repeat, whole: true, rates: make([]float64, len(w.demand)),
 		lead: int(lead / w.config.Tick), hold: int(hold / w.config.Tick),
 	}
 	for i, v := range w.demand {
 		f.rates[i] = v / w.config.Tick.Seconds()
 	}
 	if n := int(forecastStep / w.series.Step); n > 1 {
-		f.series, f.repeat, f.whole = peaks(w.series, n), n*w.repeat, false
+		f.series = forecast.Series{Start: w.series.Start, Step: w.series.Step * time.Duration(n), Values: foresight.Peaks(w.series.Values, n)}
+		f.repeat, f.whole = n*w.repeat, false
 	}
 	f.steps = make([]vision, (len(w.demand)+f.repeat-1)/f.repeat)
 	f.scored = min(int(w.config.Warmup/f.series.Step), len(f.series.Values))
@@ -65,32 +65,17 @@ func newForesight(w world, lead, hold time.Duration) *foresight {
 	return f
 }
 
-// peaks returns the highest of each n successive points; a group without any measured point is missing.
-func peaks(s forecast.Series, n int) forecast.Series {
-	out := forecast.Series{Start: s.Start, Step: s.Step * time.Duration(n)}
-	for i := 0; i < len(s.Values); i += n {
-		peak := math.NaN()
-		for _, v := range s.Values[i:min(i+n, len(s.Values))] {
-			if !(v <= peak) && !math.IsNaN(v) {
-				peak = v
-			}
-		}
-		out.Values = append(out.Values, peak)
-	}
-	return out
-}
-
 // foresee walks the forecast engine over the series of a world.
-func foresee(ctx context.Context, w world, lead, hold time.Duration) (*foresight, error) {
-	f := newForesight(w, lead, hold)
+func foresee(ctx context.Context, w world, lead, hold time.Duration) (*outlook, error) {
+	f := newOutlook(w, lead, hold)
 	return f, walk(ctx, f)
 }
 
 // walk fills foresights of one and the same series that look differently far: what is forecast is the same for all.
-func walk(ctx context.Context, all ...*foresight) error {
-	f, horizon := all[0], leastHorizon
+func walk(ctx context.Context, all ...*outlook) error {
+	f, horizon := all[0], 0
 	for _, other := range all {
-		horizon = max(horizon, min(other.hold/other.repeat+2, mostHorizon))
+		horizon = max(horizon, foresight.Horizon(time.Duration(other.hold)*other.tick, other.series.Step))
 	}
 	day := int(24 * time.Hour / f.series.Step)
 	engine, err := forecast.New(forecast.Config{Step: f.series.Step, Horizon: horizon, RefitEvery: max(day, 50)})
@@ -132,13 +117,8 @@ func walk(ctx context.Context, all ...*foresight) error {
 	return nil
 }
 
-const (
-	leastHorizon = 12 // steps
-	mostHorizon  = 2000
-)
-
 // first is the first step that is not known while step i runs.
-func (f *foresight) first(i int) int {
+func (f *outlook) first(i int) int {
 	if f.whole {
 		return i + 1
 	}
@@ -146,7 +126,7 @@ func (f *foresight) first(i int) int {
 }
 
 // advance tells the engine what is known once step i runs.
-func (f *foresight) advance(engine *forecast.Engine, i int) error {
+func (f *outlook) advance(engine *forecast.Engine, i int) error {
 	if last := f.first(i) - 1; last >= f.from {
 		if err := engine.Observe(f.series.Time(last), f.series.Values[last]); err != nil {
 			return err
@@ -160,7 +140,7 @@ func (f *foresight) advance(engine *forecast.Engine, i int) error {
 }
 
 // look keeps what was foreseen when step i runs.
-func (f *foresight) look(seen forecast.Forecast, trust forecast.Trust, i int) vision {
+func (f *outlook) look(seen forecast.Forecast, trust forecast.Trust, i int) vision {
 	first := f.first(i)
 	if i >= f.scored {
 		f.score.add(f.series.Values, first, seen)
@@ -171,27 +151,15 @@ func (f *foresight) look(seen forecast.Forecast, trust forecast.Trust, i int) vi
 		v.running = seen.Quantile(0, 0.5)
 	}
 	for more := range 2 {
-		v.lead[more] = quantiles(seen, leadSteps+more-(first-i))
-		v.hold[more] = quantiles(seen, holdSteps+more-(first-i))
+		v.lead[more] = foresight.Window(seen, leadSteps+more-(first-i))
+		v.hold[more] = foresight.Window(seen, holdSteps+more-(first-i))
 	}
 	v.mean = seen.Mean[min(leadSteps, len(seen.Mean)-1)]
 	return v
 }
 
-// quantiles returns those of the highest value of the steps up to last; nil when there is none.
-func quantiles(f forecast.Forecast, last int) []scaling.Quantile {
-	if last < 0 {
-		return nil
-	}
-	out := make([]scaling.Quantile, len(levels))
-	for i, level := range levels {
-		out[i] = scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, last, level)}
-	}
-	return out
-}
-
 // Forecast implements policy.Forecaster.
-func (f *foresight) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.Forecast {
+func (f *outlook) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.Forecast {
 	v := f.steps[o.Tick/f.repeat]
 	if v.abstain != "" {
 		return scaling.Forecast{Reason: v.abstain}
@@ -204,19 +172,11 @@ func (f *foresight) Forecast(o *simulate.Observation, _, _ time.Duration) scalin
 
 // window picks the window that ends the given ticks ahead. One that ends within a known step holds its rate; a rate now
 // above what was expected of the running step raises what is expected after it by as much.
-func (f *foresight) window(v vision, of [2][]scaling.Quantile, o *simulate.Observation, ahead int) []scaling.Quantile {
+func (f *outlook) window(v vision, of [2][]scaling.Quantile, o *simulate.Observation, ahead int) []scaling.Quantile {
 	q := of[(o.Tick%f.repeat+ahead)/f.repeat-ahead/f.repeat]
 	rate := o.Rate()
 	if q == nil && !math.IsNaN(rate) {
 		return []scaling.Quantile{{Level: 0.5, PerSecond: rate}}
 	}
-	surprise := rate - v.running
-	if !(surprise > 0) {
-		return q
-	}
-	raised := make([]scaling.Quantile, len(q))
-	for i := range q {
-		raised[i] = scaling.Quantile{Level: q[i].Level, PerSecond: q[i].PerSecond + surprise}
-	}
-	return raised
+	return foresight.Raise(q, rate, v.running)
 }
