@@ -14,6 +14,7 @@ type rivals struct {
 	at   time.Time
 	seen float64 // seconds played, older ones forgotten
 	hpa  rival
+	real float64 // instance-seconds that really ran, older ones forgotten
 	own  [len(rivalRisks)]rival
 }
 
@@ -56,6 +57,7 @@ func (d *decider) compete(rate, noise float64) {
 	}
 	m.keep = math.Exp(-m.elapsed.Seconds() / max(d.c.BudgetMemory.Seconds(), 1e-9))
 	v.at, v.seen = d.now, v.seen*m.keep+m.elapsed.Seconds()
+	v.real = v.real*m.keep + float64(d.current)*m.elapsed.Seconds()
 	v.hpa.holds = d.state.hpaHolds
 	v.hpa.score(m)
 	now := instancesFor(rate+noise, e.CapacityUsed)
@@ -93,7 +95,7 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	out := verdict{known: true, risk: risk}
 	affordable := true
 	if c.Budget > 0 {
-		out.risk, affordable = v.reach(func(r *rival) float64 { return r.spent }, c.Budget*v.hpa.spent)
+		out.risk, affordable = v.reach(func(r *rival) float64 { return r.spent }, v.allowance(c.Budget))
 	}
 	if affordable && v.violated(out.risk) <= v.hpa.violated {
 		return out
@@ -112,6 +114,18 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	out.follow = true
 	return out
 }
+
+// allowance is what may be spent: less by as much as was overspent of late, when the past was no good guide.
+func (v *rivals) allowance(budget float64) float64 {
+	may := budget * v.hpa.spent
+	if v.real > may {
+		may *= max(leastAllowance, may/v.real)
+	}
+	return may
+}
+
+// leastAllowance bounds how far overspending is made up for at once.
+const leastAllowance = 0.8
 
 // budgetEvidence is the share of the memory, as a divisor, that must have been seen before it is judged by.
 const budgetEvidence = 7

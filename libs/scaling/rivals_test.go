@@ -211,6 +211,16 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestWhatWasOverspentIsSaved(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ real, want float64 }{{0, 90}, {90, 90}, {100, 81}, {1000, 72}} {
+		v := &rivals{hpa: rival{spent: 100}, real: tc.real}
+		if got := v.allowance(0.9); math.Abs(got-tc.want) > 1e-9 {
+			t.Errorf("after spending %g: %g may be spent, want %g", tc.real, got, tc.want)
+		}
+	}
+}
+
 func TestTheFleetOnPaper(t *testing.T) {
 	t.Parallel()
 	fleet := resize([]cohort{{count: 3}}, 2, start)

@@ -100,13 +100,13 @@ func walk(ctx context.Context, all ...*outlook) error {
 			return fmt.Errorf("observe step %d: %w", i, err)
 		}
 		seen, err := engine.Forecast(f.series.Time(f.first(i)), horizon)
-		trust := engine.Trust()
+		now := sight{Forecast: seen, trust: engine.Trust(), windows: map[int][]scaling.Quantile{}}
 		for _, f := range all {
 			if err != nil {
 				f.steps[i] = vision{abstain: err.Error()}
 				continue
 			}
-			f.steps[i] = f.look(seen, trust, i)
+			f.steps[i] = f.look(now, i)
 		}
 	}
 	if t := engine.Trust(); t.ReactivePinball > 0 {
@@ -139,20 +139,36 @@ func (f *outlook) advance(engine *forecast.Engine, i int) error {
 	return nil
 }
 
+// sight is one forecast, with the windows already asked of it: the quantile of a maximum is dear.
+type sight struct {
+	forecast.Forecast
+	trust   forecast.Trust
+	windows map[int][]scaling.Quantile // by last step
+}
+
+func (s sight) window(last int) []scaling.Quantile {
+	q, ok := s.windows[last]
+	if !ok {
+		q = foresight.Window(s.Forecast, last)
+		s.windows[last] = q
+	}
+	return q
+}
+
 // look keeps what was foreseen when step i runs.
-func (f *outlook) look(seen forecast.Forecast, trust forecast.Trust, i int) vision {
+func (f *outlook) look(seen sight, i int) vision {
 	first := f.first(i)
 	if i >= f.scored {
-		f.score.add(f.series.Values, first, seen)
+		f.score.add(f.series.Values, first, seen.Forecast)
 	}
-	v := vision{earned: trust.Earned, why: trust.Reason, running: math.NaN()}
+	v := vision{earned: seen.trust.Earned, why: seen.trust.Reason, running: math.NaN()}
 	leadSteps, holdSteps := f.lead/f.repeat, f.hold/f.repeat
 	if !f.whole {
 		v.running = seen.Quantile(0, 0.5)
 	}
 	for more := range 2 {
-		v.lead[more] = foresight.Window(seen, leadSteps+more-(first-i))
-		v.hold[more] = foresight.Window(seen, holdSteps+more-(first-i))
+		v.lead[more] = seen.window(leadSteps + more - (first - i))
+		v.hold[more] = seen.window(holdSteps + more - (first - i))
 	}
 	v.mean = seen.Mean[min(leadSteps, len(seen.Mean)-1)]
 	return v
