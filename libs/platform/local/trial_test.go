@@ -88,6 +88,7 @@ func TestATrialRunsBesideItsGroup(t *testing.T) {
 func TestATrialEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	c := runAgent(t, serverGroup("", 0), nil)
+	await(t, c, "the agent", ready(0))
 	if _, err := c.Try(t.Context(), "web", platform.Trial{Name: "x1", Instances: 1, Lease: time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +98,7 @@ func TestATrialEndsWithItsLease(t *testing.T) {
 func TestBadTrialsAreRefused(t *testing.T) {
 	t.Parallel()
 	c := runAgent(t, serverGroup("", 0), nil)
+	await(t, c, "the agent", ready(0))
 	tests := map[string]struct {
 		group string
 		trial platform.Trial
