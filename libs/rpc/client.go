@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -25,13 +24,13 @@ const authorization = "authorization"
 // the configuration says insecure.
 func (e *Edge) Dial(address string) (*grpc.ClientConn, error) {
 	e = e.orPlain()
-	var transport credentials.TransportCredentials = insecure.NewCredentials()
+	transport := insecure.NewCredentials()
 	if e.files != nil {
-		transport = &reloading{edge: e, name: e.cfg.TLS.ServerName}
+		transport = &reloading{edge: e}
 	} else if e.token != nil && !e.cfg.Insecure && !loopback(address) {
 		return nil, fmt.Errorf("dial %s: rpc.token would travel in plain text: give rpc.tls, or say rpc.insecure: true", address)
 	}
-	conn, err := grpc.NewClient(address,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		// gRPC's own backoff grows to 2 minutes; a service that is back is wanted within a second.
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -41,7 +40,11 @@ func (e *Edge) Dial(address string) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
 		grpc.WithChainUnaryInterceptor(e.unaryClient), grpc.WithChainStreamInterceptor(e.streamClient),
-	)
+	}
+	if name := e.cfg.TLS.ServerName; name != "" {
+		options = append(options, grpc.WithAuthority(name)) // which the certificate is compared with
+	}
+	conn, err := grpc.NewClient(address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}

@@ -69,15 +69,12 @@ func (e *Edge) ServerTLS() *tls.Config {
 }
 
 // reloading shakes hands with the files as they are at that moment.
-type reloading struct {
-	edge *Edge
-	name string // expected of a server; empty: the authority
-}
+type reloading struct{ edge *Edge }
 
 func (r *reloading) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	m := r.edge.files.get()
 	return credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: m.certificates, RootCAs: m.roots, ServerName: r.name,
+		MinVersion: tls.VersionTLS13, Certificates: m.certificates, RootCAs: m.roots,
 	}).ClientHandshake(ctx, authority, conn)
 }
 
@@ -90,9 +87,10 @@ func (r *reloading) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthIn
 }
 
 func (r *reloading) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: r.name}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (r *reloading) Clone() credentials.TransportCredentials { c := *r; return &c }
 
-func (r *reloading) OverrideServerName(name string) error { r.name = name; return nil }
+// OverrideServerName does nothing: the name is the connection's authority.
+func (r *reloading) OverrideServerName(string) error { return nil }
