@@ -2,6 +2,7 @@ package replicator_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -29,7 +30,7 @@ func echo(_ any, stream grpc.ServerStream) error {
 		m := &wrapperspb.StringValue{}
 		err := stream.RecvMsg(m)
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			stream.SetTrailer(metadata.Pairs("x-count", strings.Repeat("i", n)))
 			return nil
 		case err != nil:
@@ -39,8 +40,9 @@ func echo(_ any, stream grpc.ServerStream) error {
 		case m.GetValue() == "not found":
 			return status.Error(codes.NotFound, "as asked")
 		}
-		if n++; stream.SendMsg(m) != nil {
-			return nil
+		n++
+		if err := stream.SendMsg(m); err != nil {
+			return err
 		}
 	}
 }
@@ -98,7 +100,7 @@ func TestGRPCPassesAndIsCopied(t *testing.T) {
 			}
 		}
 		_ = stream.CloseSend()
-		if err := stream.RecvMsg(&wrapperspb.StringValue{}); err != io.EOF {
+		if err := stream.RecvMsg(&wrapperspb.StringValue{}); !errors.Is(err, io.EOF) {
 			t.Errorf("the stream ended with %v", err)
 		}
 		return strings.Join(stream.Trailer().Get("x-count"), " "), codes.OK

@@ -2,6 +2,7 @@ package replicator_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -34,7 +35,8 @@ func TestSlowAndLargeHeadsAreCutOff(t *testing.T) {
 		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		_, _ = io.WriteString(conn, c.bytes)
 		line, err := bufio.NewReader(conn).ReadString('\n')
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
 			t.Errorf("%s: the connection was not cut off", name)
 		}
 		if !strings.HasPrefix(line, c.want) {

@@ -97,7 +97,7 @@ func complete(parts map[string]bool) error {
 	if !parts[partTime] {
 		return errors.New("format: has no time: give $time_local, $time_iso8601, $msec or %t")
 	}
-	if !parts[partRequest] && !(parts[partMethod] && parts[partTarget]) {
+	if !parts[partRequest] && (!parts[partMethod] || !parts[partTarget]) {
 		return errors.New("format: has no request: give $request, %r, or method and target")
 	}
 	return nil

@@ -21,17 +21,16 @@ import (
 )
 
 type options struct {
-	rounds   int
-	length   time.Duration
-	rate     float64
-	json     string
-	role     string
-	target   string
-	broker   string
-	ratio    float64
-	port     int
-	huge     int64
-	duration time.Duration
+	rounds int
+	length time.Duration
+	rate   float64
+	json   string
+	role   string
+	target string
+	broker string
+	ratio  float64
+	port   int
+	huge   int64
 }
 
 func main() {

@@ -117,7 +117,7 @@ func (m *message) takeHead(p []byte, at time.Time) []byte {
 		}
 		m.at = at
 	}
-	head, rest := p, []byte(nil)
+	var head, rest []byte
 	if len(m.buf) == 0 {
 		end := headEnd(p, 0)
 		if end < 0 {
