@@ -97,12 +97,13 @@ func (d *decider) withCapacity() int {
 	}
 	w.later = w.needed
 	d.out.Policy = Reactive
-	if d.verdict.follow {
+	switch {
+	case d.verdict.follow:
 		w = d.follow()
-	} else if d.trusted() {
+	case d.trusted():
 		d.out.Policy = Predictive
 		w = d.foresee(w)
-	} else {
+	default:
 		w = d.floor(w)
 	}
 	d.capacityGrounds(&w)

@@ -235,7 +235,7 @@ func readHistory(ctx context.Context, address string, q past.Query) (forecast.Se
 	if err != nil {
 		return forecast.Series{}, fmt.Errorf("dial history %s: %w", address, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
 	defer cancel()
 	s, err := past.Read(ctx, foreshadowv1.NewHistoryServiceClient(conn), q)

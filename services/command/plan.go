@@ -85,12 +85,12 @@ func runPlan(ctx context.Context, f file, only string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer advice.Close()
+	defer func() { _ = advice.Close() }()
 	steering, err := edge.Dial(f.Console.Provisioner)
 	if err != nil {
 		return err
 	}
-	defer steering.Close()
+	defer func() { _ = steering.Close() }()
 	found := false
 	var errs []error
 	for _, w := range f.Workloads {

@@ -83,8 +83,9 @@ func (p *process) run(ctx context.Context, adminAddress string, service runner) 
 	if r, ok := service.(reloader); ok {
 		g.Go(func() error { p.reload(ctx, r); return nil })
 	}
+	g.Go(func() error { return p.declared.follow(ctx) })
 	p.log.Info("started", "admin", adminAddress)
-	err := g.Wait()
+	err := stopped(g.Wait())
 	if err == nil {
 		p.log.Info("stopped")
 	}

@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func TestPlanIsShownAndNothingIsChanged(t *testing.T) {
 		}
 	}
 	for _, q := range c.Faults.Requests() {
-		if q.Method != "GET" && !strings.HasSuffix(q.Path, "/deployments") {
+		if q.Method != http.MethodGet && !strings.HasSuffix(q.Path, "/deployments") {
 			t.Errorf("a plan made the request %s %s", q.Method, q.Path)
 		}
 	}

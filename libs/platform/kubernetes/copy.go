@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 var policyResource = schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}
@@ -296,7 +295,7 @@ func (c *Client) RemoveCopy(ctx context.Context, shadow string) error {
 			err = isCopy(o)
 		}
 		if err == nil {
-			uid, foreground := types.UID(o.GetUID()), metav1.DeletePropagationForeground
+			uid, foreground := o.GetUID(), metav1.DeletePropagationForeground
 			err = client.Delete(ctx, part.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &foreground})
 		}
 		if err != nil && !apierrors.IsNotFound(err) {
