@@ -258,6 +258,7 @@ func TestShadow(t *testing.T) {
 		"unknown":          {func(in *Input) { in.Capacity = Capacity{} }, 1, CapacityMissing},
 		"hint":             {func(in *Input) { in.Capacity.Source = CapacityHint }, 1, CapacityNotTested},
 		"expired":          {func(in *Input) { in.Capacity.Expires = start.Add(-time.Second) }, 1, CapacityExpired},
+		"rough":            {func(in *Input) { in.Capacity.Rough = true }, 1, CapacityRough},
 		"mix moved":        {func(in *Input) { in.Capacity.MixDrift = 0.21 }, 1, CapacityMixMoved},
 		"mix unknown":      {func(in *Input) { in.Capacity.MixDrift = math.NaN() }, 1, CapacityMixMoved},
 		"no shadow wanted": {func(in *Input) { in.Capacity, in.Config.ShadowInstances = Capacity{}, 0 }, 0, ShadowAsleep},
@@ -370,7 +371,7 @@ func TestEveryReasonReadsAsASentence(t *testing.T) {
 		ForecastAboveCommitted, DemandAboveCommitted, UtilizationAboveTarget, EnoughInstances, ScaleDown, ScaleDownInSteps,
 		ScaleDownTooSmall, ScaleDownHeldByPast, ScaleDownHeldByFuture, DemandMissing, NothingKnown, AtMinimum, AtMaximum,
 		HPAFloor, ForecastTrusted, ForecastUntrusted, ForecastMissing, ForecastStale, CapacityMissing, CapacityNotTested,
-		CapacityExpired, CapacityMixMoved, ShadowAwake, ShadowAsleep,
+		CapacityExpired, CapacityRough, CapacityMixMoved, ShadowAwake, ShadowAsleep,
 	} {
 		text := d.Text(Reason{Code: code, to: 7, from: 3})
 		if text == string(code) || len(strings.Fields(text)) < 4 || strings.Contains(text, "%!") {

@@ -30,6 +30,8 @@ func (d *decider) shadow() {
 	case !d.in.Capacity.usable() || d.in.Capacity.Source == CapacityHint || d.mixMoved():
 	case d.expired():
 		d.ground(Reason{Code: CapacityExpired})
+	case d.in.Capacity.Rough:
+		d.ground(Reason{Code: CapacityRough})
 	default:
 		learn = false
 	}

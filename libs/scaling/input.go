@@ -64,6 +64,7 @@ type Capacity struct {
 	Measured  time.Time
 	Expires   time.Time // after it the value is still used, and measured anew; zero means never
 	MixDrift  float64   // share of today's requests that the measured mix did not have, 0 to 1
+	Rough     bool      // the interval is wider than was asked for; the shadow goes on measuring
 }
 
 // Utilization is the mean CPU use of the ready production instances, as a share of their CPU request.

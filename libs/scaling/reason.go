@@ -33,6 +33,7 @@ const (
 	CapacityMissing   Code = "capacity_missing"
 	CapacityNotTested Code = "capacity_not_measured"
 	CapacityExpired   Code = "capacity_expired"
+	CapacityRough     Code = "capacity_rough"
 	CapacityMixMoved  Code = "capacity_mix_moved"
 	ShadowAwake       Code = "shadow_awake"
 	ShadowAsleep      Code = "shadow_asleep"
@@ -115,6 +116,8 @@ func (d Decision) ground(r Reason) string {
 		return fmt.Sprintf("The %.4g requests/s per instance were configured, not measured", e.Capacity)
 	case CapacityExpired:
 		return "The measured capacity is due for renewal"
+	case CapacityRough:
+		return fmt.Sprintf("What one instance carries is known roughly, at least %.4g of %.4g requests/s; the shadow measures on", e.CapacityLower, e.Capacity)
 	case CapacityMixMoved:
 		return "The mix of requests has moved away from the measured one"
 	case ShadowAwake:

@@ -84,7 +84,7 @@ func using(second, n int, each *foreshadowv1.InstanceUsage) *foreshadowv1.Metric
 func measured(rate float64) *foreshadowv1.CapacityMeasured {
 	return &foreshadowv1.CapacityMeasured{
 		Workload: "shop", Valid: true, MeasureTime: timestamppb.New(epoch), ExpireTime: timestamppb.New(epoch.Add(24 * time.Hour)),
-		RequestsPerSecond: rate, SloLatencySeconds: 0.2, SloQuantile: 0.95,
+		RequestsPerSecond: rate, SloLatencySeconds: 0.2, SloQuantile: 0.95, Precise: true,
 		Mix: []*foreshadowv1.StratumShare{{Stratum: &foreshadowv1.Stratum{Route: "GET /"}, Share: 1}},
 	}
 }

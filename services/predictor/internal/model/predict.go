@@ -108,7 +108,7 @@ func (m *Model) capacityNow() scaling.Capacity {
 	return scaling.Capacity{
 		Source: scaling.CapacityMeasured, PerSecond: c.GetRequestsPerSecond(),
 		Lower: c.GetLowerRequestsPerSecond(), Upper: c.GetUpperRequestsPerSecond(),
-		Measured: c.GetMeasureTime().AsTime(), Expires: c.GetExpireTime().AsTime(), MixDrift: m.recent.drift(c),
+		Measured: c.GetMeasureTime().AsTime(), Expires: c.GetExpireTime().AsTime(), Rough: !c.GetPrecise(), MixDrift: m.recent.drift(c),
 	}
 }
 

@@ -16,8 +16,8 @@ const (
 	firstRetry = 10 * time.Second
 	lastRetry  = 5 * time.Minute
 	// rest is how many times as long as a measurement took the instance goes back to the replay before one that was not
-	// precise is gone on with: a tenth of its time is spent on that.
-	rest = 9
+	// precise is gone on with: a third of its time is spent on that.
+	rest = 2
 	// MaxDrift is how far the mix of requests may move from the one a capacity was measured under: the share of all requests
 	// that would have to be of another stratum.
 	MaxDrift = 0.2

@@ -71,10 +71,10 @@ func TestWhatIsNotPreciseIsGoneOnWith(t *testing.T) {
 	first := measured(true, 65)
 	first.Steps = steps(7)
 	r.Add(first)
-	if why := r.Due(at(14), "v1", nil, 0); why != "" {
-		t.Errorf("due %q before the instance has been left alone for nine times as long as it was measured", why)
+	if why := r.Due(at(3), "v1", nil, 0); why != "" {
+		t.Errorf("due %q before the instance has been left alone for twice as long as it was measured", why)
 	}
-	why := r.Due(at(18), "v1", nil, 0)
+	why := r.Due(at(4), "v1", nil, 0)
 	if before := r.Before(why); why != measure.NotPrecise || len(before) != 6 || before[1].Offered != 42 || before[0].Requests != 10 {
 		t.Errorf("due %q from %+v, want the six valid steps", why, before)
 	}
