@@ -53,6 +53,7 @@ type lane struct {
 	last        *foreshadowv1.CapacityMeasured // valid
 	warm        warmth
 	shares      []*foreshadowv1.StratumShare // of the mix at mixTime
+	sharesOf    float64                      // requests that know them
 	mixTime     time.Time
 	waiting     time.Time // since when an experiment waits to be carried out
 	publish     func(*foreshadowv1.CapacityMeasured)
@@ -204,9 +205,10 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	}
 	now := time.Now()
 	if now.Sub(l.mixTime) > mixEvery {
-		l.shares, l.mixTime = l.reservoir.Mix().Shares(), now
+		mix := l.reservoir.Mix()
+		l.shares, l.sharesOf, l.mixTime = mix.Shares(), mix.Requests(), now
 	}
-	why := l.known.Due(now, ready[0].Version, l.shares, l.reservoir.Len())
+	why := l.known.Due(now, ready[0].Version, l.shares, l.sharesOf)
 	if why == "" {
 		return
 	}

@@ -602,7 +602,10 @@ type CapacityMeasured struct {
 	WarmupSeconds float64 `protobuf:"fixed64,18,opt,name=warmup_seconds,json=warmupSeconds,proto3" json:"warmup_seconds,omitempty"`
 	// Set when this is no measurement of what production runs. It is then never valid, so that a reader that does not know
 	// this field takes nothing for production's capacity.
-	Simulation    *Simulation `protobuf:"bytes,19,opt,name=simulation,proto3" json:"simulation,omitempty"`
+	Simulation *Simulation `protobuf:"bytes,19,opt,name=simulation,proto3" json:"simulation,omitempty"`
+	// How many requests, drawn one by one, would know the mix as well as those it was taken from. Requests of one session
+	// resemble each other, so it is below their number; 0 when not known.
+	MixRequests   float64 `protobuf:"fixed64,20,opt,name=mix_requests,json=mixRequests,proto3" json:"mix_requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +773,13 @@ func (x *CapacityMeasured) GetSimulation() *Simulation {
 	return nil
 }
 
+func (x *CapacityMeasured) GetMixRequests() float64 {
+	if x != nil {
+		return x.MixRequests
+	}
+	return 0
+}
+
 var File_foreshadow_v1_capacity_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_capacity_proto_rawDesc = "" +
@@ -820,7 +830,7 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\bcheapest\x18\b \x01(\bR\bcheapest\"V\n" +
 	"\fStratumShare\x120\n" +
 	"\astratum\x18\x01 \x01(\v2\x16.foreshadow.v1.StratumR\astratum\x12\x14\n" +
-	"\x05share\x18\x02 \x01(\x01R\x05share\"\xfa\x06\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\"\x9d\a\n" +
 	"\x10CapacityMeasured\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
@@ -846,7 +856,8 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\x0ewarmup_seconds\x18\x12 \x01(\x01R\rwarmupSeconds\x129\n" +
 	"\n" +
 	"simulation\x18\x13 \x01(\v2\x19.foreshadow.v1.SimulationR\n" +
-	"simulation*\xa2\x01\n" +
+	"simulation\x12!\n" +
+	"\fmix_requests\x18\x14 \x01(\x01R\vmixRequests*\xa2\x01\n" +
 	"\n" +
 	"Bottleneck\x12\x1a\n" +
 	"\x16BOTTLENECK_UNSPECIFIED\x10\x00\x12\x12\n" +

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/metric"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
@@ -47,8 +48,8 @@ func (m *mix) add(start time.Time, requests map[string]float64) {
 	}
 }
 
-// drift is the share of today's requests that the measured mix did not have (total variation distance, 0 to 1); 0 while
-// either is not known well enough.
+// drift is the share of today's requests that the measured mix did not have (total variation distance, 0 to 1), less what
+// such samples of one and the same mix differ by; 0 while either is not known well enough.
 func (m *mix) drift(c *foreshadowv1.CapacityMeasured) float64 {
 	total := 0.0
 	for _, n := range m.routes {
@@ -61,19 +62,26 @@ func (m *mix) drift(c *foreshadowv1.CapacityMeasured) float64 {
 	for _, s := range c.GetMix() {
 		measured[s.GetStratum().GetRoute()] += s.GetShare()
 	}
-	var excess, rare float64
+	var excess, rare, rareToday float64
+	var shares []float64
 	for r, n := range m.routes {
 		today := n / total
 		if max(today, measured[r]) < mixMinShare {
 			rare += today - measured[r]
+			rareToday += today
 			continue
 		}
 		excess += max(0, today-measured[r])
+		shares = append(shares, today)
 	}
 	for r, share := range measured {
 		if _, seen := m.routes[r]; !seen && share < mixMinShare {
 			rare -= share
 		}
 	}
-	return excess + max(0, rare)
+	noise := 0.0
+	if known := c.GetMixRequests(); known > 0 {
+		noise = metric.MixNoise(append(shares, rareToday), known, total)
+	}
+	return max(0, excess+max(0, rare)-noise)
 }

@@ -65,3 +65,43 @@ func TestASampleOfTheSameMixIsNoDrift(t *testing.T) {
 		}
 	}
 }
+
+// TestFewSessionsAreNoDrift draws a measurement from 40 sessions of ten requests for one page each, out of the very mix that
+// runs. It says of itself that it knows the mix as 40 requests do; a drift beyond that is still seen.
+func TestFewSessionsAreNoDrift(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	const runs = 200
+	seen, missed := 0, 0
+	for range runs {
+		var m mix
+		m.add(time.Unix(1_700_000_000, 0), map[string]float64{"a": 2000, "b": 1500, "c": 1000, "d": 500})
+		draw := func(a, b, c float64) *foreshadowv1.CapacityMeasured {
+			then := map[string]float64{}
+			for range 40 {
+				switch u := rng.Float64(); {
+				case u < a:
+					then["a"] += 1.0 / 40
+				case u < a+b:
+					then["b"] += 1.0 / 40
+				case u < a+b+c:
+					then["c"] += 1.0 / 40
+				default:
+					then["d"] += 1.0 / 40
+				}
+			}
+			out := measured(then)
+			out.MixRequests = 40
+			return out
+		}
+		if m.drift(draw(0.4, 0.3, 0.2)) > 0.1 {
+			seen++
+		}
+		if m.drift(draw(0, 0.1, 0.2)) < 0.3 { // 0.6 of the requests are of another page
+			missed++
+		}
+	}
+	if seen > runs/20 || missed > runs/20 {
+		t.Errorf("in %d of %d samples of one mix a drift was seen, in %d samples of another it was not", seen, runs, missed)
+	}
+}

@@ -52,7 +52,7 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 		Workload: o.Workload, Version: o.Instance.Version,
 		MeasureTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(o.TTL)),
 		SloLatencySeconds: o.Plan.SLO.Latency.Seconds(), SloQuantile: o.Plan.SLO.Quantile,
-		Steps: Steps(search.Steps()), Mix: o.Mix.Shares(), StartupSeconds: startup(o.Instance),
+		Steps: Steps(search.Steps()), Mix: o.Mix.Shares(), MixRequests: o.Mix.Requests(), StartupSeconds: startup(o.Instance),
 	}
 	knee, err := search.Knee()
 	var invalid *probe.InvalidError

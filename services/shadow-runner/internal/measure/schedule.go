@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/metric"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
 )
@@ -31,6 +32,7 @@ type Record struct {
 	rate     float64
 	precise  bool
 	mix      []*foreshadowv1.StratumShare
+	requests float64 // that know the mix
 	steps    []*foreshadowv1.CapacityStep
 	renew    time.Time // when a valid capacity is to be measured again, from nothing
 	refine   time.Time // until then the instance is left to the replay
@@ -55,7 +57,7 @@ func (r *Record) Add(m *foreshadowv1.CapacityMeasured) {
 		took -= held(r.steps)
 	}
 	*r = Record{
-		version: m.GetVersion(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(),
+		version: m.GetVersion(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(), requests: m.GetMixRequests(),
 		steps: steps[max(0, len(steps)-keptSteps):], renew: renew, refine: at.Add(rest * took),
 	}
 }
@@ -90,8 +92,8 @@ const (
 )
 
 // Due says why instances of the given version are to be measured now under the present mix, which is known from a number of
-// requests; empty when they are not.
-func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumShare, requests int) string {
+// requests drawn one by one; empty when they are not.
+func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumShare, requests float64) string {
 	switch {
 	case now.Before(r.retry):
 		return ""
@@ -103,7 +105,7 @@ func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumS
 		return Old
 	case now.Before(r.refine):
 		return ""
-	case Drift(r.mix, mix) > MaxDrift+chance(mix, requests):
+	case Drift(r.mix, mix) > MaxDrift+r.chance(mix, requests):
 		return MixMoved
 	case !r.precise && len(stepsFrom(r.steps)) > 0:
 		return NotPrecise
@@ -119,14 +121,13 @@ func (r *Record) Before(why string) []probe.Step {
 	return stepsFrom(r.steps)
 }
 
-// chance is about what two mixes of so many requests differ by when nothing moved: the mean of the absolute value of each
-// share's normal error.
-func chance(mix []*foreshadowv1.StratumShare, requests int) float64 {
-	sum := 0.0
-	for _, s := range mix {
-		sum += math.Sqrt(2 / math.Pi * s.GetShare() * (1 - s.GetShare()) * 2 / float64(max(requests, 1)))
+// chance is by how much the present mix differs from the one that was measured when nothing moved.
+func (r *Record) chance(mix []*foreshadowv1.StratumShare, requests float64) float64 {
+	shares := make([]float64, len(mix))
+	for i, s := range mix {
+		shares[i] = s.GetShare()
 	}
-	return sum / 2
+	return metric.MixNoise(shares, r.requests, requests)
 }
 
 // Drift is the total variation distance of two mixes, 0 to 1: the share of requests that would have to be of another stratum.

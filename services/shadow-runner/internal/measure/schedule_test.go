@@ -104,7 +104,7 @@ func TestADriftOfTheMixIsMeasuredAgain(t *testing.T) {
 	m.Mix, m.Precise = mix(0.3), true
 	tests := map[string]struct {
 		mix      []*foreshadowv1.StratumShare
-		requests int
+		requests float64
 		want     string
 	}{
 		"the same":             {mix(0.3), 5000, ""},

@@ -1,11 +1,14 @@
 package reservoir
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
 
 	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/traffic"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 )
@@ -57,4 +60,49 @@ func (m *Mix) Shares() []*foreshadowv1.StratumShare {
 		out[len(out)-1].Share += r.Weight / total
 	}
 	return out
+}
+
+// Requests is how many requests, drawn one by one, would know the shares as well as these do: their number divided by the
+// design effect of whole sessions, whose requests resemble each other, and of weights (Kish, Survey Sampling, 1965). The
+// standard errors of the shares are those of ratios over sessions, linearised.
+func (m *Mix) Requests() float64 {
+	type part struct {
+		session string
+		stratum traffic.Stratum
+	}
+	parts, sessions, strata := map[part]float64{}, map[string]float64{}, map[traffic.Stratum]float64{} // weights
+	for i, r := range m.items {
+		session := r.Session
+		if session == "" {
+			session = fmt.Sprint("#", i) // of nobody known: on its own
+		}
+		parts[part{session, r.Stratum}] += r.Weight
+		sessions[session] += r.Weight
+		strata[r.Stratum] += r.Weight
+	}
+	squares := 0.0
+	for _, w := range sessions {
+		squares += w * w
+	}
+	total := m.weight[len(m.weight)-1]
+	variance := map[traffic.Stratum]float64{} // of a stratum's weight, times total squared
+	for s, w := range strata {
+		variance[s] = w / total * w / total * squares // as if every session had none of it
+	}
+	for p, w := range parts {
+		expected := strata[p.stratum] / total * sessions[p.session]
+		variance[p.stratum] += (w-expected)*(w-expected) - expected*expected
+	}
+	var single, attained float64 // standard errors of one request, and of these
+	for s, w := range strata {
+		single += math.Sqrt(w / total * (1 - w/total))
+		attained += math.Sqrt(max(0, variance[s])) / total
+	}
+	if len(sessions) == 1 {
+		return 1 // which says nothing of how sessions differ
+	}
+	if attained == 0 {
+		return float64(len(m.items)) // all sessions are alike
+	}
+	return min(float64(len(m.items)), single*single/attained/attained)
 }

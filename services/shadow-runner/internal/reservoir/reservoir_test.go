@@ -105,3 +105,43 @@ func TestDrawHoldsTheMix(t *testing.T) {
 		t.Error("two draws in the same order: bursts would always be of one stratum")
 	}
 }
+
+// TestRequestsOfASessionSayLess: what the sample says of shares is what sessions say, and sessions differ.
+func TestRequestsOfASessionSayLess(t *testing.T) {
+	t.Parallel()
+	const sessions, each = 200, 10
+	build := func(target func(session, i int) string, name func(session, i int) string) *reservoir.Mix {
+		var items []*captured.Request
+		for s := range sessions {
+			for i := range each {
+				r := request(t, target(s, i), 0, 2)
+				r.Session = name(s, i)
+				items = append(items, r)
+			}
+		}
+		return reservoir.NewMix(items)
+	}
+	own := func(s, _ int) string { return fmt.Sprint("s", s) }
+	rng := rand.New(rand.NewPCG(5, 6))
+	coin := func() string { return []string{"/a", "/b"}[rng.IntN(2)] }
+	alike := make([]string, sessions)
+	for s := range alike {
+		alike[s] = coin()
+	}
+	tests := map[string]struct {
+		mix       *reservoir.Mix
+		low, high float64
+	}{
+		"each session on one page":     {build(func(s, _ int) string { return alike[s] }, own), sessions * 0.99, sessions * 1.01},
+		"each request at random":       {build(func(int, int) string { return coin() }, own), sessions * each * 0.8, sessions * each},
+		"each request of its own":      {build(func(int, int) string { return coin() }, func(int, int) string { return "" }), sessions * each * 0.99, sessions * each},
+		"one page only":                {build(func(int, int) string { return "/a" }, own), sessions * each, sessions * each},
+		"one session only":             {build(func(int, int) string { return coin() }, func(int, int) string { return "s" }), 1, 1},
+		"every session the same pages": {build(func(_, i int) string { return fmt.Sprint("/", i%2) }, own), sessions * each, sessions * each},
+	}
+	for name, tc := range tests {
+		if got := tc.mix.Requests(); got < tc.low || got > tc.high {
+			t.Errorf("%s: %v requests, want %v to %v of %d", name, got, tc.low, tc.high, sessions*each)
+		}
+	}
+}
