@@ -15,7 +15,6 @@ USE_PG := pg="$$(deployments/tools/postgres.sh --print)"; [ -z "$$pg" ] || expor
 .PHONY: help
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # Long arithmetic on one goroutine: the race detector makes it ten times slower and has nothing to find there. What of it
 # runs on several goroutines is tested with it all the same.
