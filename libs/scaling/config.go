@@ -31,7 +31,11 @@ type Config struct {
 	DownMargin     float64       // share of the instances that must be idle before any is released
 	DownStep       float64       // share of the instances released at once, at least one
 	// Headroom is the share by which CPU, memory and network of an instance exceed the expected use.
-	Headroom        float64
+	Headroom float64
+	// SizeMemory is the past over which sizes of instances are compared, and SizeSaving the share of the price that another
+	// size must save to be worth a word.
+	SizeMemory      time.Duration
+	SizeSaving      float64
 	ShadowInstances int           // while the shadow is awake
 	Lifetime        time.Duration // after it a decision must not be applied
 	HPA             HPA
@@ -58,6 +62,7 @@ func DefaultConfig() Config {
 		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
 		MaxMixDrift: 0.2,
 		DownHold:    5 * time.Minute, DownAhead: 10 * time.Minute, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5,
+		SizeMemory: 24 * time.Hour, SizeSaving: 0.1,
 		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
 		HPA: HPA{
 			TargetPercent: 70, Sync: 15 * time.Second, Tolerance: 0.1, DownHold: 5 * time.Minute,
@@ -71,7 +76,7 @@ func DefaultConfig() Config {
 func (c Config) Faster(factor float64) Config {
 	for _, d := range []*time.Duration{
 		&c.Interval, &c.StartupGuess, &c.Smoothing, &c.DemandMaxAge, &c.ForecastMaxAge, &c.DownHold, &c.DownAhead,
-		&c.Lifetime, &c.BudgetMemory, &c.HPA.Sync, &c.HPA.DownHold, &c.HPA.MetricWindow, &c.HPA.CPUInitialization, &c.HPA.ReadinessDelay,
+		&c.Lifetime, &c.BudgetMemory, &c.SizeMemory, &c.HPA.Sync, &c.HPA.DownHold, &c.HPA.MetricWindow, &c.HPA.CPUInitialization, &c.HPA.ReadinessDelay,
 	} {
 		*d = time.Duration(float64(*d) / factor)
 	}
@@ -115,7 +120,7 @@ func (c Config) shares() []field[float64] {
 	return []field[float64]{
 		{"risk", c.Risk, 1}, {"imbalance", c.Imbalance, 10}, {"max_mix_drift", c.MaxMixDrift, 1},
 		{"down_quantile", c.DownQuantile, 1}, {"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"headroom", c.Headroom, 10},
-		{"budget", c.Budget, 10}, {"hpa.tolerance", c.HPA.Tolerance, 1},
+		{"budget", c.Budget, 10}, {"size_saving", c.SizeSaving, 1}, {"hpa.tolerance", c.HPA.Tolerance, 1},
 	}
 }
 
@@ -124,7 +129,7 @@ func (c Config) durations() []field[time.Duration] {
 		{name: "interval", value: c.Interval}, {name: "startup_guess", value: c.StartupGuess},
 		{name: "budget_memory", value: c.BudgetMemory}, {name: "smoothing", value: c.Smoothing}, {name: "demand_max_age", value: c.DemandMaxAge},
 		{name: "forecast_max_age", value: c.ForecastMaxAge}, {name: "down_hold", value: c.DownHold},
-		{name: "down_ahead", value: c.DownAhead}, {name: "lifetime", value: c.Lifetime},
+		{name: "down_ahead", value: c.DownAhead}, {name: "lifetime", value: c.Lifetime}, {name: "size_memory", value: c.SizeMemory},
 		{name: "hpa.sync", value: c.HPA.Sync}, {name: "hpa.down_hold", value: c.HPA.DownHold},
 		{name: "hpa.metric_window", value: c.HPA.MetricWindow}, {name: "hpa.cpu_initialization", value: c.HPA.CPUInitialization},
 		{name: "hpa.readiness_delay", value: c.HPA.ReadinessDelay},
@@ -161,6 +166,8 @@ func (c Config) usable() Config {
 	c.DownHold = durationOr(c.DownHold, d.DownHold)
 	c.DownAhead = durationOr(c.DownAhead, d.DownAhead)
 	c.Lifetime = durationOr(c.Lifetime, d.Lifetime)
+	c.SizeMemory = durationOr(c.SizeMemory, d.SizeMemory)
+	c.SizeSaving = shareOr(c.SizeSaving, d.SizeSaving, 1)
 	c.HPA.Sync = durationOr(c.HPA.Sync, d.HPA.Sync)
 	c.HPA.DownHold = durationOr(c.HPA.DownHold, d.HPA.DownHold)
 	c.HPA.MetricWindow = durationOr(c.HPA.MetricWindow, d.HPA.MetricWindow)

@@ -367,11 +367,12 @@ func TestEveryReasonReadsAsASentence(t *testing.T) {
 	in := settled()
 	in.Forecast.Reason = "coverage was 0.95"
 	d, _ := Decide(State{}, in, start)
+	d.Cheaper = &Alternative{}
 	for _, code := range []Code{
 		ForecastAboveCommitted, DemandAboveCommitted, UtilizationAboveTarget, EnoughInstances, ScaleDown, ScaleDownInSteps,
 		ScaleDownTooSmall, ScaleDownHeldByPast, ScaleDownHeldByFuture, DemandMissing, NothingKnown, AtMinimum, AtMaximum,
 		HPAFloor, ForecastTrusted, ForecastUntrusted, ForecastMissing, ForecastStale, CapacityMissing, CapacityNotTested,
-		CapacityExpired, CapacityRough, CapacityMixMoved, ShadowAwake, ShadowAsleep,
+		CapacityExpired, CapacityRough, CapacityMixMoved, CheaperSize, ShadowAwake, ShadowAsleep,
 	} {
 		text := d.Text(Reason{Code: code, to: 7, from: 3})
 		if text == string(code) || len(strings.Fields(text)) < 4 || strings.Contains(text, "%!") {

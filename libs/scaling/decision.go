@@ -43,8 +43,10 @@ type Decision struct {
 	ReactiveInstances int
 	// HPAInstances is what the Kubernetes HPA would hold; zero when the CPU utilization is not known.
 	HPAInstances int
-	Made         time.Time
-	Expires      time.Time // it must not be applied after
+	// Cheaper is a size of instance that would do the same for less, among those the shadow tried; nil when there is none.
+	Cheaper *Alternative
+	Made    time.Time
+	Expires time.Time // it must not be applied after
 }
 
 // Evidence is the numbers a decision rests on. Rates are requests per second; zero means not known.

@@ -15,6 +15,9 @@ type Input struct {
 	Capacity    Capacity
 	Utilization Utilization
 	Resources   Resources
+	// Price of an instance of production's size for an hour; 0 when not known. Tried are other sizes, which may cost less.
+	Price float64
+	Tried []Tried
 }
 
 // Instances is the state of production.

@@ -64,6 +64,11 @@ func anyInput(r *rand.Rand, now time.Time) Input {
 		Utilization: Utilization{anyFloat(r), anyTime(r, now), anyFloat(r)},
 		Resources:   Resources{Line{anyFloat(r), anyFloat(r)}, Line{anyFloat(r), anyFloat(r)}, Line{anyFloat(r), anyFloat(r)}},
 	}
+	if r.IntN(4) == 0 {
+		in.Price = anyFloat(r)
+		in.Tried = []Tried{{"other", anyFloat(r), anyFloat(r), in.Capacity, anyFloat(r)}}
+		in.Config.SizeMemory = anyDuration(r)
+	}
 	in.Config.MinInstances, in.Config.MaxInstances = anyInt(r), anyInt(r)
 	for range r.IntN(5) {
 		in.Demand = append(in.Demand, Point{anyTime(r, now), anyFloat(r)})
@@ -116,6 +121,9 @@ func checkPromises(t *testing.T, i int, in Input, d Decision, now time.Time) {
 	}
 	if len(d.Reasons) == 0 {
 		t.Fatalf("case %d: no reason", i)
+	}
+	if a := d.Cheaper; a != nil && (a.Instances < lo || a.Instances > hi || !(a.Hourly < a.Today)) {
+		t.Fatalf("case %d: alternative %+v", i, a)
 	}
 	for _, r := range d.Reasons {
 		if d.Text(r) == "" {

@@ -35,6 +35,7 @@ const (
 	CapacityExpired   Code = "capacity_expired"
 	CapacityRough     Code = "capacity_rough"
 	CapacityMixMoved  Code = "capacity_mix_moved"
+	CheaperSize       Code = "cheaper_size"
 	ShadowAwake       Code = "shadow_awake"
 	ShadowAsleep      Code = "shadow_asleep"
 )
@@ -120,6 +121,9 @@ func (d Decision) ground(r Reason) string {
 		return fmt.Sprintf("What one instance carries is known roughly, at least %.4g of %.4g requests/s; the shadow measures on", e.CapacityLower, e.Capacity)
 	case CapacityMixMoved:
 		return "The mix of requests has moved away from the measured one"
+	case CheaperSize:
+		return fmt.Sprintf("Instances of configuration %s, tried in the shadow at %.4g requests/s, would have cost %.3g instead of %.3g an hour on the demand of late; %d would do now",
+			d.Cheaper.Name, d.Cheaper.Capacity.PerSecond, d.Cheaper.Hourly, d.Cheaper.Today, d.Cheaper.Instances)
 	case ShadowAwake:
 		return "The shadow is awake to measure"
 	case ShadowAsleep:

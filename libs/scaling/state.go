@@ -16,6 +16,7 @@ type State struct {
 	hpaFleet  []cohort // they, oldest first
 	hpaSynced time.Time
 	rivals    rivals
+	loads     *loads // nil without prices
 }
 
 // peaks is a moving maximum: entries of falling need and rising time.

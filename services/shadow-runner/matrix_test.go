@@ -124,7 +124,7 @@ func checkMatrix(t *testing.T, r *rig, e *foreshadowv1.Experiment) {
 		for _, m := range read(r, kafka.TopicCapacityMeasured, func() *foreshadowv1.CapacityMeasured { return &foreshadowv1.CapacityMeasured{} }) {
 			if s := m.GetSimulation(); s != nil {
 				found++
-				if m.GetValid() || m.GetRequestsPerSecond() != 0 || s.GetCheapest() != (s.GetConfiguration() == "fast") {
+				if m.GetValid() || m.GetRequestsPerSecond() != 0 || s.GetCheapest() != (s.GetConfiguration() == "fast") || s.GetSizeOnly() == s.GetCheapest() {
 					t.Errorf("simulation %v", m)
 				}
 			}

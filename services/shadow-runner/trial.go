@@ -232,6 +232,7 @@ func simulations(w workload.Workload, e *foreshadowv1.Experiment, ttl time.Durat
 			Simulation: &foreshadowv1.Simulation{
 				ExperimentId: e.GetExperimentId(), Configuration: c.GetName(), CpuCores: c.GetCpuCores(), MemoryBytes: c.GetMemoryBytes(), Instances: c.GetInstances(),
 				PricePerHour: experiment.PricePerHour(w.Prices, w.Production, c), Cheapest: c.GetName() == e.GetCheapest(),
+				SizeOnly: len(c.GetEnvironment()) == 0 && c.GetImage() == "",
 			},
 		}
 		for _, cell := range e.GetCells() {

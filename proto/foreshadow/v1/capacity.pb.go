@@ -414,7 +414,9 @@ type Simulation struct {
 	// Price of an hour of all of them, in the currency of the workload's prices; 0 when no price is known.
 	PricePerHour float64 `protobuf:"fixed64,7,opt,name=price_per_hour,json=pricePerHour,proto3" json:"price_per_hour,omitempty"`
 	// Whether it is the cheapest configuration of the experiment that met the SLO under every load.
-	Cheapest      bool `protobuf:"varint,8,opt,name=cheapest,proto3" json:"cheapest,omitempty"`
+	Cheapest bool `protobuf:"varint,8,opt,name=cheapest,proto3" json:"cheapest,omitempty"`
+	// Whether CPU and memory are all in which it differs from production.
+	SizeOnly      bool `protobuf:"varint,9,opt,name=size_only,json=sizeOnly,proto3" json:"size_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -501,6 +503,13 @@ func (x *Simulation) GetPricePerHour() float64 {
 func (x *Simulation) GetCheapest() bool {
 	if x != nil {
 		return x.Cheapest
+	}
+	return false
+}
+
+func (x *Simulation) GetSizeOnly() bool {
+	if x != nil {
+		return x.SizeOnly
 	}
 	return false
 }
@@ -817,7 +826,7 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\tcoherency\x18\x03 \x01(\x01R\tcoherency\x12)\n" +
 	"\x10peak_concurrency\x18\x04 \x01(\x01R\x0fpeakConcurrency\x127\n" +
 	"\x18peak_requests_per_second\x18\x05 \x01(\x01R\x15peakRequestsPerSecond\x12\x10\n" +
-	"\x03fit\x18\x06 \x01(\x01R\x03fit\"\xa7\x02\n" +
+	"\x03fit\x18\x06 \x01(\x01R\x03fit\"\xc4\x02\n" +
 	"\n" +
 	"Simulation\x12#\n" +
 	"\rexperiment_id\x18\x01 \x01(\tR\fexperimentId\x12$\n" +
@@ -827,7 +836,8 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\x13requests_per_second\x18\x05 \x01(\x01R\x11requestsPerSecond\x12\x1c\n" +
 	"\tinstances\x18\x06 \x01(\x05R\tinstances\x12$\n" +
 	"\x0eprice_per_hour\x18\a \x01(\x01R\fpricePerHour\x12\x1a\n" +
-	"\bcheapest\x18\b \x01(\bR\bcheapest\"V\n" +
+	"\bcheapest\x18\b \x01(\bR\bcheapest\x12\x1b\n" +
+	"\tsize_only\x18\t \x01(\bR\bsizeOnly\"V\n" +
 	"\fStratumShare\x120\n" +
 	"\astratum\x18\x01 \x01(\v2\x16.foreshadow.v1.StratumR\astratum\x12\x14\n" +
 	"\x05share\x18\x02 \x01(\x01R\x05share\"\x9d\a\n" +

@@ -434,6 +434,107 @@ func (x *Evidence) GetDesiredInstances() int32 {
 	return 0
 }
 
+// CheaperSize is a size of instance that would have carried the demand of the last day for less. It was tried in the shadow;
+// nothing is changed for it.
+type CheaperSize struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the configuration in the experiment that tried it.
+	Configuration string `protobuf:"bytes,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// CPU per instance in cores; 0 when as today.
+	CpuCores float64 `protobuf:"fixed64,2,opt,name=cpu_cores,json=cpuCores,proto3" json:"cpu_cores,omitempty"`
+	// Memory per instance in bytes; 0 when as today.
+	MemoryBytes uint64 `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Rate one instance was seen to carry within the SLO, in requests per second.
+	RequestsPerSecond float64 `protobuf:"fixed64,4,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// Instances of it that would be needed now.
+	Instances int32 `protobuf:"varint,5,opt,name=instances,proto3" json:"instances,omitempty"`
+	// What all of them would have cost per hour, the mean over the last day, in the currency of the workload's prices.
+	PricePerHour float64 `protobuf:"fixed64,6,opt,name=price_per_hour,json=pricePerHour,proto3" json:"price_per_hour,omitempty"`
+	// The same of today's size.
+	TodayPricePerHour float64 `protobuf:"fixed64,7,opt,name=today_price_per_hour,json=todayPricePerHour,proto3" json:"today_price_per_hour,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *CheaperSize) Reset() {
+	*x = CheaperSize{}
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheaperSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheaperSize) ProtoMessage() {}
+
+func (x *CheaperSize) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheaperSize.ProtoReflect.Descriptor instead.
+func (*CheaperSize) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CheaperSize) GetConfiguration() string {
+	if x != nil {
+		return x.Configuration
+	}
+	return ""
+}
+
+func (x *CheaperSize) GetCpuCores() float64 {
+	if x != nil {
+		return x.CpuCores
+	}
+	return 0
+}
+
+func (x *CheaperSize) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *CheaperSize) GetRequestsPerSecond() float64 {
+	if x != nil {
+		return x.RequestsPerSecond
+	}
+	return 0
+}
+
+func (x *CheaperSize) GetInstances() int32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *CheaperSize) GetPricePerHour() float64 {
+	if x != nil {
+		return x.PricePerHour
+	}
+	return 0
+}
+
+func (x *CheaperSize) GetTodayPricePerHour() float64 {
+	if x != nil {
+		return x.TodayPricePerHour
+	}
+	return 0
+}
+
 // Recommendation is the size a workload should have, and why.
 // Topic foreshadow.scaling.recommended.v1, key workload.
 type Recommendation struct {
@@ -461,14 +562,16 @@ type Recommendation struct {
 	// Instances a reactive policy on the request rate would hold now.
 	ReactiveInstances int32 `protobuf:"varint,11,opt,name=reactive_instances,json=reactiveInstances,proto3" json:"reactive_instances,omitempty"`
 	// Instances the Kubernetes HPA at 70 % CPU utilisation would hold now; 0 when utilisation is not known.
-	HpaInstances  int32 `protobuf:"varint,12,opt,name=hpa_instances,json=hpaInstances,proto3" json:"hpa_instances,omitempty"`
+	HpaInstances int32 `protobuf:"varint,12,opt,name=hpa_instances,json=hpaInstances,proto3" json:"hpa_instances,omitempty"`
+	// A size of instance that would do the same for less; absent when none is known.
+	Cheaper       *CheaperSize `protobuf:"bytes,13,opt,name=cheaper,proto3" json:"cheaper,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Recommendation) Reset() {
 	*x = Recommendation{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[3]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +583,7 @@ func (x *Recommendation) String() string {
 func (*Recommendation) ProtoMessage() {}
 
 func (x *Recommendation) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[3]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +596,7 @@ func (x *Recommendation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recommendation.ProtoReflect.Descriptor instead.
 func (*Recommendation) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{3}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Recommendation) GetRecommendationId() string {
@@ -580,6 +683,13 @@ func (x *Recommendation) GetHpaInstances() int32 {
 	return 0
 }
 
+func (x *Recommendation) GetCheaper() *CheaperSize {
+	if x != nil {
+		return x.Cheaper
+	}
+	return nil
+}
+
 // ScalingApplied records one action of the provisioner: a change that was made, or was refused.
 // Topic foreshadow.scaling.applied.v1, key workload.
 type ScalingApplied struct {
@@ -618,7 +728,7 @@ type ScalingApplied struct {
 
 func (x *ScalingApplied) Reset() {
 	*x = ScalingApplied{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +740,7 @@ func (x *ScalingApplied) String() string {
 func (*ScalingApplied) ProtoMessage() {}
 
 func (x *ScalingApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +753,7 @@ func (x *ScalingApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalingApplied.ProtoReflect.Descriptor instead.
 func (*ScalingApplied) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{4}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ScalingApplied) GetActionId() string {
@@ -771,7 +881,15 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	" \x01(\x01R\x0estartupSeconds\x12*\n" +
 	"\x11lead_time_seconds\x18\v \x01(\x01R\x0fleadTimeSeconds\x12'\n" +
 	"\x0fready_instances\x18\f \x01(\x05R\x0ereadyInstances\x12+\n" +
-	"\x11desired_instances\x18\r \x01(\x05R\x10desiredInstances\"\xc2\x04\n" +
+	"\x11desired_instances\x18\r \x01(\x05R\x10desiredInstances\"\x98\x02\n" +
+	"\vCheaperSize\x12$\n" +
+	"\rconfiguration\x18\x01 \x01(\tR\rconfiguration\x12\x1b\n" +
+	"\tcpu_cores\x18\x02 \x01(\x01R\bcpuCores\x12!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\x12.\n" +
+	"\x13requests_per_second\x18\x04 \x01(\x01R\x11requestsPerSecond\x12\x1c\n" +
+	"\tinstances\x18\x05 \x01(\x05R\tinstances\x12$\n" +
+	"\x0eprice_per_hour\x18\x06 \x01(\x01R\fpricePerHour\x12/\n" +
+	"\x14today_price_per_hour\x18\a \x01(\x01R\x11todayPricePerHour\"\xf8\x04\n" +
 	"\x0eRecommendation\x12+\n" +
 	"\x11recommendation_id\x18\x01 \x01(\tR\x10recommendationId\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12\x1e\n" +
@@ -791,7 +909,8 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\bevidence\x18\n" +
 	" \x01(\v2\x17.foreshadow.v1.EvidenceR\bevidence\x12-\n" +
 	"\x12reactive_instances\x18\v \x01(\x05R\x11reactiveInstances\x12#\n" +
-	"\rhpa_instances\x18\f \x01(\x05R\fhpaInstances\"\xcd\x04\n" +
+	"\rhpa_instances\x18\f \x01(\x05R\fhpaInstances\x124\n" +
+	"\acheaper\x18\r \x01(\v2\x1a.foreshadow.v1.CheaperSizeR\acheaper\"\xcd\x04\n" +
 	"\x0eScalingApplied\x12\x1b\n" +
 	"\taction_id\x18\x01 \x01(\tR\bactionId\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12<\n" +
@@ -841,38 +960,40 @@ func file_foreshadow_v1_scaling_proto_rawDescGZIP() []byte {
 }
 
 var file_foreshadow_v1_scaling_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_foreshadow_v1_scaling_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_foreshadow_v1_scaling_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_foreshadow_v1_scaling_proto_goTypes = []any{
 	(Policy)(0),                   // 0: foreshadow.v1.Policy
 	(Outcome)(0),                  // 1: foreshadow.v1.Outcome
 	(*Sizing)(nil),                // 2: foreshadow.v1.Sizing
 	(*Reason)(nil),                // 3: foreshadow.v1.Reason
 	(*Evidence)(nil),              // 4: foreshadow.v1.Evidence
-	(*Recommendation)(nil),        // 5: foreshadow.v1.Recommendation
-	(*ScalingApplied)(nil),        // 6: foreshadow.v1.ScalingApplied
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(Environment)(0),              // 8: foreshadow.v1.Environment
+	(*CheaperSize)(nil),           // 5: foreshadow.v1.CheaperSize
+	(*Recommendation)(nil),        // 6: foreshadow.v1.Recommendation
+	(*ScalingApplied)(nil),        // 7: foreshadow.v1.ScalingApplied
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(Environment)(0),              // 9: foreshadow.v1.Environment
 }
 var file_foreshadow_v1_scaling_proto_depIdxs = []int32{
-	7,  // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
-	7,  // 1: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
 	2,  // 3: foreshadow.v1.Recommendation.production:type_name -> foreshadow.v1.Sizing
 	2,  // 4: foreshadow.v1.Recommendation.shadow:type_name -> foreshadow.v1.Sizing
 	0,  // 5: foreshadow.v1.Recommendation.policy:type_name -> foreshadow.v1.Policy
 	3,  // 6: foreshadow.v1.Recommendation.reasons:type_name -> foreshadow.v1.Reason
 	4,  // 7: foreshadow.v1.Recommendation.evidence:type_name -> foreshadow.v1.Evidence
-	8,  // 8: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
-	2,  // 9: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
-	2,  // 10: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
-	1,  // 11: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
-	7,  // 12: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 13: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	5,  // 8: foreshadow.v1.Recommendation.cheaper:type_name -> foreshadow.v1.CheaperSize
+	9,  // 9: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
+	2,  // 10: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
+	2,  // 11: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
+	1,  // 12: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
+	8,  // 13: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 14: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_scaling_proto_init() }
@@ -887,7 +1008,7 @@ func file_foreshadow_v1_scaling_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_scaling_proto_rawDesc), len(file_foreshadow_v1_scaling_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

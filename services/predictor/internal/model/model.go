@@ -44,7 +44,8 @@ type Model struct {
 	track      *demand.Track
 	usage      *usage
 	capacity   *foreshadowv1.CapacityMeasured
-	startups   []startup // oldest first
+	tried      map[string]*foreshadowv1.CapacityMeasured // by configuration: other sizes
+	startups   []startup                                 // oldest first
 	state      scaling.State
 	generation uint64
 	recent     mix
@@ -179,16 +180,19 @@ func (m *Model) observeTraffic(w demand.Window, strata metric.Strata) bool {
 	return true
 }
 
-// ObserveCapacity takes a measurement and reports whether it counts: one that is invalid, older than the newest, or made
-// for another SLO changes nothing.
+// ObserveCapacity takes a measurement and reports whether it counts as production's: one that is invalid, older than the
+// newest, or made for another SLO changes nothing, and one of a size that was tried is kept beside it.
 func (m *Model) ObserveCapacity(c *foreshadowv1.CapacityMeasured) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rate, slo := c.GetRequestsPerSecond(), m.workload.SLO
 	switch {
-	case !c.GetValid(), c.GetMeasureTime() == nil, !(rate > 0), math.IsInf(rate, 1):
+	case c.GetMeasureTime() == nil, c.GetSloLatencySeconds() != slo.Latency.Seconds(), c.GetSloQuantile() != slo.Quantile:
 		return false
-	case c.GetSloLatencySeconds() != slo.Latency.Seconds(), c.GetSloQuantile() != slo.Quantile:
+	case c.GetSimulation() != nil:
+		m.try(c)
+		return false
+	case !c.GetValid(), !(rate > 0), math.IsInf(rate, 1):
 		return false
 	case m.capacity != nil && !c.GetMeasureTime().AsTime().After(m.capacity.GetMeasureTime().AsTime()):
 		return false

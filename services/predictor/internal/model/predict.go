@@ -37,6 +37,8 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 		Capacity:    m.capacityNow(),
 		Utilization: m.usage.utilization(m.workload.Production.CPUCores),
 		Resources:   m.usage.resources,
+		Price:       m.workload.Prices.Hourly(m.workload.Production.CPUCores, m.workload.Production.MemoryBytes),
+		Tried:       m.triedSizes(),
 	}
 	for _, w := range m.track.Recent(now, m.config.DemandMaxAge) {
 		in.Demand = append(in.Demand, scaling.Point{At: w.Start.Add(w.Width), PerSecond: w.Requests / w.Width.Seconds()})
@@ -108,8 +110,16 @@ func (m *Model) capacityNow() scaling.Capacity {
 	return scaling.Capacity{
 		Source: scaling.CapacityMeasured, PerSecond: c.GetRequestsPerSecond(),
 		Lower: c.GetLowerRequestsPerSecond(), Upper: c.GetUpperRequestsPerSecond(),
-		Measured: c.GetMeasureTime().AsTime(), Expires: c.GetExpireTime().AsTime(), Rough: !c.GetPrecise(), MixDrift: m.recent.drift(c),
+		Measured: c.GetMeasureTime().AsTime(), Expires: expires(c), Rough: !c.GetPrecise(), MixDrift: m.recent.drift(c),
 	}
+}
+
+// expires is when a measurement is due for renewal; zero for never.
+func expires(c *foreshadowv1.CapacityMeasured) time.Time {
+	if c.GetExpireTime() == nil {
+		return time.Time{}
+	}
+	return c.GetExpireTime().AsTime()
 }
 
 func (u *usage) instances() scaling.Instances {
@@ -148,6 +158,12 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 	}
 	if m.capacity != nil {
 		r.Evidence.CapacityMeasureTime = m.capacity.GetMeasureTime()
+	}
+	if a := d.Cheaper; a != nil {
+		r.Cheaper = &foreshadowv1.CheaperSize{
+			Configuration: a.Name, CpuCores: a.CPUCores, MemoryBytes: uint64(max(0, a.MemoryBytes)), RequestsPerSecond: a.Capacity.PerSecond,
+			Instances: int32(a.Instances), PricePerHour: a.Hourly, TodayPricePerHour: a.Today,
+		}
 	}
 	for _, reason := range d.Reasons {
 		r.Reasons = append(r.Reasons, &foreshadowv1.Reason{Code: string(reason.Code), Text: d.Text(reason)})
