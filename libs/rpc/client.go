@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -40,6 +41,9 @@ func (e *Edge) Dial(address string) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
 		grpc.WithChainUnaryInterceptor(e.unaryClient), grpc.WithChainStreamInterceptor(e.streamClient),
+	}
+	if e.tracing != nil {
+		options = append(options, grpc.WithStatsHandler(otelgrpc.NewClientHandler(e.traced()...)))
 	}
 	if name := e.cfg.TLS.ServerName; name != "" {
 		options = append(options, grpc.WithAuthority(name)) // which the certificate is compared with

@@ -7,6 +7,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 )
 
@@ -23,6 +28,7 @@ type Edge struct {
 	callers *callers
 	allow   map[string]map[string]bool
 	refused *prometheus.CounterVec
+	tracing trace.TracerProvider // nil records no spans
 }
 
 // New reads the files that the configuration names. registry may be nil.
@@ -60,6 +66,16 @@ func New(cfg Config, log *slog.Logger, registry prometheus.Registerer) (*Edge, e
 		}
 	}
 	return e, nil
+}
+
+// Trace records a span for each call of the servers and clients that are made from now on, and passes the caller's trace on.
+func (e *Edge) Trace(tracing trace.TracerProvider) { e.tracing = tracing }
+
+func (e *Edge) traced() []otelgrpc.Option {
+	return []otelgrpc.Option{
+		otelgrpc.WithTracerProvider(e.tracing), otelgrpc.WithPropagators(propagation.TraceContext{}), otelgrpc.WithMeterProvider(noop.NewMeterProvider()),
+		otelgrpc.WithFilter(filters.Not(filters.HealthCheck())),
+	}
 }
 
 // plain is the Edge of those who were given none.

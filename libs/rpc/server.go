@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -51,6 +52,9 @@ func (e *Edge) NewServer(log *slog.Logger) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: l.Idle, Time: alive, Timeout: pong}),
 		grpc.InTapHandle(s.admit), grpc.ChainUnaryInterceptor(s.unary), grpc.ChainStreamInterceptor(s.stream),
+	}
+	if e.tracing != nil {
+		opts = append(opts, grpc.StatsHandler(otelgrpc.NewServerHandler(e.traced()...)))
 	}
 	if e.cfg.TLS.serves() {
 		opts = append(opts, grpc.Creds(&reloading{edge: e}))

@@ -1,5 +1,6 @@
-// Package telemetry is how a process tells what it does: one structured log, one Prometheus registry, and one admin
-// listener with /livez, /readyz, /metrics, /ledger and, on loopback, pprof.
+// Package telemetry is how a process tells what it does: one structured log, one Prometheus registry, spans for an
+// OpenTelemetry collector where there is one, and one admin listener with /livez, /readyz, /metrics, /ledger and, on loopback,
+// pprof.
 package telemetry
 
 import (
@@ -28,6 +29,8 @@ type Config struct {
 	LogLevel string `yaml:"log_level"`
 	// LogFormat is text or json.
 	LogFormat string `yaml:"log_format"`
+	// Traces go to an OpenTelemetry collector.
+	Traces Traces `yaml:"traces"`
 }
 
 // DefaultConfig logs changes of state as text.
@@ -42,7 +45,7 @@ func (c Config) Validate() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		errs = append(errs, fmt.Errorf("log_format: want text or json, got %q", c.LogFormat))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Traces.validate())...)
 }
 
 // Logger returns the log of one service.

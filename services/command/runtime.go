@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
@@ -26,6 +28,7 @@ type process struct {
 	registry *prometheus.Registry
 	admin    *telemetry.Admin
 	declared *declaration
+	tracing  trace.TracerProvider
 	// rpc is set for services only.
 	rpc *rpc.Edge
 }
@@ -126,6 +129,19 @@ func serviceCommand(name, short string, needs func(context.Context, file) error,
 		p := newProcess(f, name)
 		if p.rpc, err = rpc.New(f.RPC, p.log, p.registry); err != nil {
 			return usageError{err}
+		}
+		var flush func(context.Context) error
+		if p.tracing, flush, err = f.Telemetry.Traces.Tracing(cmd.Context(), name); err != nil {
+			return err
+		}
+		defer func() {
+			if err := flush(context.WithoutCancel(cmd.Context())); err != nil {
+				p.log.Warn("last spans not exported", "err", err)
+			}
+		}()
+		if f.Telemetry.Traces.Endpoint != "" {
+			p.rpc.Trace(p.tracing)
+			otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { p.log.Warn("spans not exported", "err", err) }))
 		}
 		if p.declared, err = p.declare(cmd.Context(), name); err != nil {
 			return err

@@ -71,7 +71,7 @@ func buildAggregator(p *process) (runner, string, error) {
 
 func buildPredictor(p *process) (runner, string, error) {
 	s, err := predictor.New(p.file.Predictor, predictor.Deps{
-		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
+		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Tracing: p.tracing, Now: time.Now,
 	})
 	return s, p.file.Predictor.Admin, err
 }
@@ -90,7 +90,7 @@ func buildProvisioner(p *process) (runner, string, error) {
 		return nil, "", err
 	}
 	s, err := provisioner.New(p.file.Provisioner, provisioner.Deps{
-		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Now: time.Now,
+		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Tracing: p.tracing, Now: time.Now,
 		Platform: at, Election: election, Declared: p.declared.scalers(), History: foreshadowv1.NewHistoryServiceClient(conn),
 	})
 	return s, p.file.Provisioner.Admin, err

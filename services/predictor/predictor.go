@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -61,6 +62,8 @@ type Deps struct {
 	Admin     *telemetry.Admin
 	// RPC secures and bounds its server and clients; nil is plain text on loopback.
 	RPC *rpc.Edge
+	// Tracing records how recommendations are made; nil records nothing.
+	Tracing trace.TracerProvider
 	// Now is the clock of the decisions.
 	Now func() time.Time
 }
@@ -188,12 +191,13 @@ func (s *Service) predict(ctx context.Context, w workload.Workload, l *learner, 
 // predictOnce makes, posts and publishes one recommendation. It reports false when none can be made yet.
 func (s *Service) predictOnce(l *learner, now time.Time) bool {
 	l.nudge(l.model.Advance(now))
+	begin := time.Now()
 	r := l.model.Predict(now)
 	if r == nil {
 		return false
 	}
 	s.board.Post(r)
-	s.publisher.Publish(r.GetWorkload(), r)
+	s.publisher.PublishEvent(kafka.Event[*foreshadowv1.Recommendation]{Key: r.GetWorkload(), Message: r, Traceparent: s.trace(r, begin)})
 	s.gauges.set(r)
 	s.gauges.setTrust(r.GetWorkload(), l.model.Trust())
 	return true

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
@@ -55,6 +56,8 @@ type Deps struct {
 	Admin    *telemetry.Admin
 	// RPC secures and bounds its server and clients; nil is plain text on loopback.
 	RPC *rpc.Edge
+	// Tracing records what was done about recommendations; nil records nothing.
+	Tracing trace.TracerProvider
 	// Now is the clock of the decisions; nil means time.Now.
 	Now func() time.Time
 	// Election is needed when Config.Lease has a name.
@@ -169,7 +172,7 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 		return err
 	}
 	defer sender.Close()
-	recorder := record.New(sender, j, s.metrics, s.deps.Log)
+	recorder := record.New(sender, j, s.metrics, s.deps.Tracing, s.deps.Log)
 	users := quality.New()
 	workloads := s.workloads(rollout.Deps{
 		Platform: s.deps.Platform, Journal: j, Records: recorder, Health: s.deps.Admin, Log: s.deps.Log, Now: s.deps.Now,

@@ -13,9 +13,14 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/journal"
 )
@@ -40,6 +45,7 @@ type Recorder struct {
 	sender   Sender
 	journal  *journal.Journal
 	metrics  *Metrics
+	tracer   trace.Tracer
 	log      *slog.Logger
 	producer string
 	wake     chan struct{} // capacity 1
@@ -50,9 +56,14 @@ type Recorder struct {
 	sequence uint64
 }
 
-// New returns a recorder; changes that an earlier process left unrecorded are published first.
-func New(sender Sender, j *journal.Journal, metrics *Metrics, log *slog.Logger) *Recorder {
+// New returns a recorder; changes that an earlier process left unrecorded are published first. Without tracing no spans are
+// recorded.
+func New(sender Sender, j *journal.Journal, metrics *Metrics, tracing trace.TracerProvider, log *slog.Logger) *Recorder {
+	if tracing == nil {
+		tracing = noop.NewTracerProvider()
+	}
 	r := &Recorder{
+		tracer: tracing.Tracer("foreshadow/provisioner"),
 		sender: sender, journal: j, metrics: metrics, log: log, producer: rand.Text(), wake: make(chan struct{}, 1),
 		kept: map[string][]*foreshadowv1.ScalingApplied{},
 	}
@@ -97,6 +108,26 @@ func (r *Recorder) keep(a *foreshadowv1.ScalingApplied) {
 	}
 	r.kept[a.GetWorkload()] = append(kept, a)
 	r.metrics.observe(a)
+	r.trace(a)
+}
+
+// trace tells what was done about a recommendation as part of the trace in which it was made.
+func (r *Recorder) trace(a *foreshadowv1.ScalingApplied) {
+	ctx := trace.ContextWithRemoteSpanContext(context.Background(), telemetry.Recommendation(a.GetRecommendationId()))
+	_, span := r.tracer.Start(ctx, "scale "+a.GetWorkload(), trace.WithTimestamp(a.GetCreateTime().AsTime()), trace.WithAttributes(
+		attribute.String("foreshadow.environment", a.GetEnvironment().String()), attribute.String("foreshadow.action_id", a.GetActionId()),
+		attribute.String("foreshadow.outcome", a.GetOutcome().String()), attribute.String("foreshadow.reason", a.GetReason()),
+		attribute.Int("foreshadow.instances.from", int(a.GetFrom().GetInstances())), attribute.Int("foreshadow.instances.to", int(a.GetTo().GetInstances())),
+		attribute.StringSlice("foreshadow.guardrails", a.GetGuardrails()), attribute.String("foreshadow.actor", a.GetActor()),
+	))
+	if o := a.GetOutcome(); o == foreshadowv1.Outcome_OUTCOME_FAILED || o == foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
+		span.SetStatus(codes.Error, a.GetReason())
+	}
+	end := a.GetCreateTime()
+	if a.GetCompleteTime() != nil {
+		end = a.GetCompleteTime()
+	}
+	span.End(trace.WithTimestamp(end.AsTime()))
 }
 
 // Newest returns the actions remembered of a workload, newest first.

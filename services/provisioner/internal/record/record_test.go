@@ -8,13 +8,19 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/journal"
 )
@@ -53,6 +59,7 @@ type fixture struct {
 	journal  *journal.Journal
 	broker   *broker
 	recorder *Recorder
+	tracing  trace.TracerProvider
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -71,7 +78,7 @@ func (f *fixture) restart() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.journal, f.recorder = j, New(f.broker, j, metrics, slog.New(slog.DiscardHandler))
+	f.journal, f.recorder = j, New(f.broker, j, metrics, f.tracing, slog.New(slog.DiscardHandler))
 }
 
 // complete is a change that a lane has finished.
@@ -173,5 +180,35 @@ func TestMetricNames(t *testing.T) {
 	}
 	if _, err := NewMetrics(registry); err == nil {
 		t.Error("registered twice")
+	}
+}
+
+// TestActionsAreInTheTraceOfTheirRecommendation: whoever looks at a trace sees why and when, and what became of it.
+func TestActionsAreInTheTraceOfTheirRecommendation(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	f := &fixture{t: t, dir: t.TempDir(), broker: &broker{}, tracing: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))}
+	f.restart()
+	begin := time.Unix(1_700_000_000, 0)
+	for _, outcome := range []foreshadowv1.Outcome{foreshadowv1.Outcome_OUTCOME_APPLIED, foreshadowv1.Outcome_OUTCOME_ROLLED_BACK} {
+		a := action(outcome.String())
+		a.RecommendationId, a.Outcome, a.Reason = "shop-7", outcome, "users felt it"
+		a.CreateTime, a.CompleteTime = timestamppb.New(begin), timestamppb.New(begin.Add(4*time.Second))
+		f.recorder.Record(a)
+	}
+	made := telemetry.Recommendation("shop-7")
+	ended := spans.Ended()
+	if len(ended) != 2 {
+		t.Fatalf("%d spans, want one for each action", len(ended))
+	}
+	for i, s := range ended {
+		if s.Parent().TraceID() != made.TraceID() || s.Parent().SpanID() != made.SpanID() {
+			t.Errorf("parent %v, want the span of the recommendation", s.Parent())
+		}
+		if !s.StartTime().Equal(begin) || s.EndTime().Sub(begin) != 4*time.Second {
+			t.Errorf("from %v to %v, want the 4 s of the action", s.StartTime(), s.EndTime())
+		}
+		if failed := s.Status().Code == codes.Error; failed != (i == 1) {
+			t.Errorf("span %d: status %v", i, s.Status())
+		}
 	}
 }
