@@ -5,6 +5,7 @@
 //	grow: double until a level breaks the SLO (or halve until one meets it)
 //	bisect: halve the bracket between the levels that met it and those that did not, while one verdict can be believed
 //	refine: hold longer levels on both sides of the estimate, until its 95 % interval is narrow enough or the steps are used up
+//	compare: hold one level far above the knee and one far below, where none was, so that what runs out can be named
 //
 // A short step says little about a tail: at two seconds and a hundred requests the same rate passes now and fails then. So no
 // single verdict decides. The estimate is where the share of requests that break the SLO, fitted over all steps near the

@@ -30,6 +30,10 @@ const (
 	leastErrors = 0.001
 	// z95 is the two-sided 95 % point of the normal distribution.
 	z95 = 1.96
+	// stopping makes up for when a search ends: once its interval is narrow, which is rather where by chance the steps scatter
+	// little and look surer than they are. Without it the interval of seven simulated laws covered the truth in 88 to 90 % of
+	// 300 runs each, with it in 95 % or more.
+	stopping = 1.25
 )
 
 // criterion is one share of bad requests and how much of it the SLO forgives.
@@ -85,11 +89,23 @@ func (s *Search) cross(points []point, c criterion, low, high float64) (x, half 
 	f := fit(points, level)
 	// Verdicts bound the answer: it lies between the levels that disagree, whichever way round they came to lie.
 	x = min(max(f.crossing, low), high)
-	half = student(len(points)-2) * f.sd
+	half = stopping * student(len(points)-2) * f.sd
 	if met, unmet := s.bounds(); unmet > met {
 		half = max(half, (high-low)/2)
 	}
-	return x - burstiness(level, f.slope, x, points), half
+	return x - burstiness(level, f.slope, x, points) - skew(c.forgiven, f), half
+}
+
+// skew is by how much the crossing comes out too high on average, in the logarithm of the rate: the log-odds of a small share
+// that is counted from a few bursts are low on average, for the logarithm is concave (the second-order term of the delta
+// method; Firth, Biometrika 80, 1993, takes the same out of the fit). An estimate that is still rough is left alone: there
+// the term is no small correction, and steps that followed it down would see no violations at all.
+func skew(forgiven float64, f curve) float64 {
+	const small = 0.25
+	if f.sd*f.slope > small {
+		return 0
+	}
+	return f.sd * f.sd * f.slope * (1 - 2*forgiven) / 2
 }
 
 // student is about the two-sided 95 % point of Student's distribution: how much the steps scatter is itself known from a few

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
 )
 
 func TestScalabilityOfAKnownLaw(t *testing.T) {
@@ -38,10 +39,11 @@ func TestScalabilityOfAKnownLaw(t *testing.T) {
 func TestScalabilityOfAQueue(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 1))
-	one := server{workers: 1, service: 10 * time.Millisecond, random: true}
+	one := reference.Law{Workers: 1, Service: 10 * time.Millisecond, Random: true}
 	var steps []probe.Step
 	for _, rate := range []float64{20, 40, 60, 75, 85} {
-		steps = append(steps, one.hold(rng, probe.Level{Rate: rate, Settle: 5 * time.Second, Hold: 200 * time.Second}, slo))
+		step, _ := one.Hold(rng, probe.Level{Rate: rate, Settle: 5 * time.Second, Hold: 200 * time.Second}, slo)
+		steps = append(steps, step)
 	}
 	got, ok := probe.FitScalability(steps)
 	if !ok || math.Abs(got.Rate/50-1) > 0.1 || math.Abs(got.Contention/0.5-1) > 0.1 {

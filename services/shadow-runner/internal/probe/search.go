@@ -127,7 +127,7 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 		}
 	}
 	if s.precise(e) {
-		return 0, 0, false
+		return ease * e.rate, 0, !s.eased(e.rate)
 	}
 	return s.refine(e), min(refineHold+e.near/2, maxRefineHold), true
 }
@@ -160,6 +160,14 @@ const overload = 2.0
 
 func (s *Search) overloaded(knee float64) bool {
 	return slices.ContainsFunc(s.steps, func(t Step) bool { return t.Valid && !t.Met && t.Offered >= overloaded*knee })
+}
+
+// ease is how far below the knee one level is held in the end, where none as low as atEase was: what an instance uses without
+// need is what its use under too much load is held against.
+const ease, atEase = 0.5, 0.75
+
+func (s *Search) eased(knee float64) bool {
+	return slices.ContainsFunc(s.steps, func(t Step) bool { return t.Valid && t.Met && t.Offered <= atEase*knee })
 }
 
 func (s *Search) precise(e estimate) bool {

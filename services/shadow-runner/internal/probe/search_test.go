@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
 )
 
-var slo = probe.SLO{Quantile: 0.95, Latency: 150 * time.Millisecond, ErrorRatio: 0.01}
+var slo = reference.SLO()
 
 // search runs a plan to its end against something that holds a level.
 func search(plan probe.Plan, hold func(probe.Level) probe.Step) *probe.Search {
@@ -29,19 +30,19 @@ func search(plan probe.Plan, hold func(probe.Level) probe.Step) *probe.Search {
 func TestFewShortSteps(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		server     server
+		law        reference.Law
 		step       time.Duration
 		rms, worst float64
 	}{
-		"one worker, short steps":   {server{workers: 1, service: 15 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
-		"four workers, short steps": {server{workers: 4, service: 50 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
-		"one worker, long steps":    {server{workers: 1, service: 15 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
-		"four workers, long steps":  {server{workers: 4, service: 50 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
+		"one worker, short steps":   {reference.Law{Workers: 1, Service: 15 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
+		"four workers, short steps": {reference.Law{Workers: 4, Service: 50 * time.Millisecond}, 2 * time.Second, 0.09, 0.20},
+		"one worker, long steps":    {reference.Law{Workers: 1, Service: 15 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
+		"four workers, long steps":  {reference.Law{Workers: 4, Service: 50 * time.Millisecond}, 10 * time.Second, 0.05, 0.12},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want := tc.server.knee(slo)
+			want := tc.law.Knee(slo)
 			square, covered := 0.0, 0
 			for seed := range uint64(seeds) {
 				rng := rand.New(rand.NewPCG(seed, 1))
@@ -49,7 +50,7 @@ func TestFewShortSteps(t *testing.T) {
 					SLO: slo, Start: want * (0.3 + 0.7*rng.Float64()), MaxRate: 1e4, Precision: 0.1, MaxSteps: 7,
 					Settle: tc.step / 4, Hold: tc.step,
 				}
-				got, err := search(plan, func(l probe.Level) probe.Step { return tc.server.hold(rng, l, slo) }).Knee()
+				got, err := search(plan, func(l probe.Level) probe.Step { step, _ := tc.law.Hold(rng, l, slo); return step }).Knee()
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}

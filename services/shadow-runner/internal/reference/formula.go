@@ -1,4 +1,4 @@
-package probe_test
+package reference
 
 import (
 	"math"
@@ -88,17 +88,18 @@ func solve(forgiven, top float64, bad func(lambda float64) float64) float64 {
 	return low
 }
 
-func (s server) knee(slo probe.SLO) float64 {
-	top := float64(s.workers) / s.service.Seconds()
-	late := solve(1-slo.Quantile, 0.97*top, func(lambda float64) float64 {
-		left := (slo.Latency - s.base).Seconds()
-		if s.random {
-			return exceedMMc(s.workers, 1/s.service.Seconds(), lambda, left)
-		}
-		return exceedMDc(s.workers, s.service.Seconds(), lambda, left)
-	})
-	if s.refuses {
-		return solve(slo.ErrorRatio, top, func(lambda float64) float64 { return erlangB(s.workers, lambda*s.service.Seconds()) })
+// Knee is the highest rate at which the law meets the SLO, in requests per second. Fixed service times need an SLO that leaves
+// whole multiples of them.
+func (l Law) Knee(slo probe.SLO) float64 {
+	top := float64(l.Workers) / l.Service.Seconds()
+	if l.Refuses {
+		return solve(slo.ErrorRatio, top, func(lambda float64) float64 { return erlangB(l.Workers, lambda*l.Service.Seconds()) })
 	}
-	return late
+	left := (slo.Latency - l.Base).Seconds()
+	return solve(1-slo.Quantile, 0.97*top, func(lambda float64) float64 {
+		if l.Random {
+			return exceedMMc(l.Workers, 1/l.Service.Seconds(), lambda, left)
+		}
+		return exceedMDc(l.Workers, l.Service.Seconds(), lambda, left)
+	})
 }
