@@ -28,7 +28,7 @@ func (e *Edge) Dial(address string) (*grpc.ClientConn, error) {
 	transport := insecure.NewCredentials()
 	if e.files != nil {
 		transport = &reloading{edge: e}
-	} else if e.token != nil && !e.cfg.Insecure && !loopback(address) {
+	} else if e.token != nil && !e.cfg.Insecure && !Loopback(address) {
 		return nil, fmt.Errorf("dial %s: rpc.token would travel in plain text: give rpc.tls, or say rpc.insecure: true", address)
 	}
 	options := []grpc.DialOption{

@@ -240,14 +240,14 @@ func short(key string, token workload.Secret) error {
 
 // CheckListen says why a server may not listen on the address: plain text is for loopback.
 func (c Config) CheckListen(address string) error {
-	if c.TLS.serves() || c.Insecure || loopback(address) {
+	if c.TLS.serves() || c.Insecure || Loopback(address) {
 		return nil
 	}
 	return fmt.Errorf("%s is reachable by others and would speak plain text: give rpc.tls, or say rpc.insecure: true", address)
 }
 
-// loopback says whether only this machine reaches the host:port. A name other than localhost may be anything.
-func loopback(address string) bool {
+// Loopback says whether only this machine reaches the host:port. A name other than localhost may be anything.
+func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/rpc"
 )
 
 // Config is the section console of the configuration file.
@@ -26,6 +28,9 @@ type Config struct {
 	Hosts []string `yaml:"hosts"`
 	// TLS serves the page over HTTPS, with the certificate of the section rpc.
 	TLS bool `yaml:"tls"`
+	// Insecure permits plain text beyond loopback, behind a proxy that speaks TLS for example. Whoever reaches the port may
+	// then read what the services know, and press the buttons unless a token is asked for, which everyone on the way can see.
+	Insecure bool `yaml:"insecure"`
 	// Retention is how far back the page shows windows.
 	Retention time.Duration `yaml:"retention"`
 	// MaxClients bounds the browsers connected at once, per workload.
@@ -51,6 +56,9 @@ func (c Config) Validate() error {
 		if _, _, err := net.SplitHostPort(a.address); err != nil {
 			errs = append(errs, fmt.Errorf("console.%s: want host:port, got %q", a.key, a.address))
 		}
+	}
+	if !c.TLS && !c.Insecure && !rpc.Loopback(c.Listen) {
+		errs = append(errs, fmt.Errorf("console.listen: %s is reachable by others and would speak plain text: set console.tls, or say console.insecure: true", c.Listen))
 	}
 	if c.Retention < time.Minute || c.Retention > 24*time.Hour {
 		errs = append(errs, fmt.Errorf("console.retention: want 1m to 24h, got %v", c.Retention))

@@ -27,6 +27,28 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	}
 }
 
+func TestPlainTextBeyondLoopbackIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change  func(*console.Config)
+		refused bool
+	}{
+		"loopback":              {func(c *console.Config) { c.Listen = "[::1]:8090" }, false},
+		"every address":         {func(c *console.Config) { c.Listen = "0.0.0.0:8090" }, true},
+		"every address, unsaid": {func(c *console.Config) { c.Listen = ":8090" }, true},
+		"a name":                {func(c *console.Config) { c.Listen = "console.example.org:8090" }, true},
+		"over TLS":              {func(c *console.Config) { c.Listen, c.TLS = "0.0.0.0:8090", true }, false},
+		"asked for":             {func(c *console.Config) { c.Listen, c.Insecure = "0.0.0.0:8090", true }, false},
+	} {
+		cfg := console.DefaultConfig()
+		c.change(&cfg)
+		err := cfg.Validate()
+		if refused := err != nil && strings.Contains(err.Error(), "console.insecure"); refused != c.refused {
+			t.Errorf("%s: %v, want it refused: %v", name, err, c.refused)
+		}
+	}
+}
+
 func TestRunNamesTheAddressItCannotListenOn(t *testing.T) {
 	t.Parallel()
 	h := startHouse(t)

@@ -93,7 +93,7 @@ capabilities: {drop: [ALL]}
   "metrics_aggregator" (dict "listen" "0.0.0.0:7003" "admin" "0.0.0.0:9103")
   "predictor" (dict "listen" "0.0.0.0:7004" "admin" "0.0.0.0:9104" "history" $history)
   "provisioner" (dict "listen" "0.0.0.0:7005" "admin" "0.0.0.0:9105" "history" $history "state_dir" "/state/provisioner" "lease" (dict "name" (printf "%s-provisioner" $name) "namespace" .Release.Namespace))
-  "console" (dict "listen" "0.0.0.0:8090" "admin" "0.0.0.0:9106" "history" $history "predictor" (printf "%s-predictor:7004" $name) "provisioner" (printf "%s-provisioner:7005" $name) "shadow_runner" (printf "%s-shadow-runner:7002" $name))
+  "console" (dict "listen" "0.0.0.0:8090" "insecure" (not (get (get $config "console" | default dict) "tls")) "admin" "0.0.0.0:9106" "history" $history "predictor" (printf "%s-predictor:7004" $name) "provisioner" (printf "%s-provisioner:7005" $name) "shadow_runner" (printf "%s-shadow-runner:7002" $name))
 }}
 {{- if and (eq (include "foreshadow.targets" .) "[]") (not .Values.shadowScalers.enabled) }}{{- $_ := unset (get $own "provisioner") "lease" }}{{- end }}
 {{- toYaml (mergeOverwrite $own $config) }}
