@@ -1,4 +1,4 @@
-package local
+package agent
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/procfs"
-
 	"github.com/foreshadow/foreshadow/libs/platform"
 )
 
@@ -20,36 +18,53 @@ const (
 	maxBody  = 4 << 10
 )
 
-var errStopping = errors.New("the agent stops")
+// ErrStopping says that the agent stops, ErrAway that what it works with does not answer it.
+var (
+	ErrStopping = errors.New("the agent stops")
+	ErrAway     = errors.New("what runs the instances is away")
+)
 
-// requestError is a fault of the request.
-type requestError struct{ text string }
+// RequestError is a fault of the request.
+type RequestError struct{ Text string }
 
-func (e *requestError) Error() string { return e.text }
+func (e *RequestError) Error() string { return e.Text }
 
-type api struct {
-	agent *Agent
-	proc  procfs.FS
+// Group is what an agent keeps of one group. Its methods are safe for concurrent use.
+type Group interface {
+	// State returns what runs, and a channel that is closed at the next change.
+	State() (platform.State, <-chan struct{}, error)
+	// Scale accepts a change, which is carried out later, or says why not: a platform.ErrConflict when it was fenced off.
+	Scale(c platform.Change) (platform.State, error)
+	// Usage reads what the instances have used.
+	Usage(ctx context.Context) ([]platform.Usage, error)
+}
+
+// API serves the groups of an agent. Handle adds what only that agent can.
+type API struct {
+	find func(name string) (Group, bool)
+	mux  *http.ServeMux
 	// stopped ends the watches, which would hold up the stop of the agent.
 	stopped <-chan struct{}
 }
 
-func (a *Agent) handler(ctx context.Context, proc procfs.FS) http.Handler {
-	s := &api{agent: a, proc: proc, stopped: ctx.Done()}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/groups/{group}", s.answer(s.read))
-	mux.HandleFunc("PUT /v1/groups/{group}", s.answer(s.write))
-	mux.HandleFunc("GET /v1/groups/{group}/usage", s.answer(s.usage))
-	mux.HandleFunc("POST /v1/groups/{group}/trials", s.answer(s.try))
-	mux.HandleFunc("DELETE /v1/groups/{group}/trials/{trial}", s.answer(s.endTrial))
-	return mux
+// NewAPI returns the API of the groups that find finds; its watches end with ctx.
+func NewAPI(ctx context.Context, find func(name string) (Group, bool)) *API {
+	s := &API{find: find, mux: http.NewServeMux(), stopped: ctx.Done()}
+	s.Handle("GET /v1/groups/{group}", s.read)
+	s.Handle("PUT /v1/groups/{group}", write)
+	s.Handle("GET /v1/groups/{group}/usage", usage)
+	return s
 }
 
-// answer writes what a handler returns as JSON and maps its error to a status.
-func (s *api) answer(handle func(r *http.Request, g *group) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler.
+func (s *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Handle serves a pattern of http.ServeMux, which has a {group}: what the handler returns is written as JSON, and its error
+// becomes a status.
+func (s *API) Handle(pattern string, handle func(r *http.Request, g Group) (any, error)) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var body any
-		g, known := s.agent.groups.get(r.PathValue("group"))
+		g, known := s.find(r.PathValue("group"))
 		err := platform.NotFound(r.PathValue("group"))
 		if known {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -62,11 +77,11 @@ func (s *api) answer(handle func(r *http.Request, g *group) (any, error)) http.H
 		}
 		// An error means that the client has left.
 		_ = json.NewEncoder(w).Encode(body)
-	}
+	})
 }
 
 func status(err error) int {
-	var bad *requestError
+	var bad *RequestError
 	switch {
 	case errors.As(err, &bad):
 		return http.StatusBadRequest
@@ -76,22 +91,22 @@ func status(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, platform.ErrUnsupported):
 		return http.StatusUnprocessableEntity
-	case errors.Is(err, errStopping):
+	case errors.Is(err, ErrStopping), errors.Is(err, ErrAway):
 		return http.StatusServiceUnavailable
 	default:
 		return http.StatusInternalServerError
 	}
 }
 
-func (s *api) read(r *http.Request, g *group) (any, error) {
-	state, changed := g.state()
+func (s *API) read(r *http.Request, g Group) (any, error) {
+	state, changed, err := g.State()
 	after := r.URL.Query().Get("after")
-	if after == "" {
-		return state, nil
+	if err != nil || after == "" {
+		return state, err
 	}
 	revision, err := strconv.ParseUint(after, 10, 64)
 	if err != nil {
-		return nil, &requestError{fmt.Sprintf("after: want a revision, got %q", after)}
+		return nil, &RequestError{fmt.Sprintf("after: want a revision, got %q", after)}
 	}
 	if revision != state.Revision {
 		return state, nil
@@ -103,22 +118,28 @@ func (s *api) read(r *http.Request, g *group) (any, error) {
 	case <-t.C:
 	case <-r.Context().Done():
 	case <-s.stopped:
-		return nil, errStopping
+		return nil, ErrStopping
 	}
-	state, _ = g.state()
-	return state, nil
+	state, _, err = g.State()
+	return state, err
 }
 
-func (s *api) write(r *http.Request, g *group) (any, error) {
-	var c platform.Change
+// Decode reads the body of a request; a key that is not known is a fault of it. what names it in the error.
+func Decode(r *http.Request, what string, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return nil, &requestError{"decode change: " + err.Error()}
+	if err := d.Decode(into); err != nil {
+		return &RequestError{"decode " + what + ": " + err.Error()}
 	}
-	return g.scale(c)
+	return nil
 }
 
-func (s *api) usage(_ *http.Request, g *group) (any, error) {
-	return g.usage(s.proc, time.Now())
+func write(r *http.Request, g Group) (any, error) {
+	var c platform.Change
+	if err := Decode(r, "change", &c); err != nil {
+		return nil, err
+	}
+	return g.Scale(c)
 }
+
+func usage(r *http.Request, g Group) (any, error) { return g.Usage(r.Context()) }

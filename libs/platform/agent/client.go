@@ -1,4 +1,4 @@
-package local
+package agent
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ const (
 	maxAnswer = 4 << 20
 )
 
-// Client talks to an Agent. It is safe for concurrent use and connects when first used. Its errors name the socket.
+// Client talks to an agent. It is safe for concurrent use and connects when first used. Its errors name the socket.
 type Client struct {
 	socket string
 	http   *http.Client
@@ -71,7 +71,7 @@ func (c *Client) Scale(ctx context.Context, group string, change platform.Change
 	return s, nil
 }
 
-// Usage returns a reading of every running instance of a group. See Agent for what is exact about the numbers.
+// Usage returns a reading of every running instance of a group. The platform says what is exact about the numbers.
 func (c *Client) Usage(ctx context.Context, group string) ([]platform.Usage, error) {
 	var u []platform.Usage
 	err := c.call(ctx, request{method: http.MethodGet, path: groupPath(group) + "/usage", timeout: callTimeout}, &u)
@@ -115,10 +115,16 @@ func (c *Client) Watch(ctx context.Context, group string, fn func(platform.State
 
 func groupPath(group string) string { return "/v1/groups/" + url.PathEscape(group) }
 
+// request is one call of an agent.
 type request struct {
 	method, path string
 	body         any
 	timeout      time.Duration
+}
+
+// Call makes a request of an agent's own API, below a group, and decodes its answer. body may be nil.
+func (c *Client) Call(ctx context.Context, method, group, below string, body, into any) error {
+	return c.call(ctx, request{method: method, path: groupPath(group) + below, body: body, timeout: callTimeout}, into)
 }
 
 func (c *Client) call(ctx context.Context, r request, into any) error {
@@ -142,7 +148,7 @@ func (c *Client) call(ctx context.Context, r request, into any) error {
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // the URL in it names a host that does not exist
 		}
-		return fmt.Errorf("ask the local platform's agent at %s: %w", c.socket, err)
+		return fmt.Errorf("ask the platform's agent at %s: %w", c.socket, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

@@ -5,18 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/procfs"
 
-	"github.com/foreshadow/foreshadow/libs/telemetry"
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 )
 
 // Deps is what an agent needs from its process.
@@ -113,23 +111,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the process file system, which usage is read from: %w", err)
 	}
-	unlock, err := lockSocket(a.cfg.Socket)
+	ln, release, err := agent.Listen(ctx, a.cfg.Socket)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	ln, err := listen(ctx, a.cfg.Socket)
-	if err != nil {
-		return err
-	}
+	defer release()
 	// The API serves until the instances are gone, so that proxies see them drain.
 	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
-	server := &http.Server{
-		Handler: a.handler(serveCtx, proc), ReadHeaderTimeout: callTimeout, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
 	served := make(chan error, 1)
-	go func() { served <- telemetry.ServeHTTP(serveCtx, ln, server, time.Second) }()
+	go func() { served <- agent.Serve(serveCtx, ln, a.api(serveCtx, proc), a.log) }()
 	groupsCtx, stopGroups := context.WithCancel(ctx)
 	defer stopGroups()
 	var wg sync.WaitGroup
@@ -149,35 +140,30 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-// lockSocket makes sure that one agent serves a socket, also when two start at the same moment.
-func lockSocket(socket string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of socket: %w", err)
-	}
-	f, err := os.OpenFile(socket+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock socket: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock socket %s: another agent serves it: %w", socket, err)
-	}
-	return func() { _ = f.Close() }, nil
+// served is a group as the API serves it.
+type served struct {
+	*group
+	proc procfs.FS
 }
 
-func listen(ctx context.Context, socket string) (net.Listener, error) {
-	// The lock is held, so a socket that lies there is of an agent that was killed.
-	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("remove stale socket: %w", err)
-	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
-	if err != nil {
-		return nil, fmt.Errorf("listen for the local platform: %w", err)
-	}
-	// Who may write here may run processes as this user.
-	if err := os.Chmod(socket, 0o600); err != nil {
-		_ = ln.Close()
-		return nil, fmt.Errorf("close socket to others: %w", err)
-	}
-	return ln, nil
+// State implements agent.Group.
+func (s served) State() (platform.State, <-chan struct{}, error) {
+	state, changed := s.state()
+	return state, changed, nil
+}
+
+// Scale implements agent.Group.
+func (s served) Scale(c platform.Change) (platform.State, error) { return s.scale(c) }
+
+// Usage implements agent.Group.
+func (s served) Usage(context.Context) ([]platform.Usage, error) { return s.usage(s.proc, time.Now()) }
+
+func (a *Agent) api(ctx context.Context, proc procfs.FS) http.Handler {
+	api := agent.NewAPI(ctx, func(name string) (agent.Group, bool) {
+		g, known := a.groups.get(name)
+		return served{g, proc}, known
+	})
+	api.Handle("POST /v1/groups/{group}/trials", a.try)
+	api.Handle("DELETE /v1/groups/{group}/trials/{trial}", a.endTrial)
+	return api
 }

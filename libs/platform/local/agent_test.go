@@ -168,7 +168,7 @@ func TestChangesAreFenced(t *testing.T) {
 		"too many":         {platform.Change{Instances: 501, Generation: 8, ObservedDesired: 1}, "want 0 to 500, got 501", nil},
 	} {
 		_, err := c.Scale(ctx, "web", test.change)
-		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), c.socket) {
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), c.Socket()) {
 			t.Errorf("%s: %v, want %q and the socket named", name, err, test.want)
 		}
 		if got := errors.Is(err, platform.ErrConflict); got != (test.is != nil) {
@@ -296,11 +296,11 @@ func TestOneAgentPerSocket(t *testing.T) {
 	t.Parallel()
 	c := runAgent(t, serverGroup("", 0), nil)
 	await(t, c, "the agent", func(platform.State) bool { return true })
-	second, err := New(AgentConfig{Socket: c.socket}, Deps{Groups: map[string]Group{"web": serverGroup("", 1)}})
+	second, err := New(AgentConfig{Socket: c.Socket()}, Deps{Groups: map[string]Group{"web": serverGroup("", 1)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.socket) {
+	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.Socket()) {
 		t.Errorf("second agent: %v, want a refusal that names the socket", err)
 	}
 	if _, err := c.State(t.Context(), "web"); err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
@@ -17,9 +18,6 @@ const Platform = "local"
 
 // MaxInstances bounds what can be asked of one group: a machine that runs more processes of one service is a mistake.
 const MaxInstances = 500
-
-// maxSocketPath is what the kernel takes for the path of a unix socket.
-const maxSocketPath = 107
 
 const (
 	defaultStartTimeout = time.Minute
@@ -43,14 +41,7 @@ func DefaultAgentConfig() AgentConfig {
 
 // Validate names the key of each fault.
 func (c AgentConfig) Validate() error {
-	var errs []error
-	if c.Socket == "" {
-		errs = append(errs, errors.New("socket: is missing"))
-	}
-	if len(c.Socket) > maxSocketPath {
-		errs = append(errs, fmt.Errorf("socket: the path of a unix socket has at most %d bytes, %q has %d",
-			maxSocketPath, c.Socket, len(c.Socket)))
-	}
+	errs := []error{agent.CheckSocket(c.Socket)}
 	if c.LogDir != "" && filepath.Clean(c.LogDir) == filepath.Clean(c.Socket) {
 		errs = append(errs, fmt.Errorf("log_dir: is the socket %q", c.Socket))
 	}

@@ -17,12 +17,8 @@
 // Draining is announced before the process is told to stop, so that proxies send it no new request; it is never revived.
 // A Failed instance stays listed until its replacement starts, so that the failure can be seen.
 //
-// The API, all JSON:
+// The API is that of package agent, and:
 //
-//	GET /v1/groups/{group}                    platform.State
-//	GET /v1/groups/{group}?after=<revision>   the same, once the revision is another one or after 20 s
-//	GET /v1/groups/{group}/usage              [platform.Usage]
-//	PUT /v1/groups/{group}                    platform.Change -> platform.State; 409 when fenced off
 //	POST /v1/groups/{group}/trials            platform.Trial -> platform.State; starts it, or renews its lease
 //	DELETE /v1/groups/{group}/trials/{trial}  ends it
 package local

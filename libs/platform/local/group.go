@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 )
 
 // group keeps as many instances as are desired.
@@ -197,13 +198,13 @@ func (g *group) snapshot() platform.State {
 // scale accepts or refuses a change.
 func (g *group) scale(c platform.Change) (platform.State, error) {
 	if c.Instances < 0 || c.Instances > MaxInstances {
-		return platform.State{}, &requestError{fmt.Sprintf("instances: want 0 to %d, got %d", MaxInstances, c.Instances)}
+		return platform.State{}, &agent.RequestError{Text: fmt.Sprintf("instances: want 0 to %d, got %d", MaxInstances, c.Instances)}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.stopping:
-		return platform.State{}, errStopping
+		return platform.State{}, agent.ErrStopping
 	case c.Generation < g.generation:
 		return platform.State{}, fmt.Errorf("group %q: generation %d is older than the last accepted one, %d: %w",
 			g.name, c.Generation, g.generation, platform.ErrConflict)

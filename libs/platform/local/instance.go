@@ -72,7 +72,10 @@ func (i *instance) live(ctx context.Context) {
 		}
 		i.fail(reason)
 	} else if ctx.Err() == nil {
-		_ = sleep(ctx, g.agent.timing.drainGrace)
+		select {
+		case <-time.After(g.agent.timing.drainGrace):
+		case <-ctx.Done():
+		}
 	}
 	within := g.spec.Process.DrainTimeout
 	if ctx.Err() != nil {

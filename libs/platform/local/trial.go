@@ -2,17 +2,16 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 )
 
 const (
@@ -76,7 +75,7 @@ func (s *groupSet) try(base *group, t platform.Trial) (platform.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running == nil {
-		return platform.State{}, errStopping
+		return platform.State{}, agent.ErrStopping
 	}
 	if old := s.trials[name]; old != nil {
 		if !equalTrials(old.asked, t) {
@@ -137,49 +136,27 @@ func (s *groupSet) end(name string) {
 	}
 }
 
-func (s *api) try(r *http.Request, g *group) (any, error) {
+func (a *Agent) try(r *http.Request, found agent.Group) (any, error) {
 	var t platform.Trial
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&t); err != nil {
-		return nil, &requestError{"decode trial: " + err.Error()}
+	if err := agent.Decode(r, "trial", &t); err != nil {
+		return nil, err
 	}
 	switch {
 	case !trialName.MatchString(t.Name):
-		return nil, &requestError{fmt.Sprintf("name: want 1 to 63 lower-case letters, digits and dashes, got %q", t.Name)}
+		return nil, &agent.RequestError{Text: fmt.Sprintf("name: want 1 to 63 lower-case letters, digits and dashes, got %q", t.Name)}
 	case t.Instances < 1 || t.Instances > MaxInstances:
-		return nil, &requestError{fmt.Sprintf("instances: want 1 to %d, got %d", MaxInstances, t.Instances)}
+		return nil, &agent.RequestError{Text: fmt.Sprintf("instances: want 1 to %d, got %d", MaxInstances, t.Instances)}
 	case t.Lease <= 0 || t.Lease > maxLease:
-		return nil, &requestError{fmt.Sprintf("lease: want at most %v, got %v", maxLease, t.Lease)}
+		return nil, &agent.RequestError{Text: fmt.Sprintf("lease: want at most %v, got %v", maxLease, t.Lease)}
 	case t.CPUCores > 0 || t.MemoryBytes > 0:
 		return nil, fmt.Errorf("cpu_cores and memory_bytes of a process of this machine are not bounded: %w", platform.ErrUnsupported)
 	}
-	return s.agent.groups.try(g, t)
+	return a.groups.try(found.(served).group, t)
 }
 
-func (s *api) endTrial(r *http.Request, g *group) (any, error) {
-	s.agent.groups.stop(platform.TrialGroup(g.name, r.PathValue("trial")))
+func (a *Agent) endTrial(r *http.Request, found agent.Group) (any, error) {
+	g := found.(served).group
+	a.groups.stop(platform.TrialGroup(g.name, r.PathValue("trial")))
 	state, _ := g.state()
 	return state, nil
-}
-
-// Try runs a trial of a group beside it, or renews the lease of one that runs, and returns its state: its instances may not
-// be ready yet. The error is a platform.ErrUnsupported when this platform cannot run it.
-func (c *Client) Try(ctx context.Context, group string, t platform.Trial) (platform.State, error) {
-	var s platform.State
-	err := c.call(ctx, request{method: http.MethodPost, path: groupPath(group) + "/trials", body: t, timeout: callTimeout}, &s)
-	if err != nil {
-		return platform.State{}, fmt.Errorf("try %q of group %q: %w", t.Name, group, err)
-	}
-	return s, nil
-}
-
-// EndTrial ends a trial; one that has ended is no error.
-func (c *Client) EndTrial(ctx context.Context, group, trial string) error {
-	var s platform.State
-	path := groupPath(group) + "/trials/" + url.PathEscape(trial)
-	if err := c.call(ctx, request{method: http.MethodDelete, path: path, timeout: callTimeout}, &s); err != nil {
-		return fmt.Errorf("end trial %q of group %q: %w", trial, group, err)
-	}
-	return nil
 }
