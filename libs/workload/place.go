@@ -3,13 +3,53 @@ package workload
 import (
 	"net"
 	"strings"
+	"time"
 )
 
 // Names of the platforms that a Target may be on.
 const (
 	PlatformLocal      = "local"
 	PlatformKubernetes = "kubernetes"
+	PlatformDocker     = "docker"
 )
+
+// Docker is a set of equal containers of a Docker engine, one of which the user has made.
+type Docker struct {
+	// Labels select the containers. Those of a service of Docker Compose are
+	// {com.docker.compose.project: shop, com.docker.compose.service: web}.
+	Labels map[string]string `yaml:"labels"`
+	// Network that the instances are reached over; may be left out when they are on one only.
+	Network string `yaml:"network"`
+	// Port that the container serves on.
+	Port int `yaml:"port"`
+	// ReadyPath is the HTTP path that answers 200 once an instance can serve. Empty: the container's own health check says so,
+	// or, without one, that it runs.
+	ReadyPath string `yaml:"ready_path"`
+	// StartTimeout is how long an instance may take to become ready.
+	StartTimeout time.Duration `yaml:"start_timeout"`
+	// DrainTimeout is how long an instance may finish its requests before it is killed.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+}
+
+func (d Docker) validate(key string, fault faultFunc) {
+	if len(d.Labels) == 0 {
+		fault(key+".labels", "is missing: without it every container of the engine would be meant")
+	}
+	for name := range d.Labels {
+		if name == "" || strings.ContainsAny(name, "= ") {
+			fault(key+".labels", "want the name of a label, got %q", name)
+		}
+	}
+	if d.Port < 1 || d.Port > 65535 {
+		fault(key+".port", "want the port that the container serves on, got %d", d.Port)
+	}
+	if d.ReadyPath != "" && !strings.HasPrefix(d.ReadyPath, "/") {
+		fault(key+".ready_path", "want a path that begins with /, got %q", d.ReadyPath)
+	}
+	if d.StartTimeout < 0 || d.DrainTimeout < 0 {
+		fault(key, "start_timeout and drain_timeout must not be negative")
+	}
+}
 
 // Kubernetes is an object with a scale subresource: a Deployment, a StatefulSet, an Argo Rollout, any CustomResource.
 type Kubernetes struct {

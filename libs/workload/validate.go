@@ -3,6 +3,7 @@ package workload
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -30,6 +31,9 @@ func (w Workload) Validate() error {
 	if k := w.Production.Kubernetes; w.Production.Platform == PlatformKubernetes && w.Shadow.Platform == PlatformKubernetes &&
 		k.Namespace == w.Shadow.Kubernetes.Namespace && k.Name == w.Shadow.Kubernetes.Name {
 		fault("shadow.kubernetes", "is production's own object %s/%s: a shadow request would reach production", k.Namespace, k.Name)
+	}
+	if d := w.Production.Docker; w.Production.Platform == PlatformDocker && w.Shadow.Platform == PlatformDocker && maps.Equal(d.Labels, w.Shadow.Docker.Labels) {
+		fault("shadow.docker.labels", "are production's own: a shadow request would reach production")
 	}
 	if w.Production.Kubernetes.Copy.Enabled {
 		fault("production.kubernetes.copy", "only a shadow is a copy")
@@ -88,8 +92,10 @@ func (t Target) validate(key string, fault faultFunc) {
 		t.Process.validate(key+".process", fault)
 	case PlatformKubernetes:
 		t.Kubernetes.validate(key+".kubernetes", fault)
+	case PlatformDocker:
+		t.Docker.validate(key+".docker", fault)
 	default:
-		fault(key+".platform", "want local or kubernetes, got %q", t.Platform)
+		fault(key+".platform", "want local, docker or kubernetes, got %q", t.Platform)
 	}
 }
 

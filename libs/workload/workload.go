@@ -50,7 +50,7 @@ type SLO struct {
 
 // Target is one environment: a group of equal instances on a platform.
 type Target struct {
-	// Platform names where the instances run: `local` (processes of this machine) or `kubernetes`.
+	// Platform names where the instances run: `local` (processes of this machine), `docker` or `kubernetes`.
 	Platform string `yaml:"platform"`
 	// Group names the instances on the platform.
 	Group string `yaml:"group"`
@@ -64,6 +64,8 @@ type Target struct {
 	Process Process `yaml:"process"`
 	// Kubernetes says which object the group is on that platform.
 	Kubernetes Kubernetes `yaml:"kubernetes"`
+	// Docker says which containers the group is on that platform.
+	Docker Docker `yaml:"docker"`
 }
 
 // Process is how the local platform runs one instance. The environment variable PORT carries the port to listen on.

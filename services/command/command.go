@@ -65,7 +65,7 @@ Start with: foreshadow demo`,
 	}
 	add("try", demoCommand(), upCommand())
 	add("service", serviceCommands()...)
-	add("ground", brokerCommand(), postgresCommand(), localPlatformCommand(), shopCommand(), usersCommand())
+	add("ground", brokerCommand(), postgresCommand(), localPlatformCommand(), dockerPlatformCommand(), shopCommand(), usersCommand())
 	add("tool", configCommand(), provisionCommand(), experimentCommand(), backtestCommand(), evaluateCommand(), versionCommand())
 	return root
 }

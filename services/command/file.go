@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/platform/docker"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/local"
 	"github.com/foreshadow/foreshadow/libs/rpc"
@@ -24,19 +25,20 @@ import (
 
 // file is the one configuration file: what the user declares, and a section per room.
 type file struct {
-	Workloads     []workload.Workload `yaml:"workloads"`
-	Kafka         kafka.Config        `yaml:"kafka"`
-	Database      database            `yaml:"database"`
-	Telemetry     telemetry.Config    `yaml:"telemetry"`
-	RPC           rpc.Config          `yaml:"rpc"`
-	LocalPlatform local.AgentConfig   `yaml:"local_platform"`
-	Kubernetes    kubernetes.Config   `yaml:"kubernetes"`
-	Replicator    replicator.Config   `yaml:"replicator"`
-	ShadowRunner  shadowrunner.Config `yaml:"shadow_runner"`
-	Aggregator    aggregator.Config   `yaml:"metrics_aggregator"`
-	Predictor     predictor.Config    `yaml:"predictor"`
-	Provisioner   provisioner.Config  `yaml:"provisioner"`
-	Console       console.Config      `yaml:"console"`
+	Workloads      []workload.Workload `yaml:"workloads"`
+	Kafka          kafka.Config        `yaml:"kafka"`
+	Database       database            `yaml:"database"`
+	Telemetry      telemetry.Config    `yaml:"telemetry"`
+	RPC            rpc.Config          `yaml:"rpc"`
+	LocalPlatform  local.AgentConfig   `yaml:"local_platform"`
+	DockerPlatform docker.AgentConfig  `yaml:"docker_platform"`
+	Kubernetes     kubernetes.Config   `yaml:"kubernetes"`
+	Replicator     replicator.Config   `yaml:"replicator"`
+	ShadowRunner   shadowrunner.Config `yaml:"shadow_runner"`
+	Aggregator     aggregator.Config   `yaml:"metrics_aggregator"`
+	Predictor      predictor.Config    `yaml:"predictor"`
+	Provisioner    provisioner.Config  `yaml:"provisioner"`
+	Console        console.Config      `yaml:"console"`
 }
 
 type database struct {
@@ -47,7 +49,7 @@ type database struct {
 func defaultFile() file {
 	return file{
 		Kafka: kafka.Default(), Telemetry: telemetry.DefaultConfig(), RPC: rpc.Default(), LocalPlatform: local.DefaultAgentConfig(),
-		Kubernetes: kubernetes.DefaultConfig(),
+		DockerPlatform: docker.DefaultAgentConfig(), Kubernetes: kubernetes.DefaultConfig(),
 		Database:   database{URL: "postgres://foreshadow@127.0.0.1:5432/foreshadow"},
 		Replicator: replicator.DefaultConfig(), ShadowRunner: shadowrunner.DefaultConfig(), Aggregator: aggregator.DefaultConfig(),
 		Predictor: predictor.DefaultConfig(), Provisioner: provisioner.DefaultConfig(), Console: console.DefaultConfig(),
@@ -69,7 +71,8 @@ func (f file) validate() error {
 		seen[w.Name] = true
 	}
 	errs = append(errs, prefixed("kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
-		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("kubernetes.", f.Kubernetes.Validate()),
+		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("docker_platform.", f.DockerPlatform.Validate()),
+		prefixed("kubernetes.", f.Kubernetes.Validate()),
 		prefixed("rpc.", f.RPC.Validate()), f.validateListen())
 	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(), prefixed("metrics_aggregator.", f.Aggregator.Validate()),
 		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())

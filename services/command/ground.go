@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/foreshadow/foreshadow/libs/embedded"
+	"github.com/foreshadow/foreshadow/libs/platform/docker"
 	"github.com/foreshadow/foreshadow/libs/platform/local"
 	"github.com/foreshadow/foreshadow/services/demo"
 )
@@ -90,7 +91,7 @@ func localPlatformCommand() *cobra.Command {
 		if err != nil {
 			return usageError{err}
 		}
-		agent, err := local.New(f.LocalPlatform, local.Deps{Groups: groups, Log: p.log})
+		agent, err := local.New(f.LocalPlatform, local.Deps{Groups: groups, Log: p.log, Registry: p.registry})
 		if err != nil {
 			return usageError{err}
 		}
@@ -99,9 +100,37 @@ func localPlatformCommand() *cobra.Command {
 	return cmd
 }
 
+func dockerPlatformCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "docker-platform", Short: "Run the instances of all workloads that are containers of a Docker engine", Args: noArgs,
+		Long: `Keeps as many containers as are asked for, each made like the one that the user made. It is the only process that needs the
+engine's socket. Whoever has that socket is root on the engine's machine: give it a proxy of the socket that lets through
+nothing but /containers.`,
+	}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f, err := load(*path)
+		if err != nil {
+			return err
+		}
+		p := newProcess(f, "docker-platform")
+		groups, err := docker.Groups(f.Workloads)
+		if err != nil {
+			return usageError{err}
+		}
+		agent, err := docker.New(f.DockerPlatform, docker.Deps{Groups: groups, Log: p.log, Registry: p.registry})
+		if err != nil {
+			return usageError{err}
+		}
+		return p.run(cmd.Context(), f.DockerPlatform.Admin, agent)
+	}
+	return cmd
+}
+
 func shopCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "shop", Short: "Run one instance of the demo's sample web shop on $PORT", Args: noArgs}
 	cfg := demo.DefaultShop()
+	host := cmd.Flags().String("host", "127.0.0.1", "address to listen on; in a container its own, 0.0.0.0")
 	cmd.Flags().DurationVar(&cfg.Startup, "startup", cfg.Startup, "time until it is ready")
 	cmd.Flags().IntVar(&cfg.Workers, "workers", cfg.Workers, "requests it works on at once")
 	cmd.Flags().DurationVar(&cfg.ServiceTime, "service-time", cfg.ServiceTime, "mean time one request takes a worker")
@@ -110,7 +139,7 @@ func shopCommand() *cobra.Command {
 		if port == "" {
 			return usageError{errors.New("PORT is not set: it names the port to listen on")}
 		}
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		ln, err := net.Listen("tcp", net.JoinHostPort(*host, port))
 		if err != nil {
 			return fmt.Errorf("listen for the shop: %w", err)
 		}

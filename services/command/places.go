@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/local"
 	"github.com/foreshadow/foreshadow/libs/workload"
@@ -23,13 +24,16 @@ type place interface {
 type places struct {
 	groups map[string]place
 	local  *local.Client
+	docker *agent.Client
 	// kubernetes is nil when no group is on it.
 	kubernetes *kubernetes.Client
 }
 
 // newPlaces makes a client of each platform that is needed; it does no I/O.
 func newPlaces(f file) (*places, error) {
-	p := &places{groups: map[string]place{}, local: local.NewClient(f.LocalPlatform.Socket)}
+	p := &places{
+		groups: map[string]place{}, local: local.NewClient(f.LocalPlatform.Socket), docker: agent.NewClient(f.DockerPlatform.Socket),
+	}
 	groups, err := kubernetes.Groups(f.Workloads)
 	if err != nil {
 		return nil, err
@@ -51,8 +55,11 @@ func newPlaces(f file) (*places, error) {
 
 func (p *places) add(t workload.Target) error {
 	var at place = p.local
-	if t.Platform == workload.PlatformKubernetes {
+	switch t.Platform {
+	case workload.PlatformKubernetes:
 		at = p.kubernetes
+	case workload.PlatformDocker:
+		at = p.docker
 	}
 	if other, taken := p.groups[t.Group]; taken && other != at {
 		return fmt.Errorf("group %q is on two platforms", t.Group)

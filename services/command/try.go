@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,7 +65,7 @@ func upCommand() *cobra.Command {
 		}
 		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 		s, err := stack.New(stack.Config{
-			Binary: program, ConfigFile: *path, Dir: root,
+			Binary: program, ConfigFile: *path, Dir: root, Platforms: platforms(f),
 			Listen: map[string]string{
 				stack.Replicator: f.Replicator.Listen, stack.Console: f.Console.Listen, stack.Predictor: f.Predictor.Listen,
 				stack.Provisioner: f.Provisioner.Listen, stack.Aggregator: f.Aggregator.Listen, stack.ShadowRunner: f.ShadowRunner.Listen,
@@ -84,6 +85,20 @@ func upCommand() *cobra.Command {
 		return s.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// platforms are the children that run the instances.
+func platforms(f file) []string {
+	names := map[string]string{workload.PlatformLocal: stack.LocalPlatform, workload.PlatformDocker: stack.DockerPlatform}
+	out := []string{}
+	for _, w := range f.Workloads {
+		for _, t := range []workload.Target{w.Production, w.Shadow} {
+			if name := names[t.Platform]; name != "" && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }
 
 func usersCommand() *cobra.Command {

@@ -19,19 +19,20 @@ import (
 
 // Names of the children, in the order they start.
 const (
-	Postgres      = "postgres"
-	Broker        = "broker"
-	LocalPlatform = "local-platform"
-	Aggregator    = "metrics-aggregator"
-	Predictor     = "predictor"
-	Provisioner   = "provisioner"
-	ShadowRunner  = "shadow-runner"
-	Console       = "console"
-	Replicator    = "replicator"
+	Postgres       = "postgres"
+	Broker         = "broker"
+	LocalPlatform  = "local-platform"
+	DockerPlatform = "docker-platform"
+	Aggregator     = "metrics-aggregator"
+	Predictor      = "predictor"
+	Provisioner    = "provisioner"
+	ShadowRunner   = "shadow-runner"
+	Console        = "console"
+	Replicator     = "replicator"
 )
 
 var (
-	ground = []string{Postgres, Broker, LocalPlatform}
+	ground = []string{Postgres, Broker}
 	floor  = []string{Aggregator}
 	upper  = []string{Predictor, Provisioner, ShadowRunner, Console, Replicator}
 )
@@ -46,6 +47,8 @@ type Config struct {
 	ConfigFile string
 	// Dir holds data, sockets and logs; it is created.
 	Dir string
+	// Platforms are those that need a child: LocalPlatform and DockerPlatform; LocalPlatform alone when nil.
+	Platforms []string
 	// Listen overrides where a child listens, by name; the others get free ports of loopback.
 	Listen map[string]string
 	// BeforeUpper runs when history can be written and read, before the services that act on it start.
@@ -72,8 +75,11 @@ func New(cfg Config, log *slog.Logger) (*Stack, error) {
 	if len(cfg.Dir) > maxDir {
 		return nil, fmt.Errorf("run directory %q: its path has %d bytes, at most %d leave room for unix sockets", cfg.Dir, len(cfg.Dir), maxDir)
 	}
+	if cfg.Platforms == nil {
+		cfg.Platforms = []string{LocalPlatform}
+	}
 	s := &Stack{cfg: cfg, log: log, children: map[string]*child{}, listen: map[string]string{}, ready: make(chan struct{})}
-	names := slices.Concat(ground, floor, upper)
+	names := slices.Concat(ground, cfg.Platforms, floor, upper)
 	ports, err := freePorts(2 * len(names))
 	if err != nil {
 		return nil, err
@@ -85,7 +91,7 @@ func New(cfg Config, log *slog.Logger) (*Stack, error) {
 		}
 		s.children[name] = &child{name: name, admin: ports[2*i+1], log: log, dir: s.logs()}
 	}
-	s.listen[LocalPlatform] = filepath.Join(cfg.Dir, "platform.sock")
+	s.listen[LocalPlatform], s.listen[DockerPlatform] = filepath.Join(cfg.Dir, "platform.sock"), filepath.Join(cfg.Dir, "docker.sock")
 	env := s.environment()
 	for _, name := range names {
 		c := s.children[name]
@@ -132,12 +138,14 @@ func (s *Stack) environment() []string {
 		"FORESHADOW_DATABASE_URL=" + s.DatabaseURL(),
 		"FORESHADOW_LOCAL_PLATFORM_SOCKET=" + s.listen[LocalPlatform],
 		"FORESHADOW_LOCAL_PLATFORM_LOG_DIR=" + s.logs(),
+		"FORESHADOW_DOCKER_PLATFORM_SOCKET=" + s.listen[DockerPlatform],
+		"FORESHADOW_DOCKER_PLATFORM_STATE_DIR=" + filepath.Join(s.cfg.Dir, "docker"),
 		"FORESHADOW_PROVISIONER_STATE_DIR=" + filepath.Join(s.cfg.Dir, "provisioner"),
 	}
 	for name, c := range s.children {
 		section := "FORESHADOW_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		env = append(env, section+"_ADMIN="+c.admin)
-		if name != LocalPlatform {
+		if !slices.Contains(s.cfg.Platforms, name) {
 			env = append(env, section+"_LISTEN="+s.listen[name])
 		}
 	}
@@ -179,7 +187,7 @@ func (s *Stack) Run(ctx context.Context) error {
 		}
 	}
 	defer s.stop()
-	for i, names := range [][]string{ground, floor, upper} {
+	for i, names := range [][]string{slices.Concat(ground, s.cfg.Platforms), floor, upper} {
 		if i == 2 && s.cfg.BeforeUpper != nil {
 			if err := s.cfg.BeforeUpper(ctx, s); err != nil {
 				return quiet(ctx, err)
