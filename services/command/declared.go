@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/shadowscaler"
 )
@@ -22,8 +24,9 @@ type declaration struct {
 // declareEvery is the time between two looks while nothing is declared yet.
 const declareEvery = 2 * time.Second
 
-// declare adds what ShadowScalers declare to the workloads of the file. It waits until there is anything to work with.
-func (p *process) declare(ctx context.Context, service string) (*declaration, error) {
+// declare adds what ShadowScalers declare to the workloads of the file. It waits until there is anything to work with, alive and
+// not ready meanwhile. It returns a nil declaration when ShadowScalers are not looked at, and the error of ctx when that ends.
+func (p *process) declare(ctx context.Context, service, admin string) (*declaration, error) {
 	namespace := p.file.Kubernetes.ShadowScalers
 	if namespace == "" {
 		return nil, nil
@@ -32,32 +35,68 @@ func (p *process) declare(ctx context.Context, service string) (*declaration, er
 	if err != nil {
 		return nil, usageError{err}
 	}
-	d := &declaration{objects: shadowscaler.New(client.Dynamic(), namespace), stay: service == "replicator"}
-	waiting := false
+	p.kubernetes = client
+	d := &declaration{objects: shadowscaler.New(client, namespace), stay: service == "replicator"}
+	if found, err := p.adopt(ctx, d); found || err != nil {
+		return d, err
+	}
+	const part = "declaration"
+	p.admin.NotReady(part, "waiting for a valid ShadowScaler in namespace "+namespace)
+	p.log.Info("waiting for a valid ShadowScaler", "namespace", namespace)
+	g, ctx := errgroup.WithContext(ctx)
+	serving, found := context.WithCancel(ctx)
+	defer found()
+	g.Go(func() error { return p.admin.Serve(serving, admin) })
+	g.Go(func() error {
+		defer found()
+		return p.await(ctx, d, service)
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	p.admin.Ready(part)
+	return d, nil
+}
+
+// await returns when there is a valid ShadowScaler.
+func (p *process) await(ctx context.Context, d *declaration, service string) error {
+	tick := time.NewTicker(declareEvery)
+	defer tick.Stop()
 	for {
-		workloads, fingerprint, err := d.objects.Load(ctx)
-		if err == nil && len(workloads)+len(p.file.Workloads) > 0 {
-			for _, w := range workloads {
-				for _, other := range p.file.Workloads {
-					if other.Name == w.Name {
-						return nil, usageError{fmt.Errorf("workload %q: stands in the file, and is a ShadowScaler too", w.Name)}
-					}
-				}
-			}
-			p.file.Workloads = append(p.file.Workloads, workloads...)
-			d.fingerprint = fingerprint
-			return d, nil
+		found, err := p.adopt(ctx, d)
+		if found || err != nil {
+			return err
 		}
-		if !waiting {
-			p.log.Info("waiting for a valid ShadowScaler", "namespace", namespace, "err", err)
-			waiting = true
+		if service == "provisioner" {
+			// Nobody else says what is wrong with them while there is nothing to do, and lets go those that are to go.
+			if err := d.objects.Attend(ctx, time.Now()); err != nil {
+				p.log.Debug("ShadowScalers not attended to", "err", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(declareEvery):
+			return ctx.Err()
+		case <-tick.C:
 		}
 	}
+}
+
+// adopt takes over what is declared now; false when that is nothing, or cannot be read.
+func (p *process) adopt(ctx context.Context, d *declaration) (bool, error) {
+	workloads, fingerprint, err := d.objects.Load(ctx)
+	if err != nil || len(workloads)+len(p.file.Workloads) == 0 {
+		return false, nil
+	}
+	for _, w := range workloads {
+		for _, other := range p.file.Workloads {
+			if other.Name == w.Name {
+				return false, usageError{fmt.Errorf("workload %q: stands in the file, and is a ShadowScaler too", w.Name)}
+			}
+		}
+	}
+	p.file.Workloads = append(p.file.Workloads, workloads...)
+	d.fingerprint = fingerprint
+	return true, nil
 }
 
 // scalers are the objects, nil when they are not looked at.

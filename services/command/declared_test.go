@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/dynamic"
-
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/kubernetestest"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/shadowscaler"
 )
@@ -21,10 +20,11 @@ func (waiting) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func TestAProcessEndsCleanlyWhenSomethingElseIsDeclared(t *testing.T) {
 	t.Parallel()
 	cluster := kubernetestest.NewOnFake(t)
-	client, err := dynamic.NewForConfig(cluster.Config())
+	client, err := kubernetes.NewFor(cluster.Config(), kubernetes.DefaultConfig(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(client.Close)
 	objects := shadowscaler.New(client, cluster.Namespace)
 	f := defaultFile()
 	for name, c := range map[string]struct {

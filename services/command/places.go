@@ -29,8 +29,12 @@ type places struct {
 	kubernetes *kubernetes.Client
 }
 
-// newPlaces makes a client of each platform that is needed; it does no I/O.
-func newPlaces(f file) (*places, error) {
+// places makes a client of each platform that the process needs; it does no I/O.
+func (p *process) places() (*places, error) { return newPlaces(p.file, p.kubernetes) }
+
+// newPlaces makes a client of each platform that is needed; it does no I/O. A connection to the API server that there is
+// already is used: what bounds the requests to one that is away bounds those of the whole process.
+func newPlaces(f file, connected *kubernetes.Client) (*places, error) {
 	p := &places{
 		groups: map[string]place{}, local: local.NewClient(f.LocalPlatform.Socket), docker: agent.NewClient(f.DockerPlatform.Socket),
 	}
@@ -38,7 +42,9 @@ func newPlaces(f file) (*places, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(groups) > 0 {
+	if connected != nil {
+		p.kubernetes = connected.For(groups)
+	} else if len(groups) > 0 {
 		if p.kubernetes, err = kubernetes.New(f.Kubernetes, groups); err != nil {
 			return nil, fmt.Errorf("kubernetes: %w", err)
 		}

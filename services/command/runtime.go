@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 	aggregator "github.com/foreshadow/foreshadow/services/metrics-aggregator"
@@ -29,6 +30,8 @@ type process struct {
 	admin    *telemetry.Admin
 	declared *declaration
 	tracing  trace.TracerProvider
+	// kubernetes is the connection to the API server; nil until something needs it.
+	kubernetes *kubernetes.Client
 	// rpc is set for services only.
 	rpc *rpc.Edge
 }
@@ -38,6 +41,24 @@ func newProcess(f file, service string) *process {
 	return &process{
 		file: f, log: f.Telemetry.Logger(os.Stderr, service), registry: registry, admin: telemetry.NewAdmin(registry),
 	}
+}
+
+// trace has spans recorded where the configuration asks for them; flush exports the last of them.
+func (p *process) trace(ctx context.Context, name string) (flush func(), err error) {
+	cfg := p.file.Telemetry.Traces
+	tracing, stop, err := cfg.Tracing(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if p.tracing = tracing; cfg.Endpoint != "" {
+		p.rpc.Trace(tracing)
+		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { p.log.Warn("spans not exported", "err", err) }))
+	}
+	return func() {
+		if err := stop(context.WithoutCancel(ctx)); err != nil {
+			p.log.Warn("last spans not exported", "err", err)
+		}
+	}, nil
 }
 
 // runner is a service, whatever it does.
@@ -117,45 +138,48 @@ func brokerAndDatabase(ctx context.Context, f file) error {
 	return broker(ctx, f)
 }
 
-// serviceCommand is the command of one service. What needs reaches must be there when it begins; nil needs nothing.
-func serviceCommand(name, short string, needs func(context.Context, file) error, build func(p *process) (runner, string, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
+// service is how one of them is made.
+type service struct {
+	name, short string
+	// needs reaches what must be there when it begins; nil needs nothing.
+	needs func(context.Context, file) error
+	build func(p *process) (runner, error)
+	// admin is the address of its admin listener.
+	admin func(f file) string
+}
+
+// serviceCommand is the command of one service.
+func serviceCommand(s service) *cobra.Command {
+	cmd := &cobra.Command{Use: s.name, Short: s.short, Args: noArgs}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		f, err := load(*path)
 		if err != nil {
 			return err
 		}
-		p := newProcess(f, name)
+		p := newProcess(f, s.name)
+		p.path = *path
 		if p.rpc, err = rpc.New(f.RPC, p.log, p.registry); err != nil {
 			return usageError{err}
 		}
-		var flush func(context.Context) error
-		if p.tracing, flush, err = f.Telemetry.Traces.Tracing(cmd.Context(), name); err != nil {
+		flush, err := p.trace(cmd.Context(), s.name)
+		if err != nil {
 			return err
 		}
-		defer func() {
-			if err := flush(context.WithoutCancel(cmd.Context())); err != nil {
-				p.log.Warn("last spans not exported", "err", err)
-			}
-		}()
-		if f.Telemetry.Traces.Endpoint != "" {
-			p.rpc.Trace(p.tracing)
-			otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { p.log.Warn("spans not exported", "err", err) }))
-		}
-		if p.declared, err = p.declare(cmd.Context(), name); err != nil {
+		defer flush()
+		if p.declared, err = p.declare(cmd.Context(), s.name, s.admin(f)); err != nil {
 			return err
 		}
-		service, admin, err := build(p)
+		runner, err := s.build(p)
 		if err != nil {
 			return usageError{err}
 		}
-		if needs != nil {
-			if err := needs(cmd.Context(), f); err != nil {
+		if s.needs != nil {
+			if err := s.needs(cmd.Context(), f); err != nil {
 				return err
 			}
 		}
-		return p.run(cmd.Context(), admin, service)
+		return p.run(cmd.Context(), s.admin(f), runner)
 	}
 	return cmd
 }

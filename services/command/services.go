@@ -17,27 +17,49 @@ import (
 )
 
 func serviceCommands() []*cobra.Command {
-	return []*cobra.Command{
-		// The tap serves users whether or not anything behind it is there.
-		serviceCommand("replicator", "Serve users, and copy a redacted sample of their requests", nil, buildReplicator),
-		serviceCommand("shadow-runner", "Replay the copies against the shadow and measure what one instance carries", broker, buildShadowRunner),
-		serviceCommand("metrics-aggregator", "Merge what was observed into exact windows, and keep and serve history", brokerAndDatabase, buildAggregator),
-		serviceCommand("predictor", "Forecast the demand and recommend sizes ahead of time", broker, buildPredictor),
-		serviceCommand("provisioner", "Carry recommendations out, within guardrails", broker, buildProvisioner),
-		serviceCommand("console", "Serve the web page", nil, buildConsole),
+	var out []*cobra.Command
+	for _, s := range []service{
+		{
+			// The tap serves users whether or not anything behind it is there.
+			name: "replicator", short: "Serve users, and copy a redacted sample of their requests",
+			build: buildReplicator, admin: func(f file) string { return f.Replicator.Admin },
+		},
+		{
+			name: "shadow-runner", short: "Replay the copies against the shadow and measure what one instance carries",
+			needs: broker, build: buildShadowRunner, admin: func(f file) string { return f.ShadowRunner.Admin },
+		},
+		{
+			name: "metrics-aggregator", short: "Merge what was observed into exact windows, and keep and serve history",
+			needs: brokerAndDatabase, build: buildAggregator, admin: func(f file) string { return f.Aggregator.Admin },
+		},
+		{
+			name: "predictor", short: "Forecast the demand and recommend sizes ahead of time",
+			needs: broker, build: buildPredictor, admin: func(f file) string { return f.Predictor.Admin },
+		},
+		{
+			name: "provisioner", short: "Carry recommendations out, within guardrails",
+			needs: broker, build: buildProvisioner, admin: func(f file) string { return f.Provisioner.Admin },
+		},
+		{
+			name: "console", short: "Serve the web page",
+			build: buildConsole, admin: func(f file) string { return f.Console.Admin },
+		},
+	} {
+		out = append(out, serviceCommand(s))
 	}
+	return out
 }
 
-func buildReplicator(p *process) (runner, string, error) {
-	at, err := newPlaces(p.file)
+func buildReplicator(p *process) (runner, error) {
+	at, err := p.places()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	s, err := replicator.New(p.file.Replicator, replicator.Deps{
 		Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
 		Instances: at,
 	})
-	return reloadingReplicator{s}, p.file.Replicator.Admin, err
+	return reloadingReplicator{s}, err
 }
 
 // reloadingReplicator hands the replicator its part of a reloaded file.
@@ -45,62 +67,62 @@ type reloadingReplicator struct{ *replicator.Service }
 
 func (r reloadingReplicator) Reload(f file) error { return r.Service.Reload(f.Replicator, f.Workloads) }
 
-func buildShadowRunner(p *process) (runner, string, error) {
-	at, err := newPlaces(p.file)
+func buildShadowRunner(p *process) (runner, error) {
+	at, err := p.places()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	s, err := shadowrunner.New(p.file.ShadowRunner, shadowrunner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
 		Instances: at, Trials: at.local,
 	})
-	return s, p.file.ShadowRunner.Admin, err
+	return s, err
 }
 
-func buildAggregator(p *process) (runner, string, error) {
-	at, err := newPlaces(p.file)
+func buildAggregator(p *process) (runner, error) {
+	at, err := p.places()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	s, err := aggregator.New(p.file.Aggregator, aggregator.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry,
 		Admin: p.admin, Instances: at,
 	})
-	return s, p.file.Aggregator.Admin, err
+	return s, err
 }
 
-func buildPredictor(p *process) (runner, string, error) {
+func buildPredictor(p *process) (runner, error) {
 	s, err := predictor.New(p.file.Predictor, predictor.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Tracing: p.tracing, Now: time.Now,
 	})
-	return s, p.file.Predictor.Admin, err
+	return s, err
 }
 
-func buildProvisioner(p *process) (runner, string, error) {
+func buildProvisioner(p *process) (runner, error) {
 	conn, err := p.rpc.Dial(p.file.Provisioner.History)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	at, err := newPlaces(p.file)
+	at, err := p.places()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	election, err := provisioner.NewElection(p.file.Provisioner.Lease, at.kubernetes, p.log)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	s, err := provisioner.New(p.file.Provisioner, provisioner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin, Tracing: p.tracing, Now: time.Now,
 		Platform: at, Election: election, Declared: p.declared.scalers(), History: foreshadowv1.NewHistoryServiceClient(conn),
 	})
-	return s, p.file.Provisioner.Admin, err
+	return s, err
 }
 
-func buildConsole(p *process) (runner, string, error) {
+func buildConsole(p *process) (runner, error) {
 	s, err := console.New(p.file.Console, console.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Log: p.log, Registry: p.registry, Admin: p.admin,
 	})
-	return s, p.file.Console.Admin, err
+	return s, err
 }
 
 // binary is the program that runs, for the children that are the same program.

@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -29,7 +30,10 @@ func (s *Service) keepCopies(ctx context.Context) error {
 			if !w.Shadow.Kubernetes.Copy.Enabled {
 				continue
 			}
-			err := copier.Copy(ctx, w.Production.Group, w.Shadow.Group)
+			err := s.hold(ctx, w.Name)
+			if err == nil {
+				err = copier.Copy(ctx, w.Production.Group, w.Shadow.Group)
+			}
 			if ctx.Err() == nil && (err != nil) != failed[w.Name] {
 				failed[w.Name] = err != nil
 				s.deps.Log.Info("copy of production for the shadow", "workload", w.Name, "made", err == nil, "err", err)
@@ -41,4 +45,28 @@ func (s *Service) keepCopies(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// errGoing says that a workload is not to be copied for any more.
+var errGoing = errors.New("its ShadowScaler was deleted")
+
+// hold has the object that declares a workload stay until its copy is gone; nothing needs to for one of the file.
+func (s *Service) hold(ctx context.Context, name string) error {
+	if s.deps.Declared == nil {
+		return nil
+	}
+	list, err := s.deps.Declared.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		switch {
+		case o.Name != name:
+		case o.Going:
+			return errGoing
+		default:
+			return s.deps.Declared.Hold(ctx, o)
+		}
+	}
+	return nil
 }

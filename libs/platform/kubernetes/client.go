@@ -80,6 +80,14 @@ func NewFor(restConfig *rest.Config, cfg Config, groups map[string]workload.Kube
 	return c, nil
 }
 
+// For returns a client of other groups over the same connection: what it asks counts together with what this one does.
+func (c *Client) For(groups map[string]workload.Kubernetes) *Client {
+	other := *c
+	other.groups = groups
+	other.usage = newUsageSource(&other)
+	return &other
+}
+
 // Dynamic reads and writes other objects over the same connection.
 func (c *Client) Dynamic() dynamic.Interface { return c.dynamic }
 

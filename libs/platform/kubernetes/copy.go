@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
@@ -221,12 +222,15 @@ func (c *Client) apply(ctx context.Context, resource schema.GroupVersionResource
 	return err
 }
 
+// ErrNotCopy says that an object stands where a copy would, and is none.
+var ErrNotCopy = errors.New("was not made as a copy")
+
 // isCopy says why an object is not one that may be changed or removed as a copy.
 func isCopy(o *unstructured.Unstructured) error {
 	if o.GetLabels()[copyLabel] != "" {
 		return nil
 	}
-	return fmt.Errorf("%s %s/%s was not made as a copy, and is left alone", o.GetKind(), o.GetNamespace(), o.GetName())
+	return fmt.Errorf("%s %s/%s %w, and is left alone", o.GetKind(), o.GetNamespace(), o.GetName(), ErrNotCopy)
 }
 
 func (c *Client) applyCopy(ctx context.Context, to object, template *corev1.PodTemplateSpec) error {

@@ -169,10 +169,14 @@ func (f *Fake) one(w http.ResponseWriter, r *http.Request, q request) {
 		return
 	}
 	switch {
-	case r.Method == http.MethodDelete:
+	case r.Method == http.MethodDelete && finalized(old):
 		f.remove(q.path)
 		answerJSON(w, http.StatusOK, old)
 		return
+	case r.Method == http.MethodDelete:
+		next := clone(old)
+		at(next, "metadata")["deletionTimestamp"] = time.Now().UTC().Format(time.RFC3339)
+		f.put(q.path, next)
 	case q.sub == "scale" && r.Method == http.MethodPut:
 		next := clone(old)
 		at(next, "spec")["replicas"] = at(body, "spec")["replicas"]
@@ -186,6 +190,11 @@ func (f *Fake) one(w http.ResponseWriter, r *http.Request, q request) {
 			return
 		}
 		f.put(q.path, next)
+		if at(next, "metadata")["deletionTimestamp"] != nil && finalized(next) {
+			f.remove(q.path)
+			answerJSON(w, http.StatusOK, next)
+			return
+		}
 	}
 	f.settle(time.Now())
 	if q.sub == "scale" {
@@ -246,6 +255,12 @@ func (f *Fake) remove(path string) {
 	f.version++
 	delete(f.objects, path)
 	f.note("DELETED", path, old)
+}
+
+// finalized says whether nothing holds an object that is deleted.
+func finalized(o map[string]any) bool {
+	held, _ := at(o, "metadata")["finalizers"].([]any)
+	return len(held) == 0
 }
 
 func (f *Fake) note(kind, path string, o map[string]any) {

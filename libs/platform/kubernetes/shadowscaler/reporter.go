@@ -23,7 +23,7 @@ type States interface {
 	State(ctx context.Context, group string) (platform.State, error)
 }
 
-// Reporter writes the status of all objects while it runs.
+// Reporter writes the status of all objects while it runs, and lets go of those that were deleted.
 type Reporter struct {
 	objects *Objects
 	states  States
@@ -83,6 +83,12 @@ func (r *Reporter) report(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for _, s := range list {
+		if s.Going {
+			if err := r.objects.Release(ctx, s); err != nil {
+				return err
+			}
+			continue
+		}
 		st := r.status(ctx, s)
 		instances := -1
 		if st.Recommendation != nil {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
@@ -25,11 +26,13 @@ var resource = schema.GroupVersionResource{Group: Group, Version: Version, Resou
 // Objects are the ShadowScalers of a namespace.
 type Objects struct {
 	client dynamic.ResourceInterface
+	// platform is where the shadows are that were made for them.
+	platform *kubernetes.Client
 }
 
 // New returns those of a namespace; it does no I/O.
-func New(client dynamic.Interface, namespace string) *Objects {
-	return &Objects{client: client.Resource(resource).Namespace(namespace)}
+func New(client *kubernetes.Client, namespace string) *Objects {
+	return &Objects{client: client.Dynamic().Resource(resource).Namespace(namespace), platform: client}
 }
 
 // Scaler is one object, read.
@@ -41,6 +44,8 @@ type Scaler struct {
 	// Workload is what it declares; Err says why it cannot be used.
 	Workload workload.Workload
 	Err      error
+	// Going: it was deleted, and is there until what was made for it is gone.
+	Going bool
 
 	object *unstructured.Unstructured
 }
@@ -61,7 +66,9 @@ func (o *Objects) List(ctx context.Context) ([]Scaler, error) {
 	out := make([]Scaler, 0, len(items))
 	owners := map[string]string{}
 	for i := range items {
-		s := Scaler{Name: items[i].GetName(), Generation: items[i].GetGeneration(), object: &items[i]}
+		s := Scaler{
+			Name: items[i].GetName(), Generation: items[i].GetGeneration(), Going: items[i].GetDeletionTimestamp() != nil, object: &items[i],
+		}
 		spec, _, _ := unstructured.NestedMap(items[i].Object, "spec")
 		s.Workload, s.Err = Decode(s.Name, spec)
 		target := s.Workload.Production.Kubernetes
@@ -78,7 +85,7 @@ func (o *Objects) List(ctx context.Context) ([]Scaler, error) {
 	return out, nil
 }
 
-// Load returns what the valid ones declare, and a fingerprint of it.
+// Load returns what the valid ones declare, and a fingerprint of it. One that was deleted declares nothing any more.
 func (o *Objects) Load(ctx context.Context) ([]workload.Workload, string, error) {
 	list, err := o.List(ctx)
 	if err != nil {
@@ -87,7 +94,7 @@ func (o *Objects) Load(ctx context.Context) ([]workload.Workload, string, error)
 	var workloads []workload.Workload
 	var prints []string
 	for _, s := range list {
-		if s.Err == nil {
+		if s.Err == nil && !s.Going {
 			workloads = append(workloads, s.Workload)
 			prints = append(prints, fmt.Sprintf("%s/%d", s.object.GetUID(), s.Generation))
 		}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/kubernetestest"
 	"github.com/foreshadow/foreshadow/libs/workload"
 )
@@ -133,7 +134,12 @@ func newFixture(t *testing.T) *fixture {
 			return err == nil
 		})
 	}
-	return &fixture{Cluster: c, t: t, client: client, objects: New(client, c.Namespace)}
+	platform, err := kubernetes.NewFor(c.Config(), kubernetes.DefaultConfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(platform.Close)
+	return &fixture{Cluster: c, t: t, client: client, objects: New(platform, c.Namespace)}
 }
 
 func (f *fixture) create(name string, spec map[string]any) error {
