@@ -74,6 +74,7 @@ lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser
 	$(GO) vet ./...
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
 	$(GO) tool $(TOOLS) buf lint proto
+	$(GO) tool $(TOOLS) buf breaking proto --against proto/previous.binpb
 	$(GO) tool $(TOOLS) golangci-lint run ./...
 	$(GO) tool $(TOOLS) github.com/compose-spec/compose-go/v2/cmd docker-compose.yml >/dev/null
 
@@ -83,6 +84,19 @@ generate: ## Regenerate the Go code of proto/ and the OpenAPI document
 	$(GO) build $(TOOLS) -o $(BIN)/ google.golang.org/grpc/cmd/protoc-gen-go-grpc \
 		github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2
 	cd proto && PATH="$(BIN):$$PATH" $(GO) tool -modfile=../deployments/tools/go.mod buf generate
+
+.PHONY: previous
+previous: ## Record the API of REF as that of the previous release (make previous REF=v1.2.0)
+	rm -rf $(BIN)/previous && mkdir -p $(BIN)/previous
+	git archive $(or $(REF),HEAD) proto | tar x -C $(BIN)/previous
+	$(GO) tool $(TOOLS) buf build $(BIN)/previous/proto --exclude-source-info -o proto/previous.binpb
+
+.PHONY: test-upgrade
+test-upgrade: setup build ## Upgrade a running stack from REF to this tree, service by service in any order, and back (REF=v1.2.0)
+	rm -rf $(BIN)/previous && mkdir -p $(BIN)/previous && git archive $(or $(REF),HEAD^) | tar x -C $(BIN)/previous
+	cd $(BIN)/previous && $(GO) build -o $(BIN)/foreshadow-previous .
+	rm -rf $(BIN)/previous
+	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow FORESHADOW_PREVIOUS=$(BIN)/foreshadow-previous $(GO) test -count=1 -v -timeout 10m -run Upgrade ./integration
 
 .PHONY: bench
 bench: ## Run the benchmarks

@@ -93,6 +93,12 @@ type world struct {
 // start runs the whole stack until the test ends; more is added to its configuration.
 func start(t *testing.T, more ...string) *world {
 	t.Helper()
+	return startProgram(t, binary, more...)
+}
+
+// startProgram is start with another program as the services.
+func startProgram(t *testing.T, program string, more ...string) *world {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "foreshadow-test-")
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +110,7 @@ func start(t *testing.T, more ...string) *world {
 	if err := os.WriteFile(file, fmt.Appendf(nil, configuration+strings.Join(more, ""), binary), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := stack.New(stack.Config{Binary: binary, ConfigFile: file, Dir: dir}, slog.New(slog.DiscardHandler))
+	s, err := stack.New(stack.Config{Binary: program, ConfigFile: file, Dir: dir}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -375,7 +375,7 @@ func TestLeaderFencesBeforeItLooks(t *testing.T) {
 func (r *carerig) offerSize(generation uint64, cores float64) {
 	r.lane.Offer(&foreshadowv1.Recommendation{
 		RecommendationId: "r", Workload: "shop", Generation: generation, ExpireTime: timestamppb.New(r.now.Add(time.Minute)),
-		Production: &foreshadowv1.Sizing{Instances: int32(r.cluster.state.Desired), CpuCores: cores},
+		Policy: foreshadowv1.Policy_POLICY_PREDICTIVE, Production: &foreshadowv1.Sizing{Instances: int32(r.cluster.state.Desired), CpuCores: cores},
 	})
 }
 

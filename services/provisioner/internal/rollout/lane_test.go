@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
@@ -120,7 +121,7 @@ func (r *rig) restart() {
 func (r *rig) offer(generation uint64, instances int32) {
 	r.lane.Offer(&foreshadowv1.Recommendation{
 		RecommendationId: "r", Workload: "shop", Generation: generation, ExpireTime: timestamppb.New(r.now.Add(time.Minute)),
-		Production: &foreshadowv1.Sizing{Instances: instances},
+		Production: &foreshadowv1.Sizing{Instances: instances}, Policy: foreshadowv1.Policy_POLICY_PREDICTIVE,
 	})
 }
 
@@ -312,4 +313,34 @@ func TestPauseComesBetweenDecisionAndCall(t *testing.T) {
 
 func verdictTo(target int) guardrail.Verdict {
 	return guardrail.Verdict{Kind: guardrail.Apply, Target: target}
+}
+
+// TestAPolicyThatIsNotKnownRemovesNothing: one of a newer predictor, or none. It may add: that does no harm.
+func TestAPolicyThatIsNotKnownRemovesNothing(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []foreshadowv1.Policy{99, foreshadowv1.Policy_POLICY_UNSPECIFIED, foreshadowv1.Policy_POLICY_HOLD} {
+		r := newRig(t, nil)
+		offer := func(generation uint64, instances int32) {
+			o := &foreshadowv1.Recommendation{
+				RecommendationId: "r", Workload: "shop", Generation: generation, ExpireTime: timestamppb.New(r.now.Add(time.Minute)),
+				Production: &foreshadowv1.Sizing{Instances: instances}, Policy: policy,
+			}
+			// What it says besides, in a field that is not known, is nothing to act upon.
+			o.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 900, protowire.VarintType), 1))
+			r.lane.Offer(o)
+			r.step()
+			r.verify()
+		}
+		offer(7, 1)
+		if s := r.state(); s.Desired != 2 {
+			t.Errorf("%v: %d instances of 2", policy, s.Desired)
+		}
+		if n := len(r.notes.records); n != 1 || !slices.Contains(r.notes.records[0].GetGuardrails(), guardrail.Hold) {
+			t.Errorf("%v: recorded %v", policy, r.notes.records)
+		}
+		offer(8, 3)
+		if s := r.state(); s.Desired != 3 {
+			t.Errorf("%v: %d instances, 3 recommended", policy, s.Desired)
+		}
+	}
 }

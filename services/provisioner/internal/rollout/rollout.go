@@ -200,7 +200,7 @@ func (l *Lane) newOrder(r *foreshadowv1.Recommendation) *order {
 	o := &order{recommendation: r, actor: predictor, size: guardrail.Recommendation{
 		Instances: int(sizing.GetInstances()), CPUCores: sizing.GetCpuCores(),
 		MemoryBytes: sizing.GetMemoryBytes(), NetworkBytesPerSecond: sizing.GetNetworkBytesPerSecond(), Generation: r.GetGeneration(),
-		Hold: r.GetPolicy() == foreshadowv1.Policy_POLICY_HOLD,
+		Hold: !judged(r.GetPolicy()),
 	}}
 	if sizing == nil {
 		o.size.Instances = math.MinInt32
@@ -209,6 +209,12 @@ func (l *Lane) newOrder(r *foreshadowv1.Recommendation) *order {
 		o.size.ExpireTime = t.AsTime()
 	}
 	return o
+}
+
+// judged says whether a recommendation was made with the data to judge. One by a policy that is not known here, of a newer
+// predictor for example, may not have been: it must not remove anything.
+func judged(p foreshadowv1.Policy) bool {
+	return p == foreshadowv1.Policy_POLICY_REACTIVE || p == foreshadowv1.Policy_POLICY_PREDICTIVE
 }
 
 // Offer hands a recommendation over. One that was not considered yet gives way to a newer one.
