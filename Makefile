@@ -37,9 +37,9 @@ test-kafka: setup ## Run the tests that need a broker against a real Apache Kafk
 	@$(USE_PG) deployments/tools/kafka.sh $(GO) test -count=1 -p 1 -timeout 15m ./libs/kafka/... $$($(GO) list ./services/... | grep -v /demo)
 
 .PHONY: test-kubernetes
-test-kubernetes: ## Build a real Kubernetes control plane (once, takes minutes) and run its tests
-	@export FORESHADOW_CONTROLPLANE="$$(deployments/tools/controlplane.sh)"; \
-	$(GO) test -count=1 -timeout 15m ./libs/platform/kubernetes/... ./integration/kubernetes && \
+test-kubernetes: build ## Build a real Kubernetes control plane (once, takes minutes) and run its tests
+	@export FORESHADOW_CONTROLPLANE="$$(deployments/tools/controlplane.sh)" FORESHADOW_BINARY=$(BIN)/foreshadow FORESHADOW_AWAY=1m; \
+	$(GO) test -count=1 -timeout 15m -v ./libs/platform/kubernetes/... ./integration/kubernetes && \
 	(cd deployments/tools/chart && $(GO) test -count=1 ./...) && \
 	$(GO) test -count=1 -timeout 15m -run 'Kubernetes|APIServer|Frozen' -v ./services/provisioner
 
