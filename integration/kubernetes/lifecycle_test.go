@@ -70,7 +70,7 @@ func TestLifeOfAShadowScaler(t *testing.T) {
 	p.start("provisioner")
 	p.alive("provisioner", "waiting for a valid ShadowScaler")
 
-	c.Until("the resource to be served", func() bool { return c.Find(scalerAPI, scalers, "none") == nil && served(c) })
+	c.Until("the resource to be served", func() bool { return c.Serves(scalerAPI, scalers) })
 	c.Create(scalerAPI, scalers, shop(c.Namespace, shadow))
 	c.Until("the mistake to be named", func() bool { return strings.Contains(condition(c, "Valid"), "False: instances.max") })
 	change(c, map[string]any{"instances": map[string]any{"min": 2, "max": 9}})
@@ -150,16 +150,6 @@ func TestLifeOfAShadowScaler(t *testing.T) {
 	if n := replicas(c); n != last || n == 0 {
 		t.Errorf("%d replicas, %d when the ShadowScaler went", n, last)
 	}
-}
-
-// served says whether the API server knows the resource.
-func served(c *kubernetestest.Cluster) bool {
-	resp, err := http.Get(c.URL() + "/apis/" + scalerAPI + "/namespaces/" + c.Namespace + "/" + scalers)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
 }
 
 func change(c *kubernetestest.Cluster, spec map[string]any) {

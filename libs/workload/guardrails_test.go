@@ -83,6 +83,28 @@ func TestPlaceFaults(t *testing.T) {
 	}
 }
 
+func TestContainersOfAnEngineAreNamed(t *testing.T) {
+	t.Parallel()
+	w := workload.Default()
+	w.Production = workload.Target{Platform: "docker", Group: "a", Docker: workload.Docker{
+		Labels: map[string]string{"a=b": ""}, Port: 70000, ReadyPath: "healthz", DrainTimeout: -1,
+	}}
+	w.Shadow = workload.Target{Platform: "docker", Group: "b"}
+	err := w.Validate()
+	for _, key := range []string{
+		"production.docker.labels", "production.docker.port", "production.docker.ready_path", "production.docker: start_timeout", "shadow.docker.labels",
+	} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%v does not name %s", err, key)
+		}
+	}
+	w.Production.Docker.Labels = map[string]string{"service": "web"}
+	w.Shadow.Docker.Labels = map[string]string{"service": "web"}
+	if err := w.Validate(); !strings.Contains(err.Error(), "shadow.docker.labels: are production's own") {
+		t.Errorf("%v, want production's containers refused as a shadow", err)
+	}
+}
+
 func TestMemoryAndPrice(t *testing.T) {
 	t.Parallel()
 	g := workload.Guardrails{RatePeriod: time.Minute, ScaleDown: workload.Behavior{Policies: []workload.RatePolicy{{Period: time.Hour}}}}

@@ -77,8 +77,12 @@ func upCommand() *cobra.Command {
 		go func() {
 			select {
 			case <-s.Ready():
-				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Users: http://%s   Console: http://%s   Logs: %s\n",
-					s.Listen(stack.Replicator), s.Listen(stack.Console), filepath.Join(root, "logs"))
+				scheme := "http"
+				if f.Console.TLS {
+					scheme = "https"
+				}
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "Users: http://%s   Console: %s://%s   Logs: %s\n",
+					s.Listen(stack.Replicator), scheme, s.Listen(stack.Console), filepath.Join(root, "logs"))
 			case <-cmd.Context().Done():
 			}
 		}()

@@ -39,25 +39,25 @@ func TestOtherControllersAreFound(t *testing.T) {
 			"spec": map[string]any{"scaleTargetRef": ref(target), "minReplicas": 2, "maxReplicas": 10},
 		})
 	}
-	want := []string{`HorizontalPodAutoscaler "web" (2 to 10)`}
-	if r.Fake != nil { // the real one has neither KEDA nor a VPA installed
-		r.Create("keda.sh/v1alpha1", "scaledobjects", map[string]any{
-			"metadata": map[string]any{"name": "queue"},
-			"spec":     map[string]any{"scaleTargetRef": map[string]any{"name": "shop"}, "maxReplicaCount": 5},
+	if kubernetestest.Real() { // the stand-in knows them
+		define(r.Cluster, "keda.sh", "v1alpha1", "ScaledObject", "scaledobjects", false)
+		define(r.Cluster, "autoscaling.k8s.io", "v1", "VerticalPodAutoscaler", "verticalpodautoscalers", false)
+	}
+	r.Create("keda.sh/v1alpha1", "scaledobjects", map[string]any{
+		"kind": "ScaledObject", "metadata": map[string]any{"name": "queue"},
+		"spec": map[string]any{"scaleTargetRef": map[string]any{"name": "shop"}, "maxReplicaCount": 5},
+	})
+	for name, mode := range map[string]string{"big": "Auto", "advice": "Off"} {
+		r.Create("autoscaling.k8s.io/v1", "verticalpodautoscalers", map[string]any{
+			"kind": "VerticalPodAutoscaler", "metadata": map[string]any{"name": name},
+			"spec": map[string]any{"targetRef": ref("shop"), "updatePolicy": map[string]any{"updateMode": mode}},
 		})
-		for name, mode := range map[string]string{"big": "Auto", "advice": "Off"} {
-			r.Create("autoscaling.k8s.io/v1", "verticalpodautoscalers", map[string]any{
-				"metadata": map[string]any{"name": name},
-				"spec":     map[string]any{"targetRef": ref("shop"), "updatePolicy": map[string]any{"updateMode": mode}},
-			})
-		}
-		want = append(want, `ScaledObject "queue" (0 to 5)`)
 	}
 	s := r.surroundings()
-	if !slices.Equal(s.Controllers, want) {
+	if want := []string{`HorizontalPodAutoscaler "web" (2 to 10)`, `ScaledObject "queue" (0 to 5)`}; !slices.Equal(s.Controllers, want) {
 		t.Errorf("controllers %q, want %q", s.Controllers, want)
 	}
-	if r.Fake != nil && !slices.Equal(s.Resizers, []string{`VerticalPodAutoscaler "big"`}) {
+	if !slices.Equal(s.Resizers, []string{`VerticalPodAutoscaler "big"`}) {
 		t.Errorf("resizers %q", s.Resizers)
 	}
 }

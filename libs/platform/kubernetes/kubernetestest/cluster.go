@@ -236,6 +236,12 @@ func (c *Cluster) Find(apiVersion, plural, name string) map[string]any {
 	return o.Object
 }
 
+// Serves says whether the API server knows a resource.
+func (c *Cluster) Serves(apiVersion, plural string) bool {
+	_, err := c.resource(apiVersion, plural).List(c.t.Context(), metav1.ListOptions{Limit: 1})
+	return err == nil
+}
+
 // List returns all objects of a resource in the namespace.
 func (c *Cluster) List(apiVersion, plural string) []unstructured.Unstructured {
 	c.t.Helper()
