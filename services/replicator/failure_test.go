@@ -51,24 +51,26 @@ func TestClientThatGoesAwayIsNoError(t *testing.T) {
 
 func TestAnswerThatBreaksHalfWayIsAnErrorAndCutForTheClient(t *testing.T) {
 	t.Parallel()
-	r := start(t, options{})
-	r.use(serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "100")
-		_, _ = io.WriteString(w, "half")
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}))
-	resp, err := r.client.Do(request(t, http.MethodGet, r.url, ""))
-	if err == nil {
-		_, err = io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-	}
-	if err == nil {
-		t.Error("the client was told that the answer is whole")
-	}
-	if _, sum := r.observed(); sum.Total().Errors != 1 || sum.Total().SLOViolations != 1 {
-		t.Errorf("observed %+v", sum.Total())
-	}
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		r.use(serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "half")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		resp, err := r.client.Do(request(t, http.MethodGet, r.url, ""))
+		if err == nil {
+			_, err = io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+		}
+		if err == nil {
+			t.Error("the client was told that the answer is whole")
+		}
+		if _, sum := r.observed(); sum.Total().Errors != 1 || sum.Total().SLOViolations != 1 {
+			t.Errorf("observed %+v", sum.Total())
+		}
+	})
 }
 
 func TestShadowNeverReachesProduction(t *testing.T) {
@@ -115,104 +117,114 @@ func TestNoInstance(t *testing.T) {
 
 func TestRequestWaitsForAnInstance(t *testing.T) {
 	t.Parallel()
-	r := start(t, options{config: func(c *replicator.Config) { c.WaitReady = time.Minute }})
-	instance := serve(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) })
-	go func() {
-		for r.ledger("replicator/tap").Pending == 0 {
-			time.Sleep(time.Millisecond) // nothing signals that the request waits
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o.with(func(c *replicator.Config) { c.WaitReady = time.Minute }))
+		instance := serve(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) })
+		go func() {
+			for r.ledger("replicator/tap").Pending == 0 {
+				time.Sleep(time.Millisecond) // nothing signals that the request waits
+			}
+			r.use(instance)
+		}()
+		if code, body := do(t, r.client, request(t, http.MethodPost, r.url, "late")); code != 200 || body != "late" {
+			t.Errorf("got %d %q", code, body)
 		}
-		r.use(instance)
-	}()
-	if code, body := do(t, r.client, request(t, http.MethodPost, r.url, "late")); code != 200 || body != "late" {
-		t.Errorf("got %d %q", code, body)
-	}
+	})
 }
 
 // TestRefusedConnectionGoesOnToTheNextInstance: the dead instance is the first choice of every second request.
 func TestRefusedConnectionGoesOnToTheNextInstance(t *testing.T) {
 	t.Parallel()
-	r := start(t, options{})
-	alive := serve(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) })
-	dead := httptest.NewServer(nil)
-	dead.Close()
-	for i := range 6 {
-		// A new identity each time, for one that was set aside is not tried.
-		r.platform.set(ready(fmt.Sprint("dead", i), address(dead)), ready("alive", address(alive)))
-		if code, body := do(t, r.client, request(t, http.MethodPost, r.url, "payload")); code != 200 || body != "payload" {
-			t.Errorf("request %d: %d %q", i, code, body)
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		alive := serve(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) })
+		dead := httptest.NewServer(nil)
+		dead.Close()
+		for i := range 6 {
+			// A new identity each time, for one that was set aside is not tried.
+			r.platform.set(ready(fmt.Sprint("dead", i), address(dead)), ready("alive", address(alive)))
+			if code, body := do(t, r.client, request(t, http.MethodPost, r.url, "payload")); code != 200 || body != "payload" {
+				t.Errorf("request %d: %d %q", i, code, body)
+			}
 		}
-	}
-	if _, sum := r.observed(); sum.Total().Errors != 0 || sum.Total().Requests != 6 {
-		t.Errorf("observed %+v", sum.Total())
-	}
+		if _, sum := r.observed(); sum.Total().Errors != 0 || sum.Total().Requests != 6 {
+			t.Errorf("observed %+v", sum.Total())
+		}
+	})
 }
 
 // TestBrokenInstance: a request that may have had an effect is not sent twice; a safe one is.
 func TestBrokenInstance(t *testing.T) {
 	t.Parallel()
-	r := start(t, options{})
-	hang := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	alive := serve(t, func(http.ResponseWriter, *http.Request) {})
-	for method, want := range map[string]int{http.MethodGet: 1, http.MethodPost: 0} {
-		answered := 0
-		for range 2 { // ties rotate: one of the two meets the broken one first
-			r.use(hang, alive)
-			if code, _ := do(t, r.client, request(t, method, r.url, "")); code == 200 {
-				answered++
-			} else if code != http.StatusBadGateway {
-				t.Errorf("%s: got %d", method, code)
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		hang := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		alive := serve(t, func(http.ResponseWriter, *http.Request) {})
+		for method, want := range map[string]int{http.MethodGet: 1, http.MethodPost: 0} {
+			answered := 0
+			for range 2 { // ties rotate: one of the two meets the broken one first
+				r.use(hang, alive)
+				if code, _ := do(t, r.client, request(t, method, r.url, "")); code == 200 {
+					answered++
+				} else if code != http.StatusBadGateway {
+					t.Errorf("%s: got %d", method, code)
+				}
+			}
+			if answered != 1+want {
+				t.Errorf("%s: %d of 2 answered", method, answered)
 			}
 		}
-		if answered != 1+want {
-			t.Errorf("%s: %d of 2 answered", method, answered)
-		}
-	}
+	})
 }
 
 func TestDrainAtTheEndFinishesOpenRequests(t *testing.T) {
 	t.Parallel()
-	r := start(t, options{})
-	arrived, release := make(chan struct{}), make(chan struct{})
-	r.use(serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		close(arrived)
-		<-release
-		_, _ = io.WriteString(w, "whole")
-	}))
-	answer := make(chan string, 1)
-	go func() {
-		_, body := do(t, r.client, request(t, http.MethodGet, r.url, ""))
-		answer <- body
-	}()
-	<-arrived
-	r.cancel()
-	close(release)
-	if got := <-answer; got != "whole" {
-		t.Errorf("got %q", got)
-	}
-	if _, sum := r.observed(); sum.Total().Responses != 1 || sum.Total().Errors != 0 {
-		t.Errorf("observed %+v", sum.Total())
-	}
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		arrived, release := make(chan struct{}), make(chan struct{})
+		r.use(serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			close(arrived)
+			<-release
+			_, _ = io.WriteString(w, "whole")
+		}))
+		answer := make(chan string, 1)
+		go func() {
+			_, body := do(t, r.client, request(t, http.MethodGet, r.url, ""))
+			answer <- body
+		}()
+		<-arrived
+		r.cancel()
+		close(release)
+		if got := <-answer; got != "whole" {
+			t.Errorf("got %q", got)
+		}
+		if _, sum := r.observed(); sum.Total().Responses != 1 || sum.Total().Errors != 0 {
+			t.Errorf("observed %+v", sum.Total())
+		}
+	})
 }
 
 func TestRequestBeyondTheDrainIsCutAndAnError(t *testing.T) {
 	t.Parallel()
-	r := start(t, options{config: func(c *replicator.Config) { c.DrainTimeout = 20 * time.Millisecond }})
-	arrived := make(chan struct{})
-	r.use(serve(t, func(_ http.ResponseWriter, req *http.Request) {
-		close(arrived)
-		<-req.Context().Done()
-	}))
-	go func() { <-arrived; r.cancel() }()
-	if resp, err := r.client.Do(request(t, http.MethodGet, r.url, "")); err == nil {
-		_ = resp.Body.Close()
-		t.Errorf("got %d", resp.StatusCode)
-	}
-	if _, sum := r.observed(); sum.Total().Responses != 1 || sum.Total().Errors != 1 {
-		t.Errorf("observed %+v", sum.Total())
-	}
-	if want := `foreshadow_replicator_errors_total{reason="shutdown"} 1`; !strings.Contains(r.metrics(), want) {
-		t.Errorf("metrics lack %s", want)
-	}
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o.with(func(c *replicator.Config) { c.DrainTimeout = 20 * time.Millisecond }))
+		arrived := make(chan struct{})
+		r.use(serve(t, func(_ http.ResponseWriter, req *http.Request) {
+			close(arrived)
+			<-req.Context().Done()
+		}))
+		go func() { <-arrived; r.cancel() }()
+		if resp, err := r.client.Do(request(t, http.MethodGet, r.url, "")); err == nil {
+			_ = resp.Body.Close()
+			t.Errorf("got %d", resp.StatusCode)
+		}
+		if _, sum := r.observed(); sum.Total().Responses != 1 || sum.Total().Errors != 1 {
+			t.Errorf("observed %+v", sum.Total())
+		}
+		if want := `foreshadow_replicator_errors_total{reason="shutdown"} 1`; !strings.Contains(r.metrics(), want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	})
 }
 
 func TestInstancesServeOnWhileThePlatformIsAway(t *testing.T) {

@@ -199,14 +199,31 @@ func (s *Service) serveProxy(ctx context.Context) error {
 	handler := proxy.New(requests, proxy.Config{
 		WaitReady: s.cfg.WaitReady, TrustForwarded: s.cfg.TrustForwarded, SLOLatency: s.workload.SLO.Latency,
 	}, s.pool, s.tap, s.metrics)
-	err := s.serveHTTP(ctx, requests, handler)
+	err := s.serveFront(ctx, requests, cutOff, handler)
 	cutOff()
 	handler.Wait()
 	return err
 }
 
+// serveFront puts the short way in front of net/http, unless the configuration does without.
+func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handler *proxy.Handler) error {
+	if !s.cfg.ShortWay {
+		return s.serveHTTP(ctx, requests, s.listening, handler)
+	}
+	front := proxy.NewFront(handler, s.listening, proxy.Limits{
+		HeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
+	}, s.deps.Log)
+	serving, stop := context.WithCancel(ctx)
+	var fronts sync.WaitGroup
+	fronts.Go(func() { front.Run(serving, s.cfg.DrainTimeout, cutOff) })
+	err := s.serveHTTP(ctx, requests, front, handler)
+	stop()
+	fronts.Wait()
+	return err
+}
+
 // serveHTTP serves until ctx ends and open requests have had their time. The context of requests is theirs.
-func (s *Service) serveHTTP(ctx, requests context.Context, handler http.Handler) error {
+func (s *Service) serveHTTP(ctx, requests context.Context, ln net.Listener, handler http.Handler) error {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -218,7 +235,7 @@ func (s *Service) serveHTTP(ctx, requests context.Context, handler http.Handler)
 		// net/http logs each malformed request and each cut connection, which is a client's choice.
 		ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
-	return telemetry.ServeHTTP(ctx, s.listening, server, s.cfg.DrainTimeout)
+	return telemetry.ServeHTTP(ctx, ln, server, s.cfg.DrainTimeout)
 }
 
 // watch follows the platform until ctx ends.

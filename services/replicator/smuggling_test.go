@@ -58,9 +58,26 @@ func shapes() map[string]string {
 // raw is an instance that keeps every byte it gets, and reads them like net/http does.
 type raw struct {
 	net.Listener
-	mu   sync.Mutex
-	seen []string
-	wg   sync.WaitGroup
+	mu      sync.Mutex
+	seen    []string
+	headers []http.Header
+	wire    strings.Builder
+	wg      sync.WaitGroup
+}
+
+// heads returns the bytes that came since it was last called.
+func (r *raw) heads() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.wire.Reset()
+	return r.wire.String()
+}
+
+// Write keeps what came.
+func (r *raw) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wire.Write(p)
 }
 
 // told is method, target, host and body of a request.
@@ -90,7 +107,7 @@ func startRaw(t *testing.T) *raw {
 
 func (r *raw) serve(t *testing.T, conn net.Conn) {
 	defer conn.Close()
-	br := bufio.NewReader(conn)
+	br := bufio.NewReader(io.TeeReader(conn, r))
 	for {
 		// What a strict reader refuses, no instance may get.
 		line, err := br.Peek(1)
@@ -110,9 +127,9 @@ func (r *raw) serve(t *testing.T, conn net.Conn) {
 			t.Errorf("an instance got two lengths: %v", req)
 		}
 		r.mu.Lock()
-		r.seen = append(r.seen, toldOf(req, body))
+		r.seen, r.headers = append(r.seen, toldOf(req, body)), append(r.headers, req.Header)
 		r.mu.Unlock()
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 16:00:00 GMT\r\nContent-Length: 0\r\n\r\n")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
@@ -19,6 +20,11 @@ type Instance struct {
 	// grpc speaks HTTP/2, which gRPC is made of.
 	grpc *http.Transport
 
+	dialer *net.Dialer
+	mu     sync.Mutex
+	idle   []*Conn // oldest first
+	sweep  *time.Timer
+
 	// Guarded by the pool.
 	inFlight   int
 	asideUntil time.Time
@@ -27,7 +33,7 @@ type Instance struct {
 
 func newInstance(i platform.Instance, connect time.Duration) *Instance {
 	dialer := &net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}
-	instance := &Instance{ID: i.ID, Address: i.Address, transport: &http.Transport{
+	instance := &Instance{ID: i.ID, Address: i.Address, dialer: dialer, transport: &http.Transport{
 		DialContext: dialer.DialContext,
 		// The default of two idle connections would make most requests of a busy instance dial anew.
 		MaxIdleConnsPerHost: 512,
@@ -60,4 +66,5 @@ func IsGRPC(r *http.Request) bool {
 func (i *Instance) closeIdle() {
 	i.transport.CloseIdleConnections()
 	i.grpc.CloseIdleConnections()
+	i.closeConns()
 }

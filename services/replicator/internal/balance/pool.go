@@ -110,6 +110,17 @@ func (p *Pool) Acquire(ctx context.Context, deadline time.Time) (*Instance, erro
 	}
 }
 
+// TryAcquire is Acquire without waiting; nil when no instance is ready.
+func (p *Pool) TryAcquire(now time.Time) *Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, _ := p.choose(now)
+	if i != nil {
+		i.inFlight++
+	}
+	return i
+}
+
 // wait returns when there is reason to look again.
 func wait(ctx context.Context, changed <-chan struct{}, most time.Duration) error {
 	timer := time.NewTimer(most)

@@ -57,17 +57,18 @@ type Handler struct {
 	reverse *httputil.ReverseProxy
 	ending  context.Context
 	open    sync.WaitGroup
+	buffers *buffers
 }
 
 // New returns a handler. When ending is done, requests that still run are cut off, and are failures.
 func New(ending context.Context, cfg Config, pool *balance.Pool, t *tap.Tap, m *Metrics) *Handler {
-	h := &Handler{cfg: cfg, pool: pool, tap: t, metrics: m, ending: ending}
+	h := &Handler{cfg: cfg, pool: pool, tap: t, metrics: m, ending: ending, buffers: &buffers{}}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:        h.rewrite,
 		Transport:      h,
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   h.fail,
-		BufferPool:     &buffers{},
+		BufferPool:     h.buffers,
 		// What it would say is counted, with its reason.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}

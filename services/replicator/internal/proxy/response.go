@@ -25,6 +25,9 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (w *responseWriter) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
 		w.status, w.headAt = status, time.Now()
+		if _, typed := w.Header()["Content-Type"]; !typed {
+			w.Header()["Content-Type"] = nil // or net/http would make one up
+		}
 		w.head = int64(len("HTTP/1.1 200 OK\r\n\r\n")) + headerBytes(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)

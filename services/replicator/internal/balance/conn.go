@@ -1,0 +1,100 @@
+package balance
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+const (
+	// connBytes is the room for what an instance answers.
+	connBytes = 8 << 10
+	maxIdle   = 512
+	idleFor   = 30 * time.Second
+)
+
+// Conn is a connection to an instance for one plain HTTP/1.1 exchange after another.
+type Conn struct {
+	net.Conn
+	// Buffer is where answers are read to, and Filled what it holds of one.
+	Buffer []byte
+	Filled int
+	// Reused: it has served before, so that the instance may have closed it meanwhile.
+	Reused bool
+
+	since time.Time
+}
+
+// Idle returns the connection that was used last, or nil when none is idle. A connection that must not break, because the
+// request cannot be sent twice, is asked for with sure: it then was open a moment ago.
+func (i *Instance) Idle(sure bool) *Conn {
+	for {
+		i.mu.Lock()
+		n := len(i.idle)
+		if n == 0 {
+			i.mu.Unlock()
+			return nil
+		}
+		c := i.idle[n-1]
+		i.idle[n-1] = nil
+		i.idle = i.idle[:n-1]
+		i.mu.Unlock()
+		if !sure || isOpen(c.Conn) {
+			return c
+		}
+		_ = c.Close()
+	}
+}
+
+// Dial makes a connection.
+func (i *Instance) Dial(ctx context.Context) (*Conn, error) {
+	conn, err := i.dialer.DialContext(ctx, "tcp", i.Address)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{Conn: conn, Buffer: make([]byte, connBytes)}, nil
+}
+
+// Keep takes a connection back, of which every answer was read to its end. It is to come before Pool.Release.
+func (i *Instance) Keep(c *Conn) {
+	c.Reused, c.since = true, time.Now()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.idle) >= maxIdle {
+		_ = c.Close()
+		return
+	}
+	i.idle = append(i.idle, c)
+	if i.sweep == nil {
+		i.sweep = time.AfterFunc(idleFor, i.closeOld)
+	}
+}
+
+// closeOld closes what was idle for long, and comes again while something is.
+func (i *Instance) closeOld() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now, old := time.Now(), 0
+	for old < len(i.idle) && now.Sub(i.idle[old].since) >= idleFor {
+		_ = i.idle[old].Close()
+		old++
+	}
+	i.idle = append(i.idle[:0], i.idle[old:]...)
+	i.sweep = nil
+	if len(i.idle) > 0 {
+		i.sweep = time.AfterFunc(idleFor-now.Sub(i.idle[0].since), i.closeOld)
+	}
+}
+
+func (i *Instance) closeConns() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, c := range i.idle {
+		_ = c.Close()
+	}
+	i.idle = nil
+	if i.sweep != nil {
+		i.sweep.Stop()
+		i.sweep = nil
+	}
+}

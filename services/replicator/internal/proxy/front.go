@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits bound what clients may do; they are those of the http.Server behind.
+type Limits struct {
+	// HeaderTimeout for the first request of a connection, IdleTimeout between two.
+	HeaderTimeout time.Duration
+	IdleTimeout   time.Duration
+	// MaxHeaderBytes of a request head.
+	MaxHeaderBytes int
+}
+
+// Front is the short way. It serves plain HTTP/1.1 requests by itself, one goroutine per connection and no copy of a head
+// more than it takes, at a third of what net/http costs. A connection on which anything else appears goes to net/http for
+// good, with all that was read of it: it is handed over by Accept, for Front is the listener of the http.Server behind.
+//
+//	plain          what package wire calls plain, with a body, if any, that came with the head and fits the buffer
+//	anything else  uploads, chunked bodies, upgrades, HTTP/2, HEAD, expectations, marks of the shadow, what is malformed;
+//	               and all requests while no instance is ready
+//
+// Whatever an instance answers can be passed on here: answers that are not plain are read by net/http's parser.
+type Front struct {
+	handler *Handler
+	ln      net.Listener
+	limits  Limits
+	log     *slog.Logger
+
+	handed  chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+	closing atomic.Bool
+	open    sync.WaitGroup
+
+	mu      sync.Mutex
+	clients map[*client]struct{}
+}
+
+// NewFront returns a front of the handler; Run and the http.Server's Serve go together.
+func NewFront(h *Handler, ln net.Listener, limits Limits, log *slog.Logger) *Front {
+	return &Front{
+		handler: h, ln: ln, limits: limits, log: log, handed: make(chan net.Conn), closed: make(chan struct{}),
+		clients: map[*client]struct{}{},
+	}
+}
+
+// Accept implements net.Listener: the connections that are net/http's.
+func (f *Front) Accept() (net.Conn, error) {
+	select {
+	case conn := <-f.handed:
+		return conn, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Addr implements net.Listener.
+func (f *Front) Addr() net.Addr { return f.ln.Addr() }
+
+// Close implements net.Listener: no connection is accepted any more, nor handed over.
+func (f *Front) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return f.ln.Close()
+}
+
+// Run serves until ctx ends. Requests that are open then have the given time, after which cutOff is called, and they are cut
+// off. It returns when every connection that was not handed over is closed.
+func (f *Front) Run(ctx context.Context, drain time.Duration, cutOff func()) {
+	var accepting sync.WaitGroup
+	accepting.Go(f.accept)
+	<-ctx.Done()
+	f.closing.Store(true)
+	_ = f.ln.Close()
+	accepting.Wait()
+	f.each((*client).hurry)
+	cut := time.AfterFunc(drain, func() {
+		cutOff()
+		_ = f.Close()
+		f.each((*client).cut)
+	})
+	f.open.Wait()
+	cut.Stop()
+}
+
+func (f *Front) accept() {
+	const most = time.Second
+	for wait := 5 * time.Millisecond; ; {
+		conn, err := f.ln.Accept()
+		switch {
+		case err == nil:
+			wait = 5 * time.Millisecond
+			c := newClient(f, conn)
+			f.mu.Lock()
+			f.clients[c] = struct{}{}
+			f.mu.Unlock()
+			f.open.Go(c.serve)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			// Most likely there are no more file descriptors.
+			f.log.Warn("no connection is accepted", "err", err)
+			select {
+			case <-time.After(wait):
+			case <-f.closed:
+			}
+			wait = min(2*wait, most)
+		}
+	}
+}
+
+// each does something to every connection.
+func (f *Front) each(do func(*client)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.clients {
+		do(c)
+	}
+}
+
+func (f *Front) forget(c *client) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.clients, c)
+}
+
+// hand gives a connection to net/http.
+func (f *Front) hand(conn net.Conn) {
+	select {
+	case f.handed <- conn:
+	case <-f.closed:
+		_ = conn.Close()
+	}
+}
+
+// resumed is a connection of which something was read already.
+type resumed struct {
+	net.Conn
+	before []byte
+}
+
+// Read implements io.Reader.
+func (r *resumed) Read(p []byte) (int, error) {
+	if len(r.before) > 0 {
+		n := copy(p, r.before)
+		r.before = r.before[n:]
+		return n, nil
+	}
+	return r.Conn.Read(p)
+}
+
+// CloseWrite lets net/http end a connection without cutting off its last answer.
+func (r *resumed) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
