@@ -112,6 +112,11 @@ func TestMaxQuantileIsThatOfTheMaximum(t *testing.T) {
 	if got := f.MaxQuantile(0, 14, 0.95); got < highest {
 		t.Errorf("maximum %v lies below the quantile of one of its steps, %v", got, highest)
 	}
+	for i, got := range f.MaxQuantiles(2, 9, f.Levels) {
+		if want := f.MaxQuantile(2, 9, f.Levels[i]); got != want {
+			t.Errorf("level %v asked for with others: maximum %v, alone %v", f.Levels[i], got, want)
+		}
+	}
 	if !math.IsNaN(f.MaxQuantile(5, 4, 0.95)) {
 		t.Error("an empty range has a maximum")
 	}

@@ -55,15 +55,31 @@ func (f Forecast) Quantile(k int, level float64) float64 {
 // horizon. It is the quantile of the maximum of joint paths, not the maximum of quantiles: errors of neighbouring steps
 // belong together, and the peak of many uncertain steps lies above each single quantile. It is NaN for an empty range.
 func (f Forecast) MaxQuantile(from, to int, level float64) float64 {
+	return f.MaxQuantiles(from, to, []float64{level})[0]
+}
+
+// MaxQuantiles returns MaxQuantile of each level; several cost hardly more than one.
+func (f Forecast) MaxQuantiles(from, to int, levels []float64) []float64 {
+	out := make([]float64, len(levels))
 	from, to = max(from, 0), min(to, len(f.Mean)-1)
-	if from > to || math.IsNaN(level) {
-		return math.NaN()
+	sorted, order := f.peaks(from, to)
+	for i, level := range levels {
+		switch {
+		case from > to || math.IsNaN(level):
+			out[i] = math.NaN()
+		case len(sorted) == 0:
+			out[i] = slices.Max(f.Mean[from : to+1])
+		default:
+			out[i] = f.spread.quantile(sorted, order, level)
+		}
 	}
-	if len(f.spread.paths) == 0 {
-		return slices.Max(f.Mean[from : to+1])
-	}
+	return out
+}
+
+// peaks are the maxima of all paths over the steps from..to, ascending, and the paths in that order.
+func (f Forecast) peaks(from, to int) (sorted []float64, order []int32) {
 	peaks := make([]float64, len(f.spread.paths))
-	order := make([]int32, len(peaks))
+	order = make([]int32, len(peaks))
 	for i, path := range f.spread.paths {
 		peak := math.Inf(-1)
 		for k := from; k <= to; k++ {
@@ -73,11 +89,11 @@ func (f Forecast) MaxQuantile(from, to int, level float64) float64 {
 		order[i] = int32(i)
 	}
 	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(peaks[a], peaks[b]) })
-	sorted := make([]float64, len(peaks))
+	sorted = make([]float64, len(peaks))
 	for i, j := range order {
 		sorted[i] = peaks[j]
 	}
-	return f.spread.quantile(sorted, order, level)
+	return sorted, order
 }
 
 // quantile interpolates the weighted level-quantile of values sorted in the given order of paths. The new point takes part

@@ -61,8 +61,8 @@ func Window(f forecast.Forecast, last int) []scaling.Quantile {
 		return nil
 	}
 	out := make([]scaling.Quantile, len(levels))
-	for i, level := range levels {
-		out[i] = scaling.Quantile{Level: level, PerSecond: f.MaxQuantile(0, last, level)}
+	for i, v := range f.MaxQuantiles(0, last, levels[:]) {
+		out[i] = scaling.Quantile{Level: levels[i], PerSecond: v}
 	}
 	return out
 }
