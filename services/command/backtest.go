@@ -28,7 +28,7 @@ func backtestCommand() *cobra.Command {
 run, each over a sweep of its own target, and compares violations and cost. The demand comes from one of
   --csv FILE                          a file with the columns timestamp,value
   --prometheus URL --query Q          a Prometheus range query that yields one series
-  --history ADDRESS --workload NAME   what Foreshadow itself has seen
+  --history ADDRESS --workload NAME   what Foreshadow itself has seen; --config FILE says how its services speak (TLS, identity)
   --dir DIRECTORY                     every .csv in it, summarised, for each of --startups and --fleets`,
 		Example: `  foreshadow backtest --csv demand.csv --html report.html
   foreshadow backtest --prometheus http://127.0.0.1:9090 --query 'sum(rate(http_requests_total[1m]))' --last 672h --step 1m
@@ -41,6 +41,7 @@ run, each over a sweep of its own target, and compares violations and cost. The 
 	flags.StringVar(&b.prometheus.URL, "prometheus", "", "address of a Prometheus to ask for the demand")
 	flags.StringVar(&b.prometheus.Query, "query", "", "its query, which must yield one series in requests per second")
 	flags.StringVar(&b.history, "history", "", "address of a metrics-aggregator to ask for the demand")
+	flags.StringVar(&b.config, "config", "", "configuration file of the services, for TLS and identity towards --history")
 	flags.StringVar(&b.workload, "workload", "", "whose demand it is")
 	flags.DurationVar(&b.last, "last", 28*24*time.Hour, "how much of the past to ask Prometheus or the history for")
 	flags.DurationVar(&b.prometheus.Step, "step", time.Minute, "resolution to ask Prometheus or the history for")
@@ -66,6 +67,7 @@ run, each over a sweep of its own target, and compares violations and cost. The 
 type backtesting struct {
 	options                     backtest.Options
 	csv, dir, history, workload string
+	config                      string // of the services; empty: plain text
 	prometheus                  source.Prometheus
 	last                        time.Duration
 	html, json                  string
@@ -119,6 +121,8 @@ func (b backtesting) validate() error {
 	switch {
 	case named != 1:
 		return fmt.Errorf("%d sources of the demand are named: want one of --csv, --prometheus, --history, --dir", named)
+	case b.config != "" && b.history == "":
+		return errors.New("--config: only --history speaks to the services")
 	case b.history != "" && b.workload == "":
 		return errors.New("--workload is missing: name the workload whose history to read")
 	case b.last <= 0 || b.prometheus.Step <= 0:
@@ -145,7 +149,11 @@ func (b backtesting) read(ctx context.Context) (forecast.Series, error) {
 	case b.csv != "":
 		return readDemand(b.csv)
 	case b.history != "":
-		return readHistory(ctx, b.history, past.Query{Workload: b.workload, From: now.Add(-b.last), To: now, Step: b.prometheus.Step})
+		edge, err := edgeOf(b.config)
+		if err != nil {
+			return forecast.Series{}, err
+		}
+		return readHistory(ctx, edge, b.history, past.Query{Workload: b.workload, From: now.Add(-b.last), To: now, Step: b.prometheus.Step})
 	}
 	p := b.prometheus
 	p.Start, p.End = now.Add(-b.last), now
@@ -230,8 +238,8 @@ func writeTo(path string, write func(io.Writer) error) error {
 }
 
 // readHistory asks the metrics-aggregator what it has seen.
-func readHistory(ctx context.Context, address string, q past.Query) (forecast.Series, error) {
-	conn, err := rpc.Dial(address)
+func readHistory(ctx context.Context, edge *rpc.Edge, address string, q past.Query) (forecast.Series, error) {
+	conn, err := edge.Dial(address)
 	if err != nil {
 		return forecast.Series{}, fmt.Errorf("dial history %s: %w", address, err)
 	}

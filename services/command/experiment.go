@@ -41,6 +41,22 @@ func (f *experimentFlags) edge(cmd *cobra.Command) (*rpc.Edge, error) {
 			*at.flag = at.file
 		}
 	}
+	return newEdge(c)
+}
+
+// edgeOf speaks as a configuration file says; without one, plain text.
+func edgeOf(config string) (*rpc.Edge, error) {
+	if config == "" {
+		return nil, nil
+	}
+	c, err := load(config)
+	if err != nil {
+		return nil, err
+	}
+	return newEdge(c)
+}
+
+func newEdge(c file) (*rpc.Edge, error) {
 	edge, err := rpc.New(c.RPC, slog.New(slog.DiscardHandler), telemetry.NewRegistry())
 	if err != nil {
 		return nil, usageError{err}
