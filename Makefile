@@ -103,7 +103,7 @@ bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: torture
-torture: ## Feed a million hostile histories to the forecast (CASES=1000 for fewer)
+torture: ## Feed a million hostile histories to the forecast (7 minutes of a CPU; CASES=1000 for fewer)
 	FORESHADOW_FORECAST_CASES=$(or $(CASES),1000000) $(GO) test -count=1 -timeout 24h -run TestNoInputBreaksTheForecast ./libs/forecast
 
 .PHONY: bench-shadow
