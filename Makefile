@@ -102,6 +102,13 @@ test-upgrade: setup build ## Upgrade a running stack from REF to this tree, serv
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-predictor
+bench-predictor: ## Time the forecast, the decision, a backtest of four weeks, and what a workload keeps in memory (on an idle machine)
+	$(GO) test -run '^$$' -bench 'Fit4320|Observe|Memory' -benchtime 1s ./libs/forecast
+	$(GO) test -run '^$$' -bench 'Decide' -benchmem ./libs/scaling
+	$(GO) test -run '^$$' -bench 'Predict|Memory' ./services/predictor/internal/model
+	$(GO) test -run '^$$' -bench FourWeeks -benchtime 1x ./libs/scaling/backtest
+
 .PHONY: torture
 torture: ## Feed a million hostile histories to the forecast (7 minutes of a CPU; CASES=1000 for fewer)
 	FORESHADOW_FORECAST_CASES=$(or $(CASES),1000000) $(GO) test -count=1 -timeout 24h -run TestNoInputBreaksTheForecast ./libs/forecast

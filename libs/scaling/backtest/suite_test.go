@@ -40,7 +40,7 @@ func TestSuite(t *testing.T) {
 	if err := rows.WriteTable(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"shop", "start-up 300 s, fleet of 40, 1 series", "at the default setting"} {
+	for _, want := range []string{"shop", "start-up 300 s, fleet of 40, 1 series", "at the default setting", "over every second series", "HPA acts/day"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
@@ -54,24 +54,28 @@ func TestSummaries(t *testing.T) {
 	t.Parallel()
 	row := func(startup, hpa, ratio, cost, pinball float64) Standing {
 		return Standing{
-			StartupSeconds: startup, Instances: 40, HPAViolated: hpa, AtCost: ratio, AtViolations: cost, OracleAtCost: 0,
+			StartupSeconds: startup, Instances: 40, HPAActions: 20 * hpa, HPAViolated: hpa, AtCost: ratio, AtViolations: cost, OracleAtCost: 0,
 			OracleViolations: 0.9, Actions: 2, DefaultViolated: 0.5, Pinball: pinball,
 		}
 	}
-	got := Standings{
+	rows := Standings{
 		row(30, 0.1, 0.04, 0.9, 0.7), row(30, 0.1, 0.0001, 1, 0.9), row(60, 0.1, 1.2, 1.02, 0), row(30, 0, 1, 0.8, 0),
 		row(60, 0.1, -1, -1, 0.1),
-	}.Summaries()
+	}
+	rows[1].Actions, rows[3].Actions = 0.5, 100 // the HPA never acts on the latter
+	got := rows.Summaries()
 	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-3 })
 	want := []Summary{
 		{
 			StartupSeconds: 30, Instances: 40, Series: 3, AtCost: 0.02, Forecastable: 0.04, ForecastableSeries: 1, OracleAtCost: 0.01,
-			DefaultViolated: 0.5, AtViolations: math.Cbrt(0.72), OracleViolations: 0.9, Actions: 2, WorstActions: 2,
+			DefaultViolated: 0.5, AtViolations: math.Cbrt(0.72), OracleViolations: 0.9, Actions: 1, WorstActions: 2,
+			Halves: [2]float64{0.04, 0.01},
 		},
 		// A policy that never gets as cheap counts as no better.
 		{
 			StartupSeconds: 60, Instances: 40, Series: 2, AtCost: math.Sqrt(1.2), Forecastable: 1, ForecastableSeries: 1, OracleAtCost: 0.01,
 			DefaultViolated: 0.5, AtViolations: 1.02, OracleViolations: 0.9, Actions: 2, WorstActions: 2, Worse: 2, Dearer: 2,
+			Halves: [2]float64{1.2, 1},
 		},
 	}
 	if d := cmp.Diff(want, got, near); d != "" {
