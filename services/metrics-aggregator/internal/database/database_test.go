@@ -56,6 +56,29 @@ func TestMigrateIsIdempotentAndConcurrent(t *testing.T) {
 	}
 }
 
+// TestASchemaOfTheNextReleaseIsWorkedWith: as long as it says that it can be.
+func TestASchemaOfTheNextReleaseIsWorkedWith(t *testing.T) {
+	t.Parallel()
+	pool := open(t, embeddedtest.Postgres(t))
+	if err := database.Migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("update schema_version set version = version + 1; alter table traffic_window add column colour text")
+	if err := database.Migrate(t.Context(), pool); err != nil {
+		t.Errorf("a schema to which something was added: %v", err)
+	}
+	exec("update installation set compatible_from = (select version from schema_version)")
+	if err := database.Migrate(t.Context(), pool); err == nil || !strings.Contains(err.Error(), "this one knows") {
+		t.Errorf("a schema that it cannot work with: %v", err)
+	}
+}
+
 // days lists the partitions of a table, without its name.
 func days(t *testing.T, pool *pgxpool.Pool, table string) []string {
 	t.Helper()

@@ -56,10 +56,34 @@ func migrateLocked(ctx context.Context, conn *pgx.Conn) error {
 	if err := migrator.LoadMigrations(files); err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
+	newer, err := isNewer(ctx, conn, migrator)
+	if err != nil || newer {
+		return err
+	}
 	if err := migrator.Migrate(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// isNewer says whether a newer release has migrated the schema, and its error that this one cannot work with it.
+func isNewer(ctx context.Context, conn *pgx.Conn, migrator *migrate.Migrator) (bool, error) {
+	current, err := migrator.GetCurrentVersion(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read the version of the schema: %w", err)
+	}
+	known := int32(len(migrator.Migrations)) // #nosec G115: there are a few
+	if current <= known {
+		return false, nil
+	}
+	var from int32
+	if err := conn.QueryRow(ctx, "select compatible_from from installation").Scan(&from); err != nil {
+		return true, fmt.Errorf("read what the schema, version %d, is compatible with: %w", current, err)
+	}
+	if known < from {
+		return true, fmt.Errorf("the schema is version %d, which programs of version %d and above can work with; this one knows %d", current, from, known)
+	}
+	return true, nil
 }
 
 // chooseStorage says whether the window tables are hypertables. What an earlier migration chose stays; a new database
