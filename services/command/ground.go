@@ -118,7 +118,7 @@ nothing but /containers.`,
 		if err != nil {
 			return usageError{err}
 		}
-		agent, err := docker.New(f.DockerPlatform, docker.Deps{Groups: groups, Log: p.log, Registry: p.registry})
+		agent, err := docker.New(f.DockerPlatform, docker.Deps{Groups: groups, Log: p.log, Registry: p.registry, Health: p.admin})
 		if err != nil {
 			return usageError{err}
 		}

@@ -24,7 +24,21 @@ type Deps struct {
 	Log *slog.Logger
 	// Registry may be nil.
 	Registry prometheus.Registerer
+	// Health is told whether the engine answers; it may be nil.
+	Health Health
 }
+
+// Health takes whether a part can do its work; telemetry.Admin is one.
+type Health interface {
+	Ready(part string)
+	NotReady(part, reason string)
+}
+
+// nobody is the Health of those who gave none.
+type nobody struct{}
+
+func (nobody) Ready(string)            {}
+func (nobody) NotReady(string, string) {}
 
 // Agent keeps the groups of one engine.
 type Agent struct {
@@ -78,6 +92,9 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
+	if deps.Health == nil {
+		deps.Health = nobody{}
+	}
 	e, err := newEngine(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("docker platform: %w", err)
@@ -99,7 +116,7 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 	for name, spec := range deps.Groups {
 		a.groups[name] = &group{
 			name: name, spec: spec.withDefaults(), engine: e, store: store{filepath.Join(cfg.StateDir, name+".json")},
-			log: deps.Log.With("group", name), probe: a.probe, wake: make(chan struct{}, 1),
+			log: deps.Log.With("group", name), health: deps.Health, probe: a.probe, wake: make(chan struct{}, 1),
 			failed: func() { m.failures.WithLabelValues(name).Inc() },
 			// Revisions of an agent that is started later are higher. Microseconds stay exact in every JSON reader.
 			revision: uint64(time.Now().UnixMicro()), changed: make(chan struct{}), // #nosec G115: after 1970

@@ -228,8 +228,14 @@ func TestTheEngineMayBeAway(t *testing.T) {
 		_, err := r.client.State(t.Context(), "web")
 		return err != nil && strings.Contains(err.Error(), "away")
 	})
+	if r.ready() {
+		t.Error("it calls itself ready")
+	}
 	r.Inject(nil)
 	before := r.await("the template", ready(1))
+	if !r.ready() {
+		t.Errorf("not ready: %v", r.unready)
+	}
 	r.Inject(func(*http.Request) int { return http.StatusServiceUnavailable })
 	r.until("the agent to notice", func() bool {
 		_, err := r.client.State(t.Context(), "web")

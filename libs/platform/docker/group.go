@@ -25,6 +25,7 @@ type group struct {
 	engine *engine
 	store  store
 	log    *slog.Logger
+	health Health
 	probe  *http.Client
 	timing timing
 	failed func() // counts a failure
@@ -57,6 +58,7 @@ func (g *group) run(ctx context.Context) error {
 	g.mu.Lock()
 	g.memory = m
 	g.mu.Unlock()
+	g.health.NotReady("group "+g.name, "the engine was not asked yet")
 	retry := g.timing.poll
 	for ctx.Err() == nil {
 		next := g.timing.poll
@@ -93,8 +95,10 @@ func (g *group) report(ctx context.Context, err error) {
 	}
 	if err != nil && g.away == nil {
 		g.log.Warn("docker engine cannot be asked, retrying", "err", err)
+		g.health.NotReady("group "+g.name, err.Error())
 	} else if err == nil {
 		g.log.Info("docker engine answers", "instances", len(g.units))
+		g.health.Ready("group " + g.name)
 	}
 	g.away = err
 	g.known = g.known || err == nil

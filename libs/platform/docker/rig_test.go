@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,30 @@ type rig struct {
 	spec   workload.Docker
 	client *agent.Client
 	stop   func()
+
+	mu      sync.Mutex
+	unready map[string]string
+}
+
+// Ready implements Health.
+func (r *rig) Ready(part string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.unready, part)
+}
+
+// NotReady implements Health.
+func (r *rig) NotReady(part, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unready[part] = reason
+}
+
+// ready says whether the agent called itself so.
+func (r *rig) ready() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.unready) == 0
 }
 
 func labels(service string) map[string]string {
@@ -49,7 +74,7 @@ func newRig(t *testing.T, adjust ...func(*workload.Docker)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r := &rig{Engine: dockertest.New(t), t: t, dir: dir, spec: workload.Docker{
+	r := &rig{Engine: dockertest.New(t), t: t, dir: dir, unready: map[string]string{}, spec: workload.Docker{
 		Labels: labels("web"), ReadyPath: "/healthz", StartTimeout: hangTimeout, DrainTimeout: 7 * time.Second,
 	}}
 	r.spec.Port = r.Port
@@ -64,7 +89,7 @@ func (r *rig) start() {
 	r.t.Helper()
 	cfg := DefaultAgentConfig()
 	cfg.Socket, cfg.StateDir, cfg.Engine = filepath.Join(r.dir, "s"), filepath.Join(r.dir, "state"), r.Host()
-	a, err := New(cfg, Deps{Groups: map[string]Group{"web": {r.spec}}, Log: slog.New(slog.DiscardHandler)})
+	a, err := New(cfg, Deps{Groups: map[string]Group{"web": {r.spec}}, Log: slog.New(slog.DiscardHandler), Health: r})
 	if err != nil {
 		r.t.Fatal(err)
 	}
