@@ -118,15 +118,17 @@ bench-shadow: ## Measure the load generator's lag and limit, and a knee over rea
 	$(GO) test -run '^$$' -bench OfferedLoad -benchtime 1x ./services/shadow-runner/internal/replay
 	$(GO) test -run '^$$' -bench KneeOfARealServer -benchtime 1x ./services/shadow-runner/internal/measure
 
-LOGS ?= services/demo/internal/trace/access.log
+# The real logs that are beside this repository, where they are, and the one that is in it.
+LOGS ?= services/demo/internal/trace/access.log,../shared/traces/logs/elastic_apache_combined.log,../shared/traces/logs/nielsbasjes_hackers_combined.log
 .PHONY: evaluate-sampling
-evaluate-sampling: ## Count how often the sample lies in the interval it states (LOGS=a.log,b.log)
+evaluate-sampling: ## Count how often the sample lies in the interval it states; ends with 1 below 95 % (LOGS=a.log,b.log)
 	@$(GO) run ./services/replicator/internal/evaluate -logs "$(LOGS)"
 
 .PHONY: bench-replicator
-bench-replicator: setup ## Compare the tap with itself switched off, with nginx and its mirror, and count what packet capture gets
+bench-replicator: setup ## Measure the tap against itself switched off and nginx's mirror, the capture, and the sample; ends with 1 on a miss
 	$(GO) build -o $(BIN)/bench-replicator ./services/replicator/internal/bench
-	$(BIN)/bench-replicator -json $(BIN)/bench-replicator.json
+	@rc=0; $(PRIORITY) $(BIN)/bench-replicator -json $(BIN)/bench-replicator.json $(BENCH) || rc=1; \
+	echo; $(MAKE) evaluate-sampling || rc=1; exit $$rc
 
 .PHONY: bench-huge-body
 bench-huge-body: ## Send a body of 10 GiB through a replicator of at most 128 MiB

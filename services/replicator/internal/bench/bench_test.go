@@ -17,10 +17,10 @@ func TestRatiosAreTakenWithinRounds(t *testing.T) {
 		s.add("off", noise)
 		s.add("on", noise*1.2)
 	}
-	if got := s.ratio("on", "off"); got < 1.19 || got > 1.21 {
+	if got := s.ratio("on", "off").Median; got < 1.19 || got > 1.21 {
 		t.Errorf("ratio %v", got)
 	}
-	if s.ratio("on", "nothing") != 0 || s.median("nothing") != 0 || s.median("off") != 3 {
+	if s.ratio("on", "nothing") != (ratio{}) || s.median("nothing") != 0 || s.median("off") != 3 {
 		t.Errorf("%v %v %v", s.ratio("on", "nothing"), s.median("nothing"), s.median("off"))
 	}
 }
@@ -51,7 +51,7 @@ func TestLoadsCountWhatTheySent(t *testing.T) {
 	if r := openLoop(address, 500, 100*time.Millisecond); r.done != 50 || r.failed != 0 || len(arrived) != 50 || r.quantile(0.5) <= 0 {
 		t.Errorf("open loop: %d done, %d failed, %d arrived", r.done, r.failed, len(arrived))
 	}
-	r := load(address, func() bool { return len(arrived) < 100 }, post)
+	r := load(address, few, func() bool { return len(arrived) < 100 }, post)
 	if r.done < 50 || r.failed != 0 {
 		t.Errorf("closed loop: %d done, %d failed", r.done, r.failed)
 	}
@@ -60,7 +60,7 @@ func TestLoadsCountWhatTheySent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ln.Close()
-	if r := closedLoop(ln.Addr().String(), time.Second); r.failed != connections || r.done != 0 || r.quantile(0.5) != 0 {
+	if r := closedLoop(ln.Addr().String(), time.Second); r.failed != many || r.done != 0 || r.quantile(0.5) != 0 {
 		t.Errorf("nobody listens: %+v", r)
 	}
 }

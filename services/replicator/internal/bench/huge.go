@@ -45,7 +45,7 @@ func hugeBody(o options) error {
 	if err := readAnswer(bufio.NewReader(conn)); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	peak, err := peakMemory(proxy.pids[0])
+	peak, err := peakMemory(proxy.cmd.Process.Pid)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-
 	"net"
 	"slices"
 	"strconv"
@@ -13,8 +12,13 @@ import (
 	"time"
 )
 
-// connections is how many the load uses at once.
-const connections = 16
+const (
+	// few connections are what an open loop needs, many what makes a closed one busy.
+	few  = 16
+	many = 64
+	// sessions take turns; their number makes the sample's share of them what was asked for.
+	sessions = 2000
+)
 
 // loadResult is what a load saw.
 type loadResult struct {
@@ -31,25 +35,27 @@ func (r loadResult) quantile(q float64) float64 {
 	return r.micros[min(len(r.micros)-1, int(q*float64(len(r.micros))))]
 }
 
-// openLoop sends at a rate, whatever comes back.
+// openLoop sends at a rate, whatever comes back. What a server was too slow to be sent in time is missing in what was done.
 func openLoop(address string, rate float64, length time.Duration) loadResult {
 	n := int64(rate * length.Seconds())
 	begun := time.Now()
 	var next atomic.Int64
-	return load(address, func() bool {
+	r := load(address, few, func() bool {
 		k := next.Add(1) - 1
-		if k >= n {
+		if k >= n || time.Since(begun) > length {
 			return false
 		}
-		time.Sleep(time.Until(begun.Add(time.Duration(float64(k) / rate * float64(time.Second)))))
+		pause(time.Until(begun.Add(time.Duration((float64(k) + 0.5) / rate * float64(time.Second)))))
 		return true
 	}, get)
+	r.took = max(r.took, length) // the last one leaves a little before the end
+	return r
 }
 
 // closedLoop sends as fast as answers come.
 func closedLoop(address string, length time.Duration) loadResult {
 	deadline := time.Now().Add(length)
-	return load(address, func() bool { return time.Now().Before(deadline) }, get)
+	return load(address, many, func() bool { return time.Now().Before(deadline) }, get)
 }
 
 // get is one of many sessions' requests.
@@ -66,9 +72,13 @@ func post(session int) string {
 }
 
 // load runs the connections until go on says no. Requests are made before, so that making them costs nothing.
-func load(address string, goOn func() bool, make func(session int) string) loadResult {
+func load(address string, connections int, goOn func() bool, make func(session int) string) loadResult {
+	n := sessions
+	if len(make(0)) > 1<<10 {
+		n = 64
+	}
 	requests := [][]byte{}
-	for i := range 64 {
+	for i := range n {
 		requests = append(requests, []byte(make(i)))
 	}
 	var mu sync.Mutex
@@ -77,7 +87,7 @@ func load(address string, goOn func() bool, make func(session int) string) loadR
 	begun := time.Now()
 	for i := range connections {
 		wg.Go(func() {
-			r := talk(address, goOn, requests, i)
+			r := talk(address, goOn, requests, i*len(requests)/connections)
 			mu.Lock()
 			defer mu.Unlock()
 			sum.done += r.done

@@ -22,12 +22,16 @@ import (
 )
 
 // runRole is one part. It prints its address when it is ready, and its ledgers, if it has any, when it ends.
-func runRole(o options) error {
+func runRole(o partOptions) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	switch o.role {
 	case "application":
 		return application(ctx)
+	case "page":
+		return page(ctx, o.delay)
+	case "behind":
+		return behind(ctx, o)
 	case "broker":
 		return runBroker(ctx)
 	}
@@ -67,6 +71,16 @@ func runBroker(ctx context.Context) error {
 	return nil
 }
 
+// shop is the workload.
+func shop() workload.Workload {
+	w := workload.Default()
+	w.Name, w.Production.Group, w.Shadow.Group = "shop", "shop", "shop-shadow"
+	w.SLO = workload.SLO{Quantile: 0.95, Latency: time.Second, ErrorRatio: 0.01}
+	w.Tap.SampleKey, w.Tap.SessionCookie = "key", "sid"
+	w.Tap.Methods = append(w.Tap.Methods, http.MethodPost)
+	return w
+}
+
 // fixed is a platform of one instance.
 type fixed string
 
@@ -77,18 +91,18 @@ func (f fixed) Watch(ctx context.Context, _ string, fn func(platform.State, erro
 }
 
 // runReplicator is the proxy or, with a port, the passive capture, with the default configuration but for the sample.
-func runReplicator(ctx context.Context, o options) error {
-	w := workload.Default()
-	w.Name, w.Production.Group = "shop", "shop"
-	w.SLO = workload.SLO{Quantile: 0.95, Latency: time.Second, ErrorRatio: 0.01}
-	w.Tap.SampleRatio, w.Tap.SampleKey, w.Tap.SessionCookie = o.ratio, "key", "sid"
-	w.Tap.Methods = append(w.Tap.Methods, http.MethodPost)
+func runReplicator(ctx context.Context, o partOptions) error {
+	w := shop()
+	w.Tap.SampleRatio = o.ratio
 	cfg := replicator.DefaultConfig()
 	// What the machine has is shared with the load: nothing may be shed because that needs it.
 	cfg.CPUBudget = 1
 	if o.port > 0 {
 		cfg.Capture.Mode = replicator.ModePacket
 		cfg.Capture.Packet.Interface, cfg.Capture.Packet.Ports = "lo", []int{o.port}
+	}
+	if o.mirror {
+		cfg.Capture.Mode = replicator.ModeMirror
 	}
 	k := kafka.Default()
 	k.Brokers = []string{o.broker}

@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// kept is how often a 95 % interval has to hold.
+const kept = 0.95
+
 func main() {
 	logs := flag.String("logs", "", "access logs in combined format, separated by commas")
 	runs := flag.Int("runs", 200, "keys to draw with")
@@ -41,9 +44,14 @@ func run(logs string, runs int) error {
 	fmt.Printf("%d runs each; the mix is the total variation distance, p95 of response bytes (logs) or latency (synthetic);\n"+
 		"a sample of no copies has no p95, and counts as outside\n\n", runs)
 	fmt.Println(header)
+	missed := 0
 	for _, t := range traces {
 		for _, rate := range []float64{0.01, 0.05, 0.2} {
-			fmt.Println(evaluate(t, rate, runs))
+			r := evaluate(t, rate, runs)
+			fmt.Println(r)
+			if r.mixInside < kept || r.p95Inside < kept {
+				missed++
+			}
 		}
 	}
 	fmt.Printf("\ntarget of 5 %% on %s\n\n%s\n", "a larger synthetic trace", targetHeader)
@@ -52,5 +60,9 @@ func run(logs string, runs int) error {
 	} {
 		fmt.Println(evaluateTarget(synthetic(fmt.Sprintf("%d routes, skew %v", s.routes, s.skew), 3, s), 0.05, runs))
 	}
+	if missed > 0 {
+		return fmt.Errorf("in %d rows the sample lay inside the stated interval in fewer than %.0f %% of the runs", missed, 100*kept)
+	}
+	fmt.Printf("\nin every row the sample lay inside the stated interval in at least %.0f %% of the runs\n", 100*kept)
 	return nil
 }

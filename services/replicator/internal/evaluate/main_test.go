@@ -11,7 +11,7 @@ func check(t *testing.T, tr trace, rate float64, runs int) {
 	t.Helper()
 	r := evaluate(tr, rate, runs)
 	t.Log(r)
-	if r.mixInside < 0.95 || r.p95Inside < 0.95 {
+	if r.mixInside < kept || r.p95Inside < kept {
 		t.Errorf("%s at %v: the mix lay inside the interval in %.1f %% of the runs, p95 in %.1f %%",
 			tr.name, rate, 100*r.mixInside, 100*r.p95Inside)
 	}
