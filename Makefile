@@ -114,9 +114,9 @@ torture: ## Feed a million hostile histories to the forecast (7 minutes of a CPU
 	FORESHADOW_FORECAST_CASES=$(or $(CASES),1000000) $(GO) test -count=1 -timeout 24h -run TestNoInputBreaksTheForecast ./libs/forecast
 
 .PHONY: bench-shadow
-bench-shadow: ## Measure the load generator's lag and limit, and a knee over real sockets (2 minutes, on an idle machine)
-	$(GO) test -run '^$$' -bench OfferedLoad -benchtime 1x ./services/shadow-runner/internal/replay
-	$(GO) test -run '^$$' -bench KneeOfARealServer -benchtime 1x ./services/shadow-runner/internal/measure
+bench-shadow: ## Measure the shadow-runner against servers of known capacity (BENCH="-real 3", PRIORITY="chrt -r 10" on a busy machine)
+	$(GO) build -o $(BIN)/bench-shadow ./services/shadow-runner/internal/bench
+	$(PRIORITY) $(BIN)/bench-shadow $(BENCH)
 
 # The real logs that are beside this repository, where they are, and the one that is in it.
 LOGS ?= services/demo/internal/trace/access.log,../shared/traces/logs/elastic_apache_combined.log,../shared/traces/logs/nielsbasjes_hackers_combined.log

@@ -90,10 +90,7 @@ var ErrTimeout = errors.New("no answer in time")
 func (c *Client) Send(ctx context.Context, address string, r *captured.Request) Outcome {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, ErrTimeout)
 	defer cancel()
-	req, err := r.HTTP(ctx, address)
-	if err != nil {
-		return Outcome{Done: c.o.Now(), Err: err}
-	}
+	req := r.HTTP(ctx, address)
 	var jar *token.Jar
 	if c.o.MaxSessions > 0 {
 		jar = c.jars.Of(r.Session)

@@ -107,7 +107,7 @@ func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumS
 		return ""
 	case Drift(r.mix, mix) > MaxDrift+r.chance(mix, requests):
 		return MixMoved
-	case !r.precise && len(stepsFrom(r.steps)) > 0:
+	case !r.precise && len(StepsFrom(r.steps)) > 0:
 		return NotPrecise
 	}
 	return ""
@@ -118,7 +118,7 @@ func (r *Record) Before(why string) []probe.Step {
 	if why != NotPrecise {
 		return nil
 	}
-	return stepsFrom(r.steps)
+	return StepsFrom(r.steps)
 }
 
 // chance is by how much the present mix differs from the one that was measured when nothing moved.

@@ -30,9 +30,9 @@ func Step(s probe.Step) *foreshadowv1.CapacityStep {
 	}
 }
 
-// stepsFrom reads the wire form. Steps that were not valid are left out, and so are those of a version that did not say how
+// StepsFrom reads the wire form. Steps that were not valid are left out, and so are those of a version that did not say how
 // many requests they had: nothing can be learnt from either.
-func stepsFrom(list []*foreshadowv1.CapacityStep) []probe.Step {
+func StepsFrom(list []*foreshadowv1.CapacityStep) []probe.Step {
 	var out []probe.Step
 	for _, p := range list {
 		if !p.GetValid() || p.GetRequests() == 0 || !(p.GetOfferedPerSecond() > 0) {

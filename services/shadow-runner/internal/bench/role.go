@@ -1,0 +1,119 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
+)
+
+// play is a server. It prints its address, and ends when its input does: also when the bench was killed.
+func play(ctx context.Context, o options) error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(ln.Addr())
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
+	if o.role == "null" {
+		return null(ctx, ln)
+	}
+	for _, c := range reference.RealCases() {
+		if c.Name == o.law {
+			return reference.Serve(ctx, ln, c.Real, o.first)
+		}
+	}
+	return fmt.Errorf("no law %q", o.law)
+}
+
+// null answers every request at once with as little work as can be, so that what is measured is the runner.
+func null(ctx context.Context, ln net.Listener) error {
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("accept: %w", err)
+		}
+		go func() { // ends with the process
+			r := bufio.NewReader(conn)
+			for {
+				line, err := r.ReadSlice('\n')
+				if err != nil {
+					return
+				}
+				if len(line) == 2 {
+					_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+				}
+			}
+		}()
+	}
+}
+
+// child is this program as a server.
+type child struct {
+	address string
+	command *exec.Cmd
+	stop    func()
+}
+
+func start(ctx context.Context, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{command: exec.CommandContext(ctx, self, args...)}
+	c.command.Stderr = os.Stderr
+	input, err := c.command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, err := c.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.command.Start(); err != nil {
+		return nil, fmt.Errorf("start %v: %w", args, err)
+	}
+	c.stop = sync.OnceFunc(func() { _ = input.Close(); _ = c.command.Wait() })
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		c.stop()
+		return nil, fmt.Errorf("start %v: no address: %w", args, err)
+	}
+	c.address = strings.TrimSpace(line)
+	return c, nil
+}
+
+// usage is what the server has used so far.
+func (c *child) usage(context.Context) ([]platform.Usage, error) {
+	p, err := procfs.NewProc(c.command.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return []platform.Usage{{
+		Instance: strconv.Itoa(s.PID), Time: time.Now(), CPUSeconds: s.CPUTime(), MemoryBytes: uint64(max(0, s.ResidentMemory())),
+	}}, nil
+}

@@ -1,0 +1,73 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
+)
+
+// tally is how runs of a law went.
+type tally struct {
+	runs, near, covered, named, steps int
+	square                            float64
+}
+
+const (
+	nearEnough = 0.05
+	// wantNear of the runs are to be that near, wantCovered of the intervals to hold the truth.
+	wantNear, wantCovered = 19.0 / 20, 0.93
+)
+
+func (t *tally) add(want float64, got probe.Knee, named bool, steps int) {
+	off := got.Rate/want - 1
+	t.runs++
+	t.square += off * off
+	t.steps += steps
+	if math.Abs(off) <= nearEnough {
+		t.near++
+	}
+	if got.Lower <= want && want <= got.Upper {
+		t.covered++
+	}
+	if named {
+		t.named++
+	}
+}
+
+func virtualKnees(ctx context.Context, o options, t *table) error {
+	cases := reference.Cases()
+	tallies, errs := make([]tally, len(cases)), make([]error, len(cases))
+	var wg sync.WaitGroup
+	for i, c := range cases {
+		wg.Go(func() {
+			want := c.Law.Knee(reference.SLO())
+			for seed := o.first; seed < o.first+uint64(o.seeds) && ctx.Err() == nil; seed++ {
+				knee, steps, err := c.Measure(seed)
+				if err != nil {
+					errs[i] = fmt.Errorf("%s, seed %d: %w", c.Name, seed, err)
+					return
+				}
+				tallies[i].add(want, knee, probe.Bottleneck(steps, knee.Rate, c.Limits) == c.Bottleneck, len(steps))
+			}
+		})
+	}
+	wg.Wait()
+	runs, covered := 0, 0
+	for i, c := range cases {
+		if err := errs[i]; err != nil {
+			return err
+		}
+		s := tallies[i]
+		runs, covered = runs+s.runs, covered+s.covered
+		t.check(float64(s.near) >= wantNear*float64(s.runs) && s.named == s.runs, "knee, virtual time: "+c.Name,
+			"19 of 20 within 5 %, always named", "%d of %d within 5 %% (rms %.1f %%, %d steps), named %d", s.near, s.runs, 100*math.Sqrt(s.square/float64(s.runs)), s.steps/max(1, s.runs), s.named)
+	}
+	t.check(float64(covered) >= wantCovered*float64(runs), "95 % interval holds the truth", "93 %", "%.1f %% of %d", 100*float64(covered)/float64(runs), runs)
+	return ctx.Err()
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package reference
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/foreshadow/foreshadow/libs/telemetry"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
+)
+
+// Real is how a server over real sockets behaves by a law.
+type Real struct {
+	Law Law
+	// Burn makes the one worker use CPU for as long as a request takes; other workers only wait.
+	Burn bool
+	// HoldBytes of memory are in use while a request is at a worker.
+	HoldBytes int
+	// Connections of the law's number of workers are accepted at a time and more are closed; no request is refused otherwise.
+	Connections bool
+}
+
+// Serve answers on ln until ctx ends. Requests leave when the law says, worked out from when they came: a machine that wakes up
+// late makes one answer late and not the queue longer. With Burn it does make it longer, for the work is real.
+func Serve(ctx context.Context, ln net.Listener, r Real, seed uint64) error {
+	s := &server{Real: r, rng: rand.New(rand.NewPCG(seed, 2)), free: make([]time.Time, r.Law.Workers)}
+	if r.Connections {
+		ln = &narrow{Listener: ln, room: make(chan struct{}, r.Law.Workers)}
+	}
+	return telemetry.ServeHTTP(ctx, ln, &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}, time.Second)
+}
+
+type server struct {
+	Real
+	burning sync.Mutex // the one worker
+
+	mu   sync.Mutex
+	rng  *rand.Rand
+	free []time.Time // when each worker is, in any order
+}
+
+// ServeHTTP answers one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	leaves, need, ok := s.admit(time.Now())
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if s.Burn {
+		s.burn(need)
+		return
+	}
+	if s.HoldBytes > 0 {
+		held, err := hold(s.HoldBytes)
+		if err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		defer func() { _ = unix.Munmap(held) }()
+	}
+	_ = pace.Precise(r.Context(), leaves) // who has left needs no answer
+}
+
+// admit gives a request to the worker that is free first.
+func (s *server) admit(now time.Time) (leaves time.Time, need time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	need = s.Law.Service
+	if s.Law.Random {
+		need = time.Duration(s.rng.ExpFloat64() * float64(need))
+	}
+	if s.Connections { // each has a worker
+		return now.Add(need + s.Law.Base), need, true
+	}
+	first := 0
+	for i, t := range s.free {
+		if t.Before(s.free[first]) {
+			first = i
+		}
+	}
+	at := s.free[first]
+	if at.Before(now) {
+		at = now
+	} else if s.Law.Refuses {
+		return time.Time{}, 0, false
+	}
+	s.free[first] = at.Add(need)
+	return at.Add(need + s.Law.Base), need, true
+}
+
+// burn uses as much CPU as asked for, on one thread at a time.
+func (s *server) burn(need time.Duration) {
+	s.burning.Lock()
+	defer s.burning.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for begin := threadTime(); threadTime()-begin < need; {
+	}
+}
+
+func threadTime() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // the clock is there on every Linux
+	return time.Duration(t.Nano())
+}
+
+// hold takes memory from the kernel, and gives it back by Munmap: a heap would keep it.
+func hold(bytes int) ([]byte, error) {
+	m, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("map %d bytes: %w", bytes, err)
+	}
+	for i := 0; i < bytes; i += 4096 {
+		m[i] = 1
+	}
+	return m, nil
+}
+
+// narrow is a listener with room for a number of connections.
+type narrow struct {
+	net.Listener
+	room chan struct{}
+}
+
+// Accept closes at once what there is no room for.
+func (n *narrow) Accept() (net.Conn, error) {
+	for {
+		c, err := n.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case n.room <- struct{}{}:
+			return &counted{Conn: c, leave: sync.OnceFunc(func() { <-n.room })}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+// Close makes room.
+func (c *counted) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
