@@ -27,7 +27,7 @@ import (
 
 const (
 	// loadLength is how long each rate is offered, lagging what a request may be late to count as sent on time.
-	loadLength = 5 * time.Second
+	loadLength = 4 * time.Second
 	onTime     = time.Millisecond
 	lag        = time.Second
 	maxLate    = 250 * time.Millisecond

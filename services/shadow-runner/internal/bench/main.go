@@ -13,6 +13,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -40,9 +42,9 @@ func main() {
 	flag.IntVar(&o.seeds, "seeds", 60, "runs of each law in virtual time")
 	flag.IntVar(&o.real, "real", 1, "runs of each law over real sockets")
 	flag.Uint64Var(&o.first, "first", 0, "the first seed")
-	flag.DurationVar(&o.budget, "budget", 40*time.Second, "how long one run over real sockets may take")
+	flag.DurationVar(&o.budget, "budget", 30*time.Second, "after how long a run over real sockets begins no further session")
 	flag.StringVar(&o.only, "only", "load,memory,virtual,real", "parts to run")
-	flag.StringVar(&o.rates, "rates", "2000,5000,10000,12500,15000,17500,20000", "requests per second that are offered")
+	flag.StringVar(&o.rates, "rates", "2000,10000,15000,20000", "requests per second that are offered")
 	flag.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the runner")
 	flag.StringVar(&o.role, "role", "", "part of the bench that this process plays")
 	flag.StringVar(&o.law, "law", "", "law of the server, or the one law that is measured over real sockets")
@@ -54,7 +56,7 @@ func main() {
 }
 
 func run(o options) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if o.role != "" {
 		return play(ctx, o)
@@ -79,8 +81,10 @@ func run(o options) error {
 		if !strings.Contains(","+o.only+",", ","+part.name+",") {
 			continue
 		}
+		fmt.Fprintln(os.Stderr, "measuring:", part.name)
 		if err := part.run(ctx, o, &t); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+			// What was found until then is told all the same.
+			return errors.Join(fmt.Errorf("%s: %w", part.name, err), t.print(os.Stdout))
 		}
 	}
 	return t.print(os.Stdout)

@@ -116,7 +116,7 @@ func measureReal(ctx context.Context, c reference.RealCase, seed uint64, budget 
 		Workload: "bench", Instance: platform.Instance{ID: strconv.Itoa(server.command.Process.Pid), Address: server.address},
 		StillReady: func() bool { return true }, Mix: mix, TTL: time.Hour, Limits: probe.Limits{CPUCores: c.Cores},
 		Plan: probe.Plan{
-			SLO: c.SLO, Start: c.Real.Law.Knee(c.SLO) * (0.2 + rng.Float64()), MaxRate: 20_000, Precision: 0.05, MaxSteps: 5,
+			SLO: c.SLO, Start: c.Real.Law.Knee(c.SLO) * (0.2 + rng.Float64()), MaxRate: 20_000, Precision: 0.05, MaxSteps: 4,
 			Settle: c.Hold / 5, Hold: c.Hold,
 		},
 	}
