@@ -138,6 +138,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"tap.sampling.target_error":            func(w *workload.Workload) { w.Tap.Sampling.TargetError = 1 },
 		"tap.sampling.minimum_per_stratum":     func(w *workload.Workload) { w.Tap.Sampling.Minimum = -1 },
 		"tap.sampling.span":                    func(w *workload.Workload) { w.Tap.Sampling.Span = 0 },
+		"replay.tls":                           func(w *workload.Workload) { w.Replay.TLS.CAFile = "ca.pem" },
 		"replay.precision":                     func(w *workload.Workload) { w.Replay.Precision = 0 },
 		"replay.volume":                        func(w *workload.Workload) { w.Replay.Volume = "loud" },
 		"replay.clients":                       func(w *workload.Workload) { w.Replay.Clients = "none" },

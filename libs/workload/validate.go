@@ -160,6 +160,9 @@ func (r Replay) validate(fault faultFunc) {
 			fault("replay."+key, "must be positive, got %v", d)
 		}
 	}
+	if !r.TLS.Enabled && (r.TLS.ServerName != "" || r.TLS.CAFile != "") {
+		fault("replay.tls", "server_name and ca_file say something only with enabled: true")
+	}
 	if r.SettleDuration < 0 {
 		fault("replay.settle_duration", "must not be negative, got %v", r.SettleDuration)
 	}

@@ -212,13 +212,26 @@ type Replay struct {
 	Clients Clients `yaml:"clients"`
 	// ClientProfiles names a file of what clients of each class are like; empty is the built-in one.
 	ClientProfiles string `yaml:"client_profiles"`
-	// HTTP2 sends what came to production by HTTP/2 by HTTP/2 without TLS; gRPC always is.
+	// HTTP2 sends what came to production by HTTP/2 by HTTP/2; gRPC always is. Without TLS that is h2c, with it what the shadow
+	// agrees to.
 	HTTP2 bool `yaml:"http2"`
+	// TLS is how the shadow's instances are spoken to when they speak TLS.
+	TLS ReplayTLS `yaml:"tls"`
 	// Tokens say what the shadow gives out that later requests of the session must carry. Cookies and the usual CSRF tokens
 	// are found without.
 	Tokens []TokenRule `yaml:"tokens"`
 	// Dependencies are stood in for, so that the shadow's own calls reach nobody.
 	Dependencies []Dependency `yaml:"dependencies"`
+}
+
+// ReplayTLS is the TLS of the shadow's instances. Their certificates are always checked.
+type ReplayTLS struct {
+	// Enabled: they speak TLS on the address where others speak HTTP.
+	Enabled bool `yaml:"enabled"`
+	// ServerName is the name in their certificates; empty is the address of the instance.
+	ServerName string `yaml:"server_name"`
+	// CAFile holds the certificates, PEM, of those who sign theirs; empty is those the machine trusts.
+	CAFile string `yaml:"ca_file"`
 }
 
 // Dependency is something the shadow calls by HTTP, which the runner stands in for: point the shadow at Listen.

@@ -2,9 +2,12 @@ package shadowrunner
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -77,13 +80,17 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 		}
 		profiles = &p
 	}
+	security, err := security(w.Replay.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("workload %q: replay.tls: %w", w.Name, err)
+	}
 	guard := &egress.Guard{}
 	log := deps.Log.With("workload", w.Name)
 	l := &lane{
 		cfg: cfg, workload: w, log: log,
 		fleet: fleet.New(w, deps.Instances, guard, deps.Admin, log, time.Now),
 		client: client.New(client.Options{
-			Control: guard.Control, Timeout: w.Replay.Timeout, MaxIdle: w.Replay.MaxInFlight, HTTP2: w.Replay.HTTP2, Profiles: profiles,
+			Control: guard.Control, Timeout: w.Replay.Timeout, MaxIdle: w.Replay.MaxInFlight, HTTP2: w.Replay.HTTP2, TLS: security, Profiles: profiles,
 			Tokens: w.Replay.Tokens, MaxSessions: maxSessions, Now: time.Now,
 		}),
 		reservoir: reservoir.New(cfg.ReservoirRequests, cfg.ReservoirBytes),
@@ -113,6 +120,24 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 		l.holder.Downstream = l.downstream
 	}
 	return l, nil
+}
+
+// security is nil for instances that speak without TLS.
+func security(t workload.ReplayTLS) (*tls.Config, error) {
+	if !t.Enabled {
+		return nil, nil
+	}
+	c := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
+	if t.CAFile != "" {
+		data, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("ca_file: no certificate in %s", t.CAFile)
+		}
+	}
+	return c, nil
 }
 
 // recall adopts what an earlier run of the runner has measured, if it was measured against the SLO of today.

@@ -2,8 +2,11 @@ package shadowrunner_test
 
 import (
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +16,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/rpc"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	shadowrunner "github.com/foreshadow/foreshadow/services/shadow-runner"
@@ -250,6 +255,26 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	for _, key := range []string{"listen", "admin", "lag", "max_queued", "reservoir_requests", "reservoir_bytes", "max_steps"} {
 		if err == nil || !strings.Contains(err.Error(), "shadow_runner."+key) {
 			t.Errorf("error %v does not name shadow_runner.%s", err, key)
+		}
+	}
+}
+
+func TestAShadowsAuthorityMustBeReadable(t *testing.T) {
+	t.Parallel()
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{empty: "no certificate in", empty + ".not": "no such file"} {
+		w := workload.Default()
+		w.Name, w.Replay.TLS = "shop", workload.ReplayTLS{Enabled: true, CAFile: file}
+		registry := telemetry.NewRegistry()
+		_, err := shadowrunner.New(shadowrunner.DefaultConfig(), shadowrunner.Deps{
+			Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: telemetry.NewAdmin(registry), Kafka: kafkatest.NewBroker(t).Config(),
+			Workloads: []workload.Workload{w}, Instances: &groups{},
+		})
+		if err == nil || !strings.Contains(err.Error(), "replay.tls: ca_file: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
 		}
 	}
 }

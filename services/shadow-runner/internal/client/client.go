@@ -1,12 +1,13 @@
 // Package client sends requests to shadow instances and reads their answers to the end. It connects only where its guard
 // lets it, follows no redirect, uses no proxy, and keeps connections open: those of a proxy in front of the service, or those of
-// emulated clients, each session with its own. It speaks HTTP/1.1, HTTP/2 without TLS, and gRPC over it. What the shadow gives to
+// emulated clients, each session with its own. It speaks HTTP/1.1, HTTP/2 and gRPC over it, with TLS and without. What the shadow gives to
 // a session is carried by its later requests.
 package client
 
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,8 @@ type Options struct {
 	MaxIdle int
 	// HTTP2 sends what came to production by HTTP/2 by HTTP/2; gRPC always is.
 	HTTP2 bool
+	// TLS of the instances; nil when they speak without. Which HTTP is spoken is then agreed upon (ALPN, RFC 7301).
+	TLS *tls.Config
 	// Profiles are what clients are like, each session then with connections of its own; nil for connections that all share.
 	Profiles *emulate.Profiles
 	// Tokens are learnt from answers and carried by the session's later requests, beside cookies.
@@ -91,6 +94,9 @@ func (c *Client) Send(ctx context.Context, address string, r *captured.Request) 
 	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout, ErrTimeout)
 	defer cancel()
 	req := r.HTTP(ctx, address)
+	if c.o.TLS != nil {
+		req.URL.Scheme = "https"
+	}
 	var jar *token.Jar
 	if c.o.MaxSessions > 0 {
 		jar = c.jars.Of(r.Session)

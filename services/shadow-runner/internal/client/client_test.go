@@ -1,8 +1,12 @@
 package client_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -234,5 +238,64 @@ func TestASessionWorksInTheShadow(t *testing.T) {
 		if out := c.Send(t.Context(), address, session(t, step.session, step.target, step.edit)); out.Status != step.want {
 			t.Errorf("%s of session %s: %+v, want %d", step.target, step.session, out, step.want)
 		}
+	}
+}
+
+// What is spoken over TLS is agreed upon: HTTP/2 with who can, HTTP/1.1 with who cannot. A certificate of nobody known is refused.
+func TestTLSAgreesOnTheProtocol(t *testing.T) {
+	t.Parallel()
+	serve := func(two bool) (address string, trust *x509.CertPool) {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Header.Get("Te") == "trailers":
+				w.Header().Set("Trailer", "Grpc-Status")
+				w.WriteHeader(http.StatusOK)
+				w.Header().Set("Grpc-Status", "14")
+			case r.TLS == nil:
+				w.WriteHeader(http.StatusInternalServerError)
+			case r.ProtoMajor == 2:
+				w.WriteHeader(http.StatusAccepted)
+			}
+		}))
+		server.EnableHTTP2 = two
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		trust = x509.NewCertPool()
+		trust.AddCert(server.Certificate())
+		return strings.TrimPrefix(server.URL, "https://"), trust
+	}
+	both, trustBoth := serve(true)
+	one, trustOne := serve(false)
+	came := func(e *foreshadowv1.CapturedRequest) { e.Protocol = "HTTP/2.0" }
+	call := func(e *foreshadowv1.CapturedRequest) {
+		e.Protocol, e.Method = "HTTP/2.0", http.MethodPost
+		e.Headers = []*foreshadowv1.Header{{Name: "Content-Type", Value: "application/grpc"}}
+	}
+	for name, tc := range map[string]struct {
+		address string
+		trust   *x509.CertPool
+		edit    func(*foreshadowv1.CapturedRequest)
+		http2   bool
+		profile *emulate.Profiles
+		status  int
+	}{
+		"HTTP/2":               {both, trustBoth, came, true, nil, 202},
+		"HTTP/2, emulated":     {both, trustBoth, came, true, &emulate.Profiles{Connections: 1, KeepAlive: time.Minute}, 202},
+		"HTTP/2, not wanted":   {both, trustBoth, came, false, nil, 200},
+		"HTTP/1.1":             {both, trustBoth, nil, true, nil, 200},
+		"HTTP/2, not spoken":   {one, trustOne, came, true, nil, 200},
+		"a call, unavailable":  {both, trustBoth, call, false, nil, 503},
+		"a certificate, whose": {both, x509.NewCertPool(), came, true, nil, 0},
+	} {
+		c := client.New(client.Options{
+			Timeout: 10 * time.Second, MaxIdle: 10, HTTP2: tc.http2, TLS: &tls.Config{RootCAs: tc.trust, MinVersion: tls.VersionTLS12},
+			Profiles: tc.profile, MaxSessions: 10, Now: time.Now,
+		})
+		out := c.Send(t.Context(), tc.address, session(t, "s", "/", tc.edit))
+		if out.Status != tc.status || (out.Err != nil) != (tc.status == 0) {
+			t.Errorf("%s: %+v, want status %d", name, out, tc.status)
+		}
+		c.Close()
 	}
 }

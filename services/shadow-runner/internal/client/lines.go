@@ -18,7 +18,7 @@ type lines struct {
 	session string
 	profile emulate.Profile
 	one     *http.Transport // HTTP/1.1
-	two     *http.Transport // HTTP/2 without TLS
+	two     *http.Transport // HTTP/2
 }
 
 // limits of connections.
@@ -39,8 +39,12 @@ func (c *Client) newLines(p emulate.Profile, l limits) *lines {
 			WriteBufferSize: 4 << 10, ReadBufferSize: 4 << 10,
 			Protocols: &http.Protocols{},
 		}
-		t.Protocols.SetHTTP1(!two)
-		t.Protocols.SetUnencryptedHTTP2(two)
+		t.Protocols.SetHTTP1(!two || c.o.TLS != nil) // an instance may know no HTTP/2, which only TLS tells
+		t.Protocols.SetHTTP2(two && c.o.TLS != nil)
+		t.Protocols.SetUnencryptedHTTP2(two && c.o.TLS == nil)
+		if c.o.TLS != nil {
+			t.TLSClientConfig, t.TLSHandshakeTimeout = c.o.TLS.Clone(), c.o.Timeout
+		}
 		return t
 	}
 	return &lines{profile: p, one: transport(false), two: transport(true)}
