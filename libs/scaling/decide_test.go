@@ -309,6 +309,7 @@ func TestAlternativesAndEvidence(t *testing.T) {
 	if !got.Made.Equal(start) || !got.Expires.Equal(start.Add(2*time.Minute)) {
 		t.Errorf("made %s, expires %s", got.Made, got.Expires)
 	}
+	in.Config.DownAhead = 10 * time.Minute
 	if in.HoldTime() != 45*time.Second+10*time.Minute {
 		t.Errorf("hold time %s", in.HoldTime())
 	}

@@ -26,8 +26,8 @@ type outlook struct {
 	whole  bool // a step is known at its first tick, because the source is no finer
 	steps  []vision
 	rates  []float64 // per tick
-	lead   int       // ticks
-	hold   int       // ticks
+	lead   int       // ticks from the running one to the last of the window
+	hold   int       // the same
 	score  quality
 	// pinball is the forecast's loss at the end, of a naive one's.
 	pinball float64
@@ -50,7 +50,7 @@ type vision struct {
 func newOutlook(w world, lead, hold time.Duration) *outlook {
 	f := &outlook{
 		series: w.series, tick: w.config.Tick, repeat: w.repeat, whole: true, rates: make([]float64, len(w.demand)),
-		lead: int(lead / w.config.Tick), hold: int(hold / w.config.Tick),
+		lead: last(lead, w.config.Tick), hold: last(hold, w.config.Tick),
 	}
 	for i, v := range w.demand {
 		f.rates[i] = v / w.config.Tick.Seconds()
@@ -64,6 +64,10 @@ func newOutlook(w world, lead, hold time.Duration) *outlook {
 	f.from = f.scored / 2
 	return f
 }
+
+// last is the last tick of a window that begins with the running one: what is ordered now must carry the demand until an
+// instance ordered at the next decision is ready, and no longer.
+func last(window, tick time.Duration) int { return max(0, int((window+tick-1)/tick)-1) }
 
 // foresee walks the forecast engine over the series of a world.
 func foresee(ctx context.Context, w world, lead, hold time.Duration) (*outlook, error) {
@@ -92,6 +96,7 @@ func walk(ctx context.Context, all ...*outlook) error {
 			f.steps[i].abstain = "too little has been seen"
 		}
 	}
+	var former forecast.Forecast
 	for i := f.from; i < len(f.steps); i++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -100,7 +105,7 @@ func walk(ctx context.Context, all ...*outlook) error {
 			return fmt.Errorf("observe step %d: %w", i, err)
 		}
 		seen, err := engine.Forecast(f.series.Time(f.first(i)), horizon)
-		now := sight{Forecast: seen, trust: engine.Trust(), windows: map[int][]scaling.Quantile{}}
+		now := sight{Forecast: seen, former: former, trust: engine.Trust(), windows: map[int][]scaling.Quantile{}}
 		for _, f := range all {
 			if err != nil {
 				f.steps[i] = vision{abstain: err.Error()}
@@ -108,6 +113,7 @@ func walk(ctx context.Context, all ...*outlook) error {
 			}
 			f.steps[i] = f.look(now, i)
 		}
+		former = seen
 	}
 	if t := engine.Trust(); t.ReactivePinball > 0 {
 		for _, f := range all {
@@ -142,6 +148,7 @@ func (f *outlook) advance(engine *forecast.Engine, i int) error {
 // sight is one forecast, with the windows already asked of it: the quantile of a maximum is dear.
 type sight struct {
 	forecast.Forecast
+	former  forecast.Forecast // the one before it; nothing when there was none
 	trust   forecast.Trust
 	windows map[int][]scaling.Quantile // by last step
 }
@@ -149,7 +156,7 @@ type sight struct {
 func (s sight) window(last int) []scaling.Quantile {
 	q, ok := s.windows[last]
 	if !ok {
-		q = foresight.Window(s.Forecast, last)
+		q = foresight.Window(s.Forecast, s.former, last)
 		s.windows[last] = q
 	}
 	return q
@@ -186,13 +193,13 @@ func (f *outlook) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.
 	}
 }
 
-// window picks the window that ends the given ticks ahead. One that ends within a known step holds its rate; a rate now
-// above what was expected of the running step raises what is expected after it by as much.
+// window picks the window that ends the given ticks ahead. One that ends within a known step holds its rate; a rate now that
+// differs from what was expected of the running step moves what is expected after it.
 func (f *outlook) window(v vision, of [2][]scaling.Quantile, o *simulate.Observation, ahead int) []scaling.Quantile {
 	q := of[(o.Tick%f.repeat+ahead)/f.repeat-ahead/f.repeat]
 	rate := o.Rate()
 	if q == nil && !math.IsNaN(rate) {
 		return []scaling.Quantile{{Level: 0.5, PerSecond: rate}}
 	}
-	return foresight.Raise(q, rate, v.running)
+	return foresight.Follow(q, rate, v.running)
 }

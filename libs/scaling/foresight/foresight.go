@@ -54,9 +54,13 @@ func Peaks(values []float64, n int) []float64 {
 	return out
 }
 
+// formerShare is how much the forecast of a step before counts beside the newest: models follow the last few values, and what
+// they make of noise differs from step to step.
+const formerShare = 0.3
+
 // Window returns the quantiles of the highest demand from the first step of a forecast to the last one given; nil when that
-// is before the first.
-func Window(f forecast.Forecast, last int) []scaling.Quantile {
+// is before the first. A former forecast, made one step earlier, is heard too; any other one is not.
+func Window(f, former forecast.Forecast, last int) []scaling.Quantile {
 	if last < 0 {
 		return nil
 	}
@@ -64,19 +68,31 @@ func Window(f forecast.Forecast, last int) []scaling.Quantile {
 	for i, v := range f.MaxQuantiles(0, last, levels[:]) {
 		out[i] = scaling.Quantile{Level: levels[i], PerSecond: v}
 	}
+	if former.Horizon() == 0 || !former.Start.Add(f.Step).Equal(f.Start) {
+		return out
+	}
+	for i, v := range former.MaxQuantiles(0, last+1, levels[:]) {
+		out[i].PerSecond += formerShare * (v - out[i].PerSecond)
+	}
 	return out
 }
 
-// Raise lifts quantiles by what the demand exceeds the median expected of the step that is running: a surprise now makes
-// what follows higher than was foreseen. A demand below it, or a NaN, changes nothing.
-func Raise(q []scaling.Quantile, rate, expected float64) []scaling.Quantile {
-	surprise := rate - expected
-	if !(surprise > 0) {
+// calmShare is how much of a demand below the expected is believed to last: the step may still see its peak.
+const calmShare = 0.3
+
+// Follow moves quantiles by what the demand differs from the median expected of the running step's peak: a surprise now makes
+// what follows higher than was foreseen by as much, and a calm lower by a part of it. A NaN changes nothing.
+func Follow(q []scaling.Quantile, rate, expected float64) []scaling.Quantile {
+	shift := rate - expected
+	if shift < 0 {
+		shift *= calmShare
+	}
+	if math.IsNaN(shift) || shift == 0 {
 		return q
 	}
-	raised := make([]scaling.Quantile, len(q))
+	moved := make([]scaling.Quantile, len(q))
 	for i := range q {
-		raised[i] = scaling.Quantile{Level: q[i].Level, PerSecond: q[i].PerSecond + surprise}
+		moved[i] = scaling.Quantile{Level: q[i].Level, PerSecond: math.Max(0, q[i].PerSecond+shift)}
 	}
-	return raised
+	return moved
 }

@@ -67,10 +67,11 @@ func TestWindowGrowsWithItsLengthAndLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if Window(f, -1) != nil {
+	var none forecast.Forecast
+	if Window(f, none, -1) != nil {
 		t.Error("a window that ends before it begins has quantiles")
 	}
-	short, long := Window(f, 1), Window(f, 11)
+	short, long := Window(f, none, 1), Window(f, none, 11)
 	for i := range short {
 		if short[i].PerSecond > long[i].PerSecond || i > 0 && short[i].PerSecond < short[i-1].PerSecond {
 			t.Errorf("level %g: %g in the short window, %g in the long", short[i].Level, short[i].PerSecond, long[i].PerSecond)
@@ -78,19 +79,48 @@ func TestWindowGrowsWithItsLengthAndLevel(t *testing.T) {
 	}
 }
 
-func TestRaise(t *testing.T) {
+func TestTheFormerForecastIsHeard(t *testing.T) {
 	t.Parallel()
-	q := []scaling.Quantile{{Level: 0.5, PerSecond: 100}, {Level: 0.95, PerSecond: 120}}
-	for _, rate := range []float64{80, 90, math.NaN()} {
-		if d := cmp.Diff(q, Raise(q, rate, 90)); d != "" {
-			t.Errorf("rate %g: %s", rate, d)
+	at := func(start int, mean ...float64) forecast.Forecast {
+		return forecast.Forecast{Start: time.Unix(int64(60*start), 0), Step: time.Minute, Mean: mean}
+	}
+	now := at(1, 100, 100, 100)
+	for name, tc := range map[string]struct {
+		former forecast.Forecast
+		want   float64
+	}{
+		"made a step before": {at(0, 10, 10, 200, 900), 130},
+		"lower":              {at(0, 50, 50, 50, 50), 85},
+		"none":               {forecast.Forecast{}, 100},
+		"of the same step":   {at(1, 900, 900, 900), 100},
+		"too old":            {at(-1, 900, 900, 900), 100},
+	} {
+		got := Window(now, tc.former, 1)
+		for _, q := range got {
+			if math.Abs(q.PerSecond-tc.want) > 1e-9 {
+				t.Errorf("%s: %+v, want %g", name, got, tc.want)
+				break
+			}
 		}
 	}
-	want := []scaling.Quantile{{Level: 0.5, PerSecond: 130}, {Level: 0.95, PerSecond: 150}}
-	if d := cmp.Diff(want, Raise(q, 120, 90)); d != "" || q[0].PerSecond != 100 {
-		t.Errorf("raised by 30: %s", d)
+}
+
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	q := []scaling.Quantile{{Level: 0.5, PerSecond: 100}, {Level: 0.95, PerSecond: 120}}
+	for rate, want := range map[float64][2]float64{90: {100, 120}, 120: {130, 150}, 80: {97, 117}} {
+		got := Follow(q, rate, 90)
+		if math.Abs(got[0].PerSecond-want[0]) > 1e-9 || math.Abs(got[1].PerSecond-want[1]) > 1e-9 || got[1].Level != 0.95 {
+			t.Errorf("rate %g where 90 was expected: %+v, want %v", rate, got, want)
+		}
 	}
-	if d := cmp.Diff(q, Raise(q, 120, math.NaN())); d != "" {
+	if d := cmp.Diff(q, Follow(q, math.NaN(), 90)); d != "" {
+		t.Errorf("an unknown rate: %s", d)
+	}
+	if d := cmp.Diff(q, Follow(q, 120, math.NaN())); d != "" || q[0].PerSecond != 100 {
 		t.Errorf("nothing was expected: %s", d)
+	}
+	if got := Follow(q, 0, 1000); got[0].PerSecond != 0 {
+		t.Errorf("a calm far below: %+v, want nothing below zero", got)
 	}
 }

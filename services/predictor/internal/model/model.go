@@ -39,16 +39,18 @@ type Model struct {
 	config   scaling.Config
 	forecast forecast.Config
 
-	mu         sync.Mutex
-	engine     *forecast.Engine
-	track      *demand.Track
-	usage      *usage
-	capacity   *foreshadowv1.CapacityMeasured
-	tried      map[string]*foreshadowv1.CapacityMeasured // by configuration: other sizes
-	startups   []startup                                 // oldest first
-	state      scaling.State
-	generation uint64
-	recent     mix
+	mu     sync.Mutex
+	engine *forecast.Engine
+	// seen is the newest forecast, former that of the step before it.
+	seen, former forecast.Forecast
+	track        *demand.Track
+	usage        *usage
+	capacity     *foreshadowv1.CapacityMeasured
+	tried        map[string]*foreshadowv1.CapacityMeasured // by configuration: other sizes
+	startups     []startup                                 // oldest first
+	state        scaling.State
+	generation   uint64
+	recent       mix
 }
 
 // startup is a measured start-up time.
@@ -91,7 +93,7 @@ func scalingConfig(w workload.Workload) scaling.Config {
 	c.Risk, c.Interval, c.StartupGuess = p.Risk, p.Interval, p.Startup
 	c.Smoothing = max(p.Interval/3, 2*time.Second)
 	c.DemandMaxAge, c.ForecastMaxAge = 6*p.Interval, 10*p.Interval
-	c.DownHold, c.DownAhead = p.ScaleDownAfter, 2*p.ScaleDownAfter
+	c.DownHold = p.ScaleDownAfter
 	c.Lifetime = max(8*p.Interval, 10*time.Second)
 	c.ShadowInstances = w.ShadowInstances.Max
 	c.HPA.Sync, c.HPA.DownHold = p.Interval, p.ScaleDownAfter

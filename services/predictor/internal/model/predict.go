@@ -64,12 +64,17 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	if len(f.Events) > 0 {
 		out.Reason += "; the calendar knows of " + strings.Join(f.Events, ", ")
 	}
-	lead := stepAt(f, now.Add(in.LeadTime()))
-	hold := stepAt(f, now.Add(in.HoldTime()))
-	out.Lead, out.Hold, out.Mean = foresight.Window(f, lead), foresight.Window(f, hold), f.Mean[lead]
+	// What is asked for now must carry the demand until an instance asked for at the next decision is ready, and no longer.
+	lead := stepAt(f, now.Add(in.LeadTime()-1))
+	hold := stepAt(f, now.Add(in.HoldTime()-1))
+	if !f.Start.Equal(m.seen.Start) {
+		m.former = m.seen
+	}
+	m.seen = f
+	out.Lead, out.Hold, out.Mean = foresight.Window(f, m.former, lead), foresight.Window(f, m.former, hold), f.Mean[lead]
 	if m.forecast.Step > m.config.Interval && !f.Start.After(now) {
 		rate, expected := lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5)
-		out.Lead, out.Hold = foresight.Raise(out.Lead, rate, expected), foresight.Raise(out.Hold, rate, expected)
+		out.Lead, out.Hold = foresight.Follow(out.Lead, rate, expected), foresight.Follow(out.Hold, rate, expected)
 	}
 	return out
 }
