@@ -26,10 +26,15 @@ type Config struct {
 	ForecastMaxAge time.Duration // an older forecast is missing
 	MaxMixDrift    float64       // above it the capacity no longer describes the traffic
 	DownHold       time.Duration // the highest need of this past keeps its instances
-	DownAhead      time.Duration // and so does the need of this future, beyond the lead time, at DownQuantile
-	DownQuantile   float64       // of the demand to come that keeps instances: a middling one, as growing stays possible
-	DownMargin     float64       // share of the instances that must be idle before any is released
-	DownStep       float64       // share of the instances released at once, at least one
+	// DownAhead keeps what the need of this future, beyond the lead time, is at DownQuantile. Zero costs least: an instance
+	// needed after the lead time can be asked for again in time.
+	DownAhead    time.Duration
+	DownQuantile float64 // of the demand to come that keeps instances: a middling one, as growing stays possible
+	DownMargin   float64 // share of the instances that must be idle before any is released
+	DownStep     float64 // share of the instances released at once, at least one
+	// UpStep is the share by which instances grow at least when they grow: what has just outgrown its instances is likely to
+	// go on, and one larger step costs less than several small ones that come late.
+	UpStep float64
 	// Headroom is the share by which CPU, memory and network of an instance exceed the expected use.
 	Headroom float64
 	// SizeMemory is the past over which sizes of instances are compared, and SizeSaving the share of the price that another
@@ -61,7 +66,7 @@ func DefaultConfig() Config {
 		Interval:     15 * time.Second, StartupGuess: time.Minute,
 		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
 		MaxMixDrift: 0.2,
-		DownHold:    5 * time.Minute, DownAhead: 10 * time.Minute, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5,
+		DownHold:    5 * time.Minute, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5, UpStep: 0.15,
 		SizeMemory: 24 * time.Hour, SizeSaving: 0.1,
 		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
 		HPA: HPA{
@@ -119,7 +124,7 @@ type field[T any] struct {
 func (c Config) shares() []field[float64] {
 	return []field[float64]{
 		{"risk", c.Risk, 1}, {"imbalance", c.Imbalance, 10}, {"max_mix_drift", c.MaxMixDrift, 1},
-		{"down_quantile", c.DownQuantile, 1}, {"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"headroom", c.Headroom, 10},
+		{"down_quantile", c.DownQuantile, 1}, {"down_margin", c.DownMargin, 1}, {"down_step", c.DownStep, 1}, {"up_step", c.UpStep, 1}, {"headroom", c.Headroom, 10},
 		{"budget", c.Budget, 10}, {"size_saving", c.SizeSaving, 1}, {"hpa.tolerance", c.HPA.Tolerance, 1},
 	}
 }
@@ -152,6 +157,7 @@ func (c Config) usable() Config {
 	c.DownQuantile = shareOr(c.DownQuantile, d.DownQuantile, 1)
 	c.DownMargin = shareOr(c.DownMargin, d.DownMargin, 1)
 	c.DownStep = shareOr(c.DownStep, d.DownStep, 1)
+	c.UpStep = shareOr(c.UpStep, d.UpStep, 1)
 	c.Headroom = shareOr(c.Headroom, d.Headroom, 10)
 	c.HPA.Tolerance = shareOr(c.HPA.Tolerance, d.HPA.Tolerance, 1)
 	c.Budget = shareOr(c.Budget, d.Budget, 10)

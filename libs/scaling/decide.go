@@ -126,7 +126,11 @@ func (d *decider) heed() {
 // follow wishes for exactly what the HPA holds.
 func (d *decider) follow() wish {
 	d.forecast() // shown, though it does not decide
-	d.ground(Reason{Code: HPAFollowed, to: d.state.hpaHolds})
+	code := HPAUntilKnown
+	if d.verdict.known {
+		code = HPAFollowed
+	}
+	d.ground(Reason{Code: code, to: d.state.hpaHolds})
 	return wish{needed: d.state.hpaHolds, later: d.state.hpaHolds, why: UtilizationAboveTarget}
 }
 
@@ -278,11 +282,14 @@ func (d *decider) imitate(w wish) int {
 	return w.needed
 }
 
-// next is the hysteresis: what to hold after a number, and the rule that says so; empty for growing. It grows at once, and
-// releases late, in steps, and not for trifles.
+// next is the hysteresis: what to hold after a number, and the rule that says so; empty for growing. It grows at once and not
+// by trifles, and releases late, in steps, and not for trifles.
 func next(c Config, current int, w wish, past int) (int, Code) {
 	if w.needed > current {
-		return w.needed, ""
+		if w.why == UtilizationAboveTarget {
+			return w.needed, "" // the HPA's own answer
+		}
+		return max(w.needed, min(current+int(c.UpStep*float64(current)), c.MaxInstances)), ""
 	}
 	keep := max(w.later, past)
 	switch idle := current - keep; {

@@ -26,6 +26,7 @@ const (
 
 	HPAFloor          Code = "hpa_floor"
 	HPAFollowed       Code = "hpa_followed"
+	HPAUntilKnown     Code = "hpa_until_known"
 	ForecastTrusted   Code = "forecast_trusted"
 	ForecastUntrusted Code = "forecast_untrusted"
 	ForecastMissing   Code = "forecast_missing"
@@ -101,6 +102,8 @@ func (d Decision) ground(r Reason) string {
 	switch r.Code {
 	case HPAFloor:
 		return fmt.Sprintf("The Kubernetes HPA at %d %% would hold %d instances; without a trusted forecast it is not undercut", e.HPATarget, r.to)
+	case HPAUntilKnown:
+		return fmt.Sprintf("Too little has been seen to say what can be had for the money of the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
 	case HPAFollowed:
 		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
 	case ForecastTrusted:

@@ -90,7 +90,8 @@ type verdict struct {
 // more than the HPA, the HPA. Without a budget the given risk stands, unless it would have violated more.
 func (v *rivals) judge(c Config, risk float64) verdict {
 	if v.seen < c.BudgetMemory.Seconds()/budgetEvidence || v.hpa.spent <= 0 {
-		return verdict{}
+		// A budget is a promise from the first day on.
+		return verdict{follow: c.Budget > 0 && v.hpa.spent > 0}
 	}
 	out := verdict{known: true, risk: risk}
 	affordable := true

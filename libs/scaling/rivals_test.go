@@ -189,7 +189,8 @@ func TestJudge(t *testing.T) {
 		risk   float64
 		want   verdict
 	}{
-		"too little seen":           {&rivals{seen: 3599, hpa: rival{spent: 1}}, 1, 0.05, verdict{}},
+		"too little seen":           {&rivals{seen: 3599, hpa: rival{spent: 1}}, 1, 0.05, verdict{follow: true}},
+		"little seen, no budget":    {&rivals{seen: 3599, hpa: rival{spent: 1}}, 0, 0.05, verdict{}},
 		"an HPA that never ran":     {&rivals{seen: 3601}, 1, 0.05, verdict{}},
 		"exactly a rival":           {board(20), 1, 0.05, verdict{known: true, risk: 0.12}},
 		"between two":               {board(20), 1.025, 0.05, verdict{known: true, risk: math.Sqrt(0.05 * 0.12)}},
@@ -255,5 +256,28 @@ func TestTheHPAOnPaperCountsWhatIsStarting(t *testing.T) {
 	}
 	if s.hpaHolds != 15 {
 		t.Errorf("holds %d for a load of 10.5 instances at 70 %%, want 15", s.hpaHolds)
+	}
+}
+
+func TestGrowingIsNotDoneByTrifles(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.MaxInstances, c.UpStep = 110, 0.15
+	for name, tc := range map[string]struct {
+		current, needed int
+		why             Code
+		want            int
+	}{
+		"a little":                    {40, 41, ForecastAboveCommitted, 46},
+		"a lot":                       {40, 70, DemandAboveCommitted, 70},
+		"few instances":               {5, 6, DemandAboveCommitted, 6},
+		"no further than the maximum": {100, 101, DemandAboveCommitted, 110},
+		"needed beyond the maximum":   {100, 130, DemandAboveCommitted, 130}, // limit says so
+		"the HPA's own answer":        {40, 41, UtilizationAboveTarget, 41},
+		"nothing":                     {40, 40, DemandAboveCommitted, 40},
+	} {
+		if got, _ := next(c, tc.current, wish{needed: tc.needed, later: tc.needed, why: tc.why}, tc.needed); got != tc.want {
+			t.Errorf("%s: from %d, needed %d: %d, want %d", name, tc.current, tc.needed, got, tc.want)
+		}
 	}
 }
