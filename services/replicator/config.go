@@ -46,7 +46,7 @@ type Config struct {
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	// TrustForwarded keeps and extends the X-Forwarded-* of a proxy in front. Turn it off where clients connect directly.
 	TrustForwarded bool `yaml:"trust_forwarded"`
-	// ShortWay serves plain HTTP/1.1 requests of the proxy without net/http, at a third of the cost. Turn it off to have
+	// ShortWay serves plain HTTP/1.1 requests of the proxy without net/http, at a fraction of the cost. Turn it off to have
 	// net/http serve all of them.
 	ShortWay bool `yaml:"short_way"`
 	// KeepBodies lists the media types of request bodies that may travel. Forms, JSON, multipart forms and text are redacted;

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -45,7 +46,8 @@ func openLoop(address string, rate float64, length time.Duration) loadResult {
 		if k >= n || time.Since(begun) > length {
 			return false
 		}
-		pause(time.Until(begun.Add(time.Duration((float64(k) + 0.5) / rate * float64(time.Second)))))
+		// Anywhere in its stretch, or two loads would meet at the same instants for the whole length of a round, or never.
+		pause(time.Until(begun.Add(time.Duration((float64(k) + rand.Float64()) / rate * float64(time.Second)))))
 		return true
 	}, get)
 	r.took = max(r.took, length) // the last one leaves a little before the end

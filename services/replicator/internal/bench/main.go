@@ -46,7 +46,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 15, "how often all variants take turns")
 	flag.DurationVar(&o.length, "length", 400*time.Millisecond, "length of one turn")
-	flag.Float64Var(&o.rate, "rate", 500, "requests per second of the open loop, to each variant")
+	flag.Float64Var(&o.rate, "rate", 300, "requests per second of the open loop, to each variant")
 	flag.StringVar(&o.only, "only", "", "run one part: cost, throughput, harm or packets")
 	flag.StringVar(&o.json, "json", "", "file for the results as JSON")
 	flag.Int64Var(&o.huge, "huge", 0, "instead: send one body of so many GiB through a proxy of at most 128 MiB")
@@ -91,9 +91,11 @@ func bench(o options) error {
 		if o.only != "" && o.only != part.name {
 			continue
 		}
+		begun := time.Now()
 		if err := part.run(o, &all); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
+		fmt.Fprintf(os.Stderr, "measured %s in %v\n", part.name, time.Since(begun).Round(time.Second))
 	}
 	all.print(os.Stdout)
 	if o.json != "" {

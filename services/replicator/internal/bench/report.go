@@ -34,7 +34,7 @@ func (r *results) print(to io.Writer) {
 	}
 	for _, f := range r.Figures {
 		fmt.Fprintf(w, "%s\t%s\t%.1f\t%.2f\t%.0f\t%.3f\t%.0f\t%.0f\t%.3f\t%d\n", f.Part, f.Variant, f.CPUMicros, f.CPU.Median,
-			f.P50Micros, f.P50.Median, f.P99Micros, f.PerSecond, f.Throughput.Median, f.Errors)
+			f.P50Micros, f.P50, f.P99Micros, f.PerSecond, f.Throughput.Median, f.Errors)
 	}
 	_ = w.Flush()
 	if len(r.Packets) > 0 {

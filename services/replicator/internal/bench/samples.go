@@ -48,33 +48,31 @@ func (s samples) ratio(name, base string) ratio {
 // latencies are those of every request, by variant and round.
 type latencies map[string][][]float64
 
-// p50 is the median of all requests, and its ratio to a base with the 95 % interval that drawing the rounds anew gives.
-func (l latencies) p50(name, base string) (float64, ratio) {
-	all := make([]int, len(l[base]))
-	for i := range all {
-		all[i] = i
-	}
-	of := func(name string, rounds []int) float64 {
+// p50 is the median of all requests.
+func (l latencies) p50(name string) float64 { return median(slices.Concat(l[name]...)) }
+
+// ratio is that of two medians, with the 95 % interval that drawing the rounds anew gives.
+func (l latencies) ratio(name, base string) ratio {
+	rounds := make([]int, len(l[base]))
+	of := func(name string) float64 {
 		var pooled []float64
 		for _, i := range rounds {
 			pooled = append(pooled, l[name][i]...)
 		}
 		return median(pooled)
 	}
-	at, to := of(name, all), of(base, all)
-	if at == 0 || to == 0 || name == base {
-		return at, ratio{1, 1, 1}
-	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	drawn := make([]float64, draws)
 	for k := range drawn {
-		for i := range all {
-			all[i] = rng.IntN(len(all))
+		for i := range rounds {
+			rounds[i] = rng.IntN(len(rounds))
 		}
-		drawn[k] = of(name, all) / of(base, all)
+		if to := of(base); to > 0 {
+			drawn[k] = of(name) / to
+		}
 	}
 	slices.Sort(drawn)
-	return at, ratio{at / to, drawn[draws*25/1000], drawn[draws*975/1000]}
+	return ratio{l.p50(name) / l.p50(base), drawn[draws*25/1000], drawn[draws*975/1000]}
 }
 
 // draws of the bootstrap.

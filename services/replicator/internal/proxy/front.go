@@ -20,7 +20,7 @@ type Limits struct {
 }
 
 // Front is the short way. It serves plain HTTP/1.1 requests by itself, one goroutine per connection and no copy of a head
-// more than it takes, at a third of what net/http costs. A connection on which anything else appears goes to net/http for
+// more than it takes. A connection on which anything else appears goes to net/http for
 // good, with all that was read of it: it is handed over by Accept, for Front is the listener of the http.Server behind.
 //
 //	plain          what package wire calls plain, with a body, if any, that came with the head and fits the buffer

@@ -1,4 +1,5 @@
-// Package proxy is the inline way in: a reverse proxy between users and the instances. net/http carries the protocol
+// Package proxy is the inline way in: a reverse proxy between users and the instances. Plain HTTP/1.1 requests take the short
+// way (Front); net/http carries the protocol of everything else
 // (HTTP/1.1, cleartext HTTP/2 from the client, trailers, 100-continue, upgrades, streaming both ways); this package chooses
 // the instance, sends again what an instance never got, and tells the tap how each request ended.
 //
