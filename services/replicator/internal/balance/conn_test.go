@@ -1,6 +1,7 @@
 package balance_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -98,7 +99,7 @@ func TestConnectionsOfARetiredInstanceCloseWithItsLastRequest(t *testing.T) {
 	pool.Close() // the instance is gone, and one request is under way
 	i.Keep(c)
 	pool.Release(i)
-	if _, err := other.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the instance still has the connection: %v", err)
 	}
 	if pool.TryAcquire(time.Now()) != nil {
