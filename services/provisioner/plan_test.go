@@ -32,7 +32,7 @@ func TestPlanIsShownAndNothingIsChanged(t *testing.T) {
 		t.Helper()
 		r := &foreshadowv1.Recommendation{
 			RecommendationId: "r-1", Workload: "shop", Generation: 9, ExpireTime: timestamppb.New(now.Add(time.Minute)),
-			Production: &foreshadowv1.Sizing{Instances: instances, CpuCores: cores},
+			Production: &foreshadowv1.Sizing{Instances: instances, CpuCores: cores}, Policy: foreshadowv1.Policy_POLICY_PREDICTIVE,
 		}
 		p, err := MakePlan(t.Context(), w, r, status, client, now)
 		if err != nil {

@@ -13,7 +13,7 @@
 // that comes too late to keep its spacing is dropped as late, never sent in a burst that production did not have.
 //
 // How much it can send is its own limit, not the shadow's: about 60 µs of CPU for each request over HTTP/1.1, most of it in the
-// kernel. On two cores, shared with a server that answers at once, that is some 15,000 requests a second; beyond it requests are
+// kernel. On two cores, shared with a server that answers at once, that is 10,000 requests a second; beyond it requests are
 // dropped as late or overload and counted, never sent more slowly. make bench-shadow says what it is on a machine.
 //
 // Amplification a keeps whole sessions: each session is sent floor(a) times, and once more for the share a - floor(a) of
