@@ -37,7 +37,7 @@ func (p *process) declare(ctx context.Context, service, admin string) (*declarat
 	}
 	p.kubernetes = client
 	d := &declaration{objects: shadowscaler.New(client, namespace), stay: service == "replicator"}
-	if found, err := p.adopt(ctx, d); found || err != nil {
+	if found, err := p.adopt(ctx, d); found || wrong(err) {
 		return d, err
 	}
 	const part = "declaration"
@@ -64,8 +64,11 @@ func (p *process) await(ctx context.Context, d *declaration, service string) err
 	defer tick.Stop()
 	for {
 		found, err := p.adopt(ctx, d)
-		if found || err != nil {
+		if found || wrong(err) {
 			return err
+		}
+		if err != nil {
+			p.log.Debug("ShadowScalers not read", "err", err)
 		}
 		if service == "provisioner" {
 			// Nobody else says what is wrong with them while there is nothing to do, and lets go those that are to go.
@@ -81,11 +84,17 @@ func (p *process) await(ctx context.Context, d *declaration, service string) err
 	}
 }
 
-// adopt takes over what is declared now; false when that is nothing, or cannot be read.
+// wrong says whether an error is the user's to correct, and no use to wait for.
+func wrong(err error) bool {
+	var usage usageError
+	return errors.As(err, &usage)
+}
+
+// adopt takes over what is declared now; false when that is nothing. The error is a usageError when it cannot be worked with.
 func (p *process) adopt(ctx context.Context, d *declaration) (bool, error) {
 	workloads, fingerprint, err := d.objects.Load(ctx)
 	if err != nil || len(workloads)+len(p.file.Workloads) == 0 {
-		return false, nil
+		return false, err
 	}
 	for _, w := range workloads {
 		for _, other := range p.file.Workloads {

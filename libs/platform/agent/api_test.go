@@ -104,7 +104,7 @@ func TestEachErrorKeepsItsKind(t *testing.T) {
 				t.Errorf("%s: %s: %v, want the agent's words and its socket", name, what, err)
 			}
 			for _, kind := range []error{platform.ErrConflict, platform.ErrNotFound, platform.ErrUnsupported} {
-				if errors.Is(err, kind) != (kind == c.is) {
+				if errors.Is(err, kind) != errors.Is(c.is, kind) {
 					t.Errorf("%s: %s: %v, is %v: %v", name, what, err, kind, errors.Is(err, kind))
 				}
 			}
