@@ -165,6 +165,12 @@ func (a *Admin) Serve(ctx context.Context, address string) error {
 
 // ServeHTTP runs an HTTP server until ctx ends, then lets open requests finish within the given time.
 func ServeHTTP(ctx context.Context, ln net.Listener, srv *http.Server, drain time.Duration) error {
+	return ServeHTTPAndCut(ctx, ln, srv, drain, func() {})
+}
+
+// ServeHTTPAndCut is ServeHTTP that calls cutOff before it closes the connections of requests whose time is up: else they
+// would take that for clients going away.
+func ServeHTTPAndCut(ctx context.Context, ln net.Listener, srv *http.Server, drain time.Duration, cutOff func()) error {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	select {
@@ -175,6 +181,7 @@ func ServeHTTP(ctx context.Context, ln net.Listener, srv *http.Server, drain tim
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	if srv.Shutdown(deadline) != nil {
+		cutOff()
 		_ = srv.Close()
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {

@@ -130,7 +130,7 @@ func (s *Service) listener(ctx context.Context) (net.Listener, error) {
 // serveMirror runs the sink until ctx ends.
 func (s *Service) serveMirror(ctx context.Context) error {
 	handler := mirror.New(s.tap)
-	err := s.serveHTTP(ctx, context.WithoutCancel(ctx), s.listening, handler)
+	err := s.serveHTTP(ctx, context.WithoutCancel(ctx), func() {}, s.listening, handler)
 	handler.Wait()
 	return err
 }

@@ -212,7 +212,7 @@ func (s *Service) serveProxy(ctx context.Context) error {
 // serveFront puts the short way in front of net/http, unless the configuration does without.
 func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handler *proxy.Handler) error {
 	if !s.cfg.ShortWay {
-		return s.serveHTTP(ctx, requests, s.listening, handler)
+		return s.serveHTTP(ctx, requests, cutOff, s.listening, handler)
 	}
 	front := proxy.NewFront(handler, s.listening, proxy.Limits{
 		HeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
@@ -220,14 +220,15 @@ func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handl
 	serving, stop := context.WithCancel(ctx)
 	var fronts sync.WaitGroup
 	fronts.Go(func() { front.Run(serving, s.cfg.DrainTimeout, cutOff) })
-	err := s.serveHTTP(ctx, requests, front, handler)
+	err := s.serveHTTP(ctx, requests, cutOff, front, handler)
 	stop()
 	fronts.Wait()
 	return err
 }
 
-// serveHTTP serves until ctx ends and open requests have had their time. The context of requests is theirs.
-func (s *Service) serveHTTP(ctx, requests context.Context, ln net.Listener, handler http.Handler) error {
+// serveHTTP serves until ctx ends and open requests have had their time. The context of requests is theirs, and
+// cutOff ends it.
+func (s *Service) serveHTTP(ctx, requests context.Context, cutOff func(), ln net.Listener, handler http.Handler) error {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -239,7 +240,7 @@ func (s *Service) serveHTTP(ctx, requests context.Context, ln net.Listener, hand
 		// net/http logs each malformed request and each cut connection, which is a client's choice.
 		ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
-	return telemetry.ServeHTTP(ctx, ln, server, s.cfg.DrainTimeout)
+	return telemetry.ServeHTTPAndCut(ctx, ln, server, s.cfg.DrainTimeout, cutOff)
 }
 
 // watch follows the platform until ctx ends.
