@@ -41,6 +41,8 @@ type client struct {
 	// seen is the request as the tap knows it.
 	seen   http.Request
 	values []string
+	arrive time.Time
+	tapped *tap.Exchange // what the tap keeps of the present request
 
 	deadline time.Time     // of reading from conn
 	begun    atomic.Bool   // a request came; read by others

@@ -33,10 +33,7 @@ func (c *client) exchange(instance *balance.Instance) bool {
 	h.open.Add(1)
 	defer h.open.Done()
 	arrive := time.Now()
-	x := h.tap.Begin(&c.seen, arrive)
-	if body := x.Body(); body != nil {
-		_, _ = body.Write(c.body()) // it keeps or it forgets, it does not err
-	}
+	c.arrive, c.tapped = arrive, nil
 	o := outcome{}
 	instance, up, err := c.send(instance, arrive)
 	if err == nil {
@@ -51,11 +48,23 @@ func (c *client) exchange(instance *balance.Instance) bool {
 	} else {
 		c.fail(err, &o)
 	}
+	c.tap() // unless it was
 	c.unwatch()
 	c.judge(&o, arrive)
 	h.metrics.observe(o.Result, o.reason)
-	x.End(o.Result)
+	c.tapped.End(o.Result)
 	return o.clientErr == nil && !o.cut && !c.gone.Load() && !c.request.Closes
+}
+
+// tap has the tap look at the request, once. It does so while the instance works: nobody waits for it.
+func (c *client) tap() {
+	if c.tapped != nil {
+		return
+	}
+	c.tapped = c.front.handler.tap.Begin(&c.seen, c.arrive)
+	if body := c.tapped.Body(); body != nil {
+		_, _ = body.Write(c.body()) // it keeps or it forgets, it does not err
+	}
 }
 
 // body is the request's.
@@ -124,6 +133,7 @@ func (c *client) ask(up *balance.Conn) error {
 	if _, err := up.Write(c.out); err != nil {
 		return err
 	}
+	c.tap()
 	n, err := c.read(up, up.Buffer)
 	up.Filled = n
 	if n > 0 {
