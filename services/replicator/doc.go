@@ -4,15 +4,15 @@
 // # Which way in when, and what it costs
 //
 //	way        choose it when                          it sees                            it costs production
-//	proxy      Foreshadow may stand in the path        all: requests, bodies, answers,    a hop of some 35 us of CPU per request
-//	           (it also spreads load over instances)   latency; HTTP/1.1, HTTP/2, gRPC,   (nginx: 27), and 1.04 to 1.15 times that
+//	proxy      Foreshadow may stand in the path        all: requests, bodies, answers,    a hop of some 40 us of CPU per request
+//	           (it also spreads load over instances)   latency; HTTP/1.1, HTTP/2, gRPC,   (nginx: 30), and 1.05 to 1.12 times that
 //	                                                   WebSocket and other upgrades       with the copy of one session in ten; if
 //	                                                                                      it is down, so is the path
 //	mirror     a proxy that mirrors is there already:  requests and bodies; no answers,   a second request per request: nginx does
-//	           nginx, Envoy, Istio, Gateway API        so no latency, errors or status    0.57 of its throughput when it mirrors to
-//	                                                                                      this sink, 0.27 to a sink with bodies, and
+//	           nginx, Envoy, Istio, Gateway API        so no latency, errors or status    0.60 of its throughput when it mirrors to
+//	                                                                                      this sink, 0.26 to a sink with bodies, and
 //	                                                                                      waits for a slow one
-//	packet     nothing in the path may change          requests, bodies, answers and      nothing in the path; 25 us of CPU beside
+//	packet     nothing in the path may change          requests, bodies, answers and      nothing in the path; 20 us of CPU beside
 //	                                                   latency of plain HTTP/1.1; no TLS, it per small request, and what the kernel
 //	                                                   no HTTP/2 (both are counted)       drops under load is lost, and counted
 //	accesslog  no traffic may be touched at all, or    requests without bodies; headers,  nothing; lines are as late as the
