@@ -181,7 +181,9 @@ func ServeHTTPAndCut(ctx context.Context, ln net.Listener, srv *http.Server, dra
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	if srv.Shutdown(deadline) != nil {
-		cutOff()
+		if deadline.Err() != nil {
+			cutOff()
+		}
 		_ = srv.Close()
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {

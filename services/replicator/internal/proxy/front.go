@@ -68,7 +68,10 @@ func (f *Front) Addr() net.Addr { return f.ln.Addr() }
 // Close implements net.Listener: no connection is accepted any more, nor handed over.
 func (f *Front) Close() error {
 	f.once.Do(func() { close(f.closed) })
-	return f.ln.Close()
+	if err := f.ln.Close(); !errors.Is(err, net.ErrClosed) { // as it is when Run has ended accepting
+		return err
+	}
+	return nil
 }
 
 // Run serves until ctx ends. Requests that are open then have the given time, after which cutOff is called, and they are cut
