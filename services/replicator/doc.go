@@ -30,7 +30,7 @@
 // # The proxy
 //
 //	user --> proxy ----------------------------> instance (least requests in flight; ready ones only)
-//	           |  Begin: count the arrival, stratum, is the session in the sample?
+//	           |  Begin: count the arrival, stratum, is the session in the sample? (the short way: while the instance works)
 //	           |  ... request and response stream through; a bounded part of the body is kept where the policy says so
 //	           |  End: count the completion; redact; offer the copy
 //	           v
