@@ -1,6 +1,7 @@
 package shadowrunner
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -233,7 +234,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 		mix := l.reservoir.Mix()
 		l.shares, l.sharesOf, l.mixTime = mix.Shares(), mix.Requests(), now
 	}
-	why := l.known.Due(now, ready[0].Version, l.shares, l.sharesOf)
+	why := l.known.Due(now, ready[0], l.shares, l.sharesOf)
 	if why == "" {
 		return
 	}
@@ -247,7 +248,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	result, err := l.holder.Capacity(ctx, measure.Order{
 		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(l.known.Before(why)),
 		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
-		Limits:     limits(l.workload.Shadow), TTL: l.workload.Replay.CapacityTTL,
+		Limits:     limits(l.workload.Shadow, instance.Size), TTL: l.workload.Replay.CapacityTTL,
 	})
 	if err != nil {
 		return // the runner is stopping
@@ -277,8 +278,10 @@ func (l *lane) plan(before []probe.Step) probe.Plan {
 	}
 }
 
-// limits are what an instance of the target was given.
-func limits(t workload.Target) probe.Limits {
+// limits are what an instance of the target was given: what the platform says, else what was declared.
+func limits(t workload.Target, s platform.Size) probe.Limits {
+	t.CPUCores, t.MemoryBytes = cmp.Or(max(0, s.CPUCores), t.CPUCores), cmp.Or(max(0, s.MemoryBytes), t.MemoryBytes)
+	t.NetworkBytesPerSecond = cmp.Or(max(0, s.NetworkBytesPerSecond), t.NetworkBytesPerSecond)
 	return probe.Limits{CPUCores: t.CPUCores, MemoryBytes: uint64(max(0, t.MemoryBytes)), NetworkBytes: t.NetworkBytesPerSecond}
 }
 

@@ -614,9 +614,13 @@ type CapacityMeasured struct {
 	Simulation *Simulation `protobuf:"bytes,19,opt,name=simulation,proto3" json:"simulation,omitempty"`
 	// How many requests, drawn one by one, would know the mix as well as those it was taken from. Requests of one session
 	// resemble each other, so it is below their number; 0 when not known.
-	MixRequests   float64 `protobuf:"fixed64,20,opt,name=mix_requests,json=mixRequests,proto3" json:"mix_requests,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MixRequests float64 `protobuf:"fixed64,20,opt,name=mix_requests,json=mixRequests,proto3" json:"mix_requests,omitempty"`
+	// CPU that the measured instance was given, in cores; 0 when not known.
+	GivenCpuCores float64 `protobuf:"fixed64,21,opt,name=given_cpu_cores,json=givenCpuCores,proto3" json:"given_cpu_cores,omitempty"`
+	// Memory that the measured instance was given in bytes; 0 when not known.
+	GivenMemoryBytes uint64 `protobuf:"varint,22,opt,name=given_memory_bytes,json=givenMemoryBytes,proto3" json:"given_memory_bytes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CapacityMeasured) Reset() {
@@ -789,6 +793,20 @@ func (x *CapacityMeasured) GetMixRequests() float64 {
 	return 0
 }
 
+func (x *CapacityMeasured) GetGivenCpuCores() float64 {
+	if x != nil {
+		return x.GivenCpuCores
+	}
+	return 0
+}
+
+func (x *CapacityMeasured) GetGivenMemoryBytes() uint64 {
+	if x != nil {
+		return x.GivenMemoryBytes
+	}
+	return 0
+}
+
 var File_foreshadow_v1_capacity_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_capacity_proto_rawDesc = "" +
@@ -840,7 +858,7 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\tsize_only\x18\t \x01(\bR\bsizeOnly\"V\n" +
 	"\fStratumShare\x120\n" +
 	"\astratum\x18\x01 \x01(\v2\x16.foreshadow.v1.StratumR\astratum\x12\x14\n" +
-	"\x05share\x18\x02 \x01(\x01R\x05share\"\x9d\a\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\"\xf3\a\n" +
 	"\x10CapacityMeasured\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
@@ -867,7 +885,9 @@ const file_foreshadow_v1_capacity_proto_rawDesc = "" +
 	"\n" +
 	"simulation\x18\x13 \x01(\v2\x19.foreshadow.v1.SimulationR\n" +
 	"simulation\x12!\n" +
-	"\fmix_requests\x18\x14 \x01(\x01R\vmixRequests*\xa2\x01\n" +
+	"\fmix_requests\x18\x14 \x01(\x01R\vmixRequests\x12&\n" +
+	"\x0fgiven_cpu_cores\x18\x15 \x01(\x01R\rgivenCpuCores\x12,\n" +
+	"\x12given_memory_bytes\x18\x16 \x01(\x04R\x10givenMemoryBytes*\xa2\x01\n" +
 	"\n" +
 	"Bottleneck\x12\x1a\n" +
 	"\x16BOTTLENECK_UNSPECIFIED\x10\x00\x12\x12\n" +

@@ -513,9 +513,13 @@ type InstanceUsage struct {
 	// Mean bytes sent per second.
 	TransmitBytesPerSecond float64 `protobuf:"fixed64,5,opt,name=transmit_bytes_per_second,json=transmitBytesPerSecond,proto3" json:"transmit_bytes_per_second,omitempty"`
 	// Whether the platform called the instance ready.
-	Ready         bool `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ready bool `protobuf:"varint,6,opt,name=ready,proto3" json:"ready,omitempty"`
+	// CPU that the instance was given (on Kubernetes its request), in cores; 0 when not known.
+	GivenCpuCores float64 `protobuf:"fixed64,7,opt,name=given_cpu_cores,json=givenCpuCores,proto3" json:"given_cpu_cores,omitempty"`
+	// Memory that the instance was given in bytes; 0 when not known.
+	GivenMemoryBytes uint64 `protobuf:"varint,8,opt,name=given_memory_bytes,json=givenMemoryBytes,proto3" json:"given_memory_bytes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *InstanceUsage) Reset() {
@@ -588,6 +592,20 @@ func (x *InstanceUsage) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *InstanceUsage) GetGivenCpuCores() float64 {
+	if x != nil {
+		return x.GivenCpuCores
+	}
+	return 0
+}
+
+func (x *InstanceUsage) GetGivenMemoryBytes() uint64 {
+	if x != nil {
+		return x.GivenMemoryBytes
+	}
+	return 0
 }
 
 // TrafficWindow is the exact sum of all observations of one window, total and per stratum.
@@ -905,14 +923,16 @@ const file_foreshadow_v1_metrics_proto_rawDesc = "" +
 	"\x0fmax_lag_seconds\x18\b \x01(\x01R\rmaxLagSeconds\x12?\n" +
 	"\n" +
 	"confidence\x18\t \x01(\v2\x1f.foreshadow.v1.SampleConfidenceR\n" +
-	"confidence\"\xf5\x01\n" +
+	"confidence\"\xcb\x02\n" +
 	"\rInstanceUsage\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1b\n" +
 	"\tcpu_cores\x18\x02 \x01(\x01R\bcpuCores\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\x127\n" +
 	"\x18receive_bytes_per_second\x18\x04 \x01(\x01R\x15receiveBytesPerSecond\x129\n" +
 	"\x19transmit_bytes_per_second\x18\x05 \x01(\x01R\x16transmitBytesPerSecond\x12\x14\n" +
-	"\x05ready\x18\x06 \x01(\bR\x05ready\"\xcc\x01\n" +
+	"\x05ready\x18\x06 \x01(\bR\x05ready\x12&\n" +
+	"\x0fgiven_cpu_cores\x18\a \x01(\x01R\rgivenCpuCores\x12,\n" +
+	"\x12given_memory_bytes\x18\b \x01(\x04R\x10givenMemoryBytes\"\xcc\x01\n" +
 	"\rTrafficWindow\x12.\n" +
 	"\x06strata\x18\x01 \x03(\v2\x16.foreshadow.v1.TrafficR\x06strata\x12\"\n" +
 	"\rmax_in_flight\x18\x02 \x01(\rR\vmaxInFlight\x12&\n" +

@@ -183,7 +183,9 @@ func TestPagesOfAnySizeAddUpToTheWhole(t *testing.T) {
 		b.add(t, rng.IntN(300), rng)
 	}
 	for i := range 20 {
-		u := &window.Usage{Desired: 2, Ready: int32(i % 3), Instances: []*foreshadowv1.InstanceUsage{{Instance: "a", CpuCores: 0.5}, {Instance: "b", MemoryBytes: 7}}}
+		u := &window.Usage{Desired: 2, Ready: int32(i % 3), Instances: []*foreshadowv1.InstanceUsage{
+			{Instance: "a", CpuCores: 0.5, GivenCpuCores: 1.5, GivenMemoryBytes: 3 << 30}, {Instance: "b", MemoryBytes: 7},
+		}}
 		key := window.Key{Workload: "shop", Environment: production, Start: epoch.Add(time.Duration(2*i) * time.Second), Width: time.Second}
 		if err := b.store.SaveUsage(t.Context(), key, u); err != nil {
 			t.Fatal(err)
@@ -204,6 +206,11 @@ func TestPagesOfAnySizeAddUpToTheWhole(t *testing.T) {
 		req := proto.CloneOf(base)
 		change(req)
 		whole, pages := b.pages(t, req)
+		for _, w := range whole {
+			if u := w.GetUsage(); u != nil && (u.Instances[0].GivenCpuCores != 1.5 || u.Instances[0].GivenMemoryBytes != 3<<30 || u.Instances[1].GivenCpuCores != 0) {
+				t.Errorf("what instances were given came back as %v", u.Instances)
+			}
+		}
 		if len(whole) < 5 || pages != 1 {
 			t.Fatalf("%s: %d windows in %d pages", name, len(whole), pages)
 		}

@@ -125,6 +125,7 @@ func (g *group) collect(ctx context.Context) error {
 	}
 	// Twice the interval lets a reading be late, and not one be missing.
 	rates := Rates(g.before, now, 2*cfg.Interval)
+	give(rates, state.Instances)
 	g.before = make(map[string]platform.Usage, len(now))
 	for _, u := range now {
 		g.before[u.Instance] = u

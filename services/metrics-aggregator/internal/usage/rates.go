@@ -41,3 +41,15 @@ func wentBack(a, b platform.Usage) bool {
 	return !(b.CPUSeconds >= a.CPUSeconds) || math.IsInf(b.CPUSeconds, 0) ||
 		b.ReceivedBytes < a.ReceivedBytes || b.TransmittedBytes < a.TransmittedBytes
 }
+
+// give notes what each instance was given.
+func give(rates []*foreshadowv1.InstanceUsage, instances []platform.Instance) {
+	sizes := make(map[string]platform.Size, len(instances))
+	for _, i := range instances {
+		sizes[i.ID] = i.Size
+	}
+	for _, r := range rates {
+		size := sizes[r.GetInstance()]
+		r.GivenCpuCores, r.GivenMemoryBytes = max(0, size.CPUCores), uint64(max(0, size.MemoryBytes))
+	}
+}

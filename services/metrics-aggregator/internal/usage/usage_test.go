@@ -71,7 +71,9 @@ func (p *shopPlatform) State(_ context.Context, group string) (platform.State, e
 	if p.silent {
 		return platform.State{}, errors.New("connection refused")
 	}
-	return platform.State{Group: group, Desired: 3, Instances: []platform.Instance{{ID: "a", Phase: platform.Ready}, {ID: "b", Phase: platform.Starting}}}, nil
+	return platform.State{Group: group, Desired: 3, Instances: []platform.Instance{
+		{ID: "a", Phase: platform.Ready, Size: platform.Size{CPUCores: 1.5, MemoryBytes: 3 << 30}}, {ID: "b", Phase: platform.Starting},
+	}}, nil
 }
 
 func (p *shopPlatform) Usage(context.Context, string) ([]platform.Usage, error) {
@@ -160,6 +162,13 @@ func TestSilentPlatformLeavesWindowsAbsent(t *testing.T) {
 			for _, instance := range u.Instances {
 				if math.Abs(instance.CpuCores-1) > 1e-9 {
 					t.Errorf("window %d: %s uses %v cores, want 1", i, instance.Instance, instance.CpuCores)
+				}
+				cores, memory := 1.5, uint64(3<<30)
+				if instance.Instance == "b" {
+					cores, memory = 0, 0 // the platform does not say
+				}
+				if instance.GivenCpuCores != cores || instance.GivenMemoryBytes != memory {
+					t.Errorf("window %d: %s was given %v cores and %d bytes, want %v and %d", i, instance.Instance, instance.GivenCpuCores, instance.GivenMemoryBytes, cores, memory)
 				}
 			}
 		}

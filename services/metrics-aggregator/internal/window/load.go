@@ -29,7 +29,7 @@ const (
 	usageColumns = `w.workload, w.environment, w.start_time, w.width, w.revision, w.desired_instances, w.ready_instances`
 
 	instanceColumns = `i.workload, i.environment, i.start_time, i.width, i.instance, i.cpu_cores, i.memory_bytes,
-		i.receive_bytes_per_second, i.transmit_bytes_per_second, i.ready`
+		i.receive_bytes_per_second, i.transmit_bytes_per_second, i.ready, coalesce(i.given_cpu_cores, 0), coalesce(i.given_memory_bytes, 0)`
 )
 
 // queueLoad reads the traffic windows of the given keys into a map when the batch is sent.
@@ -142,14 +142,15 @@ func scanUsage(rows pgx.Rows, into map[Key]*Usage) error {
 func scanInstances(rows pgx.Rows, into map[Key]*Usage) error {
 	var k rawKey
 	var id string
-	var cpu, receive, transmit float64
-	var memory int64
+	var cpu, receive, transmit, givenCPU float64
+	var memory, givenMemory int64
 	var ready bool
-	_, err := pgx.ForEachRow(rows, k.targets(&id, &cpu, &memory, &receive, &transmit, &ready), func() error {
+	_, err := pgx.ForEachRow(rows, k.targets(&id, &cpu, &memory, &receive, &transmit, &ready, &givenCPU, &givenMemory), func() error {
 		if w := into[k.key()]; w != nil {
 			w.Instances = append(w.Instances, &foreshadowv1.InstanceUsage{
 				Instance: id, CpuCores: cpu, MemoryBytes: uint64(memory),
 				ReceiveBytesPerSecond: receive, TransmitBytesPerSecond: transmit, Ready: ready,
+				GivenCpuCores: givenCPU, GivenMemoryBytes: uint64(givenMemory),
 			})
 		}
 		return nil

@@ -108,9 +108,10 @@ func (s *Store) SaveUsage(ctx context.Context, k Key, u *Usage) error {
 		batch := &pgx.Batch{}
 		for _, i := range u.Instances {
 			batch.Queue(`insert into usage_instance (workload, environment, start_time, width, instance, cpu_cores, memory_bytes,
-				receive_bytes_per_second, transmit_bytes_per_second, ready) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+				receive_bytes_per_second, transmit_bytes_per_second, ready, given_cpu_cores, given_memory_bytes)
+				values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nullif($11::double precision, 0), nullif($12::bigint, 0))`,
 				k.Workload, int16(k.Environment), k.Start, k.Width, i.Instance, i.CpuCores, int64(i.MemoryBytes),
-				i.ReceiveBytesPerSecond, i.TransmitBytesPerSecond, i.Ready)
+				i.ReceiveBytesPerSecond, i.TransmitBytesPerSecond, i.Ready, i.GivenCpuCores, int64(i.GivenMemoryBytes))
 		}
 		event := outbox.Event{Topic: kafka.TopicMetricsWindowed, Key: k.Workload, Time: s.now(), Message: u.Proto(k)}
 		if err := outbox.Queue(batch, "usage/"+k.Workload, []outbox.Event{event}); err != nil {

@@ -50,6 +50,7 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 	now := h.Now()
 	out := &foreshadowv1.CapacityMeasured{
 		Workload: o.Workload, Version: o.Instance.Version,
+		GivenCpuCores: max(0, o.Instance.Size.CPUCores), GivenMemoryBytes: uint64(max(0, o.Instance.Size.MemoryBytes)),
 		MeasureTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(o.TTL)),
 		SloLatencySeconds: o.Plan.SLO.Latency.Seconds(), SloQuantile: o.Plan.SLO.Quantile,
 		Steps: Steps(search.Steps()), Mix: o.Mix.Shares(), MixRequests: o.Mix.Requests(), StartupSeconds: startup(o.Instance),

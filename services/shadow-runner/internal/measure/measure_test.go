@@ -125,7 +125,7 @@ func TestSessionsGoOnUntilTheKneeIsPrecise(t *testing.T) {
 				}
 				known.Add(got)
 				time.Sleep(3 * time.Since(begin)) // longer than the instance is left alone
-				o.Plan.Before = known.Before(known.Due(time.Now(), "v1", nil, 0))
+				o.Plan.Before = known.Before(known.Due(time.Now(), platform.Instance{Version: "v1"}, nil, 0))
 			}
 			if off := got.GetRequestsPerSecond()/kneeOfMD4 - 1; math.Abs(off) > 0.05 {
 				t.Errorf("seed %d: %.1f, want %.1f within 5 %%", seed, got.GetRequestsPerSecond(), kneeOfMD4)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/platform"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
 )
@@ -29,6 +30,8 @@ const (
 // Record is what is known of a workload's capacity. Its zero value knows nothing.
 type Record struct {
 	version  string
+	cores    float64 // given; 0 when not known
+	memory   uint64  // the same in bytes
 	rate     float64
 	precise  bool
 	mix      []*foreshadowv1.StratumShare
@@ -57,7 +60,7 @@ func (r *Record) Add(m *foreshadowv1.CapacityMeasured) {
 		took -= held(r.steps)
 	}
 	*r = Record{
-		version: m.GetVersion(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(), requests: m.GetMixRequests(),
+		version: m.GetVersion(), cores: m.GetGivenCpuCores(), memory: m.GetGivenMemoryBytes(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(), requests: m.GetMixRequests(),
 		steps: steps[max(0, len(steps)-keptSteps):], renew: renew, refine: at.Add(rest * took),
 	}
 }
@@ -75,7 +78,7 @@ func held(steps []*foreshadowv1.CapacityStep) time.Duration {
 
 // goesOn says whether a measurement holds all the steps that were known before, and more.
 func (r *Record) goesOn(m *foreshadowv1.CapacityMeasured) bool {
-	return len(r.steps) > 0 && m.GetVersion() == r.version && len(m.GetSteps()) > len(r.steps) &&
+	return len(r.steps) > 0 && m.GetVersion() == r.version && m.GetGivenCpuCores() == r.cores && m.GetGivenMemoryBytes() == r.memory && len(m.GetSteps()) > len(r.steps) &&
 		m.GetSteps()[0].GetOfferedPerSecond() == r.steps[0].GetOfferedPerSecond() && m.GetSteps()[0].GetLatencySeconds() == r.steps[0].GetLatencySeconds()
 }
 
@@ -86,21 +89,24 @@ func (r *Record) Rate() float64 { return r.rate }
 const (
 	NotKnown   = "not known"
 	NewVersion = "new version"
+	NewSize    = "new size"
 	Old        = "old"
 	MixMoved   = "mix moved"
 	NotPrecise = "not precise"
 )
 
-// Due says why instances of the given version are to be measured now under the present mix, which is known from a number of
+// Due says why instances like the given one are to be measured now under the present mix, which is known from a number of
 // requests drawn one by one; empty when they are not.
-func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumShare, requests float64) string {
+func (r *Record) Due(now time.Time, of platform.Instance, mix []*foreshadowv1.StratumShare, requests float64) string {
 	switch {
 	case now.Before(r.retry):
 		return ""
 	case r.rate == 0:
 		return NotKnown
-	case version != r.version:
+	case of.Version != r.version:
 		return NewVersion
+	case !r.sized(of.Size):
+		return NewSize
 	case !now.Before(r.renew):
 		return Old
 	case now.Before(r.refine):
@@ -111,6 +117,13 @@ func (r *Record) Due(now time.Time, version string, mix []*foreshadowv1.StratumS
 		return NotPrecise
 	}
 	return ""
+}
+
+// sized says whether the capacity is that of instances of a size. What is not known of either is taken as equal.
+func (r *Record) sized(s platform.Size) bool {
+	const thousandth = 0.001 // platforms count CPU in them
+	return (r.cores == 0 || s.CPUCores <= 0 || math.Abs(r.cores-s.CPUCores) < thousandth) &&
+		(r.memory == 0 || s.MemoryBytes <= 0 || r.memory == uint64(s.MemoryBytes))
 }
 
 // Before are the steps that a measurement for the given reason goes on from.

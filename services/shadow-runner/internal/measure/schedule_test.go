@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/foreshadow/foreshadow/libs/platform"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
 )
@@ -47,7 +48,35 @@ func TestRecordSaysWhenToMeasure(t *testing.T) {
 		for _, m := range tc.add {
 			r.Add(m)
 		}
-		if got := r.Due(tc.now, tc.version, nil, 0); got != tc.want {
+		if got := r.Due(tc.now, platform.Instance{Version: tc.version}, nil, 0); got != tc.want {
+			t.Errorf("%s: due %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+func TestACapacityIsThatOfASize(t *testing.T) {
+	t.Parallel()
+	of := func(cores float64, memory int64) platform.Instance {
+		return platform.Instance{Version: "v1", Size: platform.Size{CPUCores: cores, MemoryBytes: memory}}
+	}
+	for name, tc := range map[string]struct {
+		cores  float64
+		memory uint64
+		now    platform.Instance
+		want   string
+	}{
+		"as it was":                  {0.5, 1 << 30, of(0.5, 1<<30), ""},
+		"more CPU":                   {0.5, 1 << 30, of(1, 1<<30), measure.NewSize},
+		"less memory":                {0.5, 1 << 30, of(0.5, 1<<29), measure.NewSize},
+		"was not known":              {0, 0, of(0.5, 1<<30), ""},
+		"is not known":               {0.5, 1 << 30, of(0, 0), ""},
+		"a rounding of the platform": {0.5004, 1 << 30, of(0.5, 1<<30), ""},
+	} {
+		m := measured(true, 65)
+		m.GivenCpuCores, m.GivenMemoryBytes = tc.cores, tc.memory
+		var r measure.Record
+		r.Add(m)
+		if got := r.Due(time.Unix(1001, 0), tc.now, nil, 0); got != tc.want {
 			t.Errorf("%s: due %q, want %q", name, got, tc.want)
 		}
 	}
@@ -71,10 +100,10 @@ func TestWhatIsNotPreciseIsGoneOnWith(t *testing.T) {
 	first := measured(true, 65)
 	first.Steps = steps(7)
 	r.Add(first)
-	if why := r.Due(at(3), "v1", nil, 0); why != "" {
+	if why := r.Due(at(3), platform.Instance{Version: "v1"}, nil, 0); why != "" {
 		t.Errorf("due %q before the instance has been left alone for twice as long as it was measured", why)
 	}
-	why := r.Due(at(4), "v1", nil, 0)
+	why := r.Due(at(4), platform.Instance{Version: "v1"}, nil, 0)
 	if before := r.Before(why); why != measure.NotPrecise || len(before) != 6 || before[1].Offered != 42 || before[0].Requests != 10 {
 		t.Errorf("due %q from %+v, want the six valid steps", why, before)
 	}
@@ -85,10 +114,10 @@ func TestWhatIsNotPreciseIsGoneOnWith(t *testing.T) {
 	second.Steps, second.Precise = steps(14), true
 	second.MeasureTime, second.ExpireTime = timestamppb.New(at(60)), timestamppb.New(at(160))
 	r.Add(second)
-	if why := r.Due(at(79), "v1", nil, 0); why != "" {
+	if why := r.Due(at(79), platform.Instance{Version: "v1"}, nil, 0); why != "" {
 		t.Errorf("due %q though precise", why)
 	}
-	if why := r.Due(at(80), "v1", nil, 0); why != measure.Old {
+	if why := r.Due(at(80), platform.Instance{Version: "v1"}, nil, 0); why != measure.Old {
 		t.Errorf("due %q: going on made the oldest steps young", why)
 	}
 }
@@ -117,7 +146,7 @@ func TestADriftOfTheMixIsMeasuredAgain(t *testing.T) {
 	for name, tc := range tests {
 		var r measure.Record
 		r.Add(m)
-		if got := r.Due(time.Unix(1001, 0), "v1", tc.mix, tc.requests); got != tc.want {
+		if got := r.Due(time.Unix(1001, 0), platform.Instance{Version: "v1"}, tc.mix, tc.requests); got != tc.want {
 			t.Errorf("%s: due %q, want %q", name, got, tc.want)
 		}
 	}
