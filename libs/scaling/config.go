@@ -39,8 +39,11 @@ type Config struct {
 	Headroom float64
 	// SizeMemory is the past over which sizes of instances are compared, and SizeSaving the share of the price that another
 	// size must save to be worth a word.
-	SizeMemory      time.Duration
-	SizeSaving      float64
+	SizeMemory time.Duration
+	SizeSaving float64
+	// FollowSize has production moved to a size that costs less, among those the shadow tried. Without it that is advice, and
+	// an instance is sized for what it uses.
+	FollowSize      bool
 	ShadowInstances int           // while the shadow is awake
 	Lifetime        time.Duration // after it a decision must not be applied
 	HPA             HPA

@@ -53,6 +53,9 @@ func Decide(state State, in Input, now time.Time) (Decision, State) {
 func begin(state State, in Input, now time.Time) *decider {
 	c := in.Config.usable()
 	d := &decider{c: c, in: in, now: now, state: state, risk: c.Risk, grounds: make([]Reason, 0, 4)}
+	if !in.Size.known() {
+		d.in.Size = InstanceSize{}
+	}
 	d.current = in.Instances.Desired
 	if d.current <= 0 {
 		d.current = in.Instances.Ready

@@ -2,14 +2,18 @@ package scaling
 
 import "math"
 
-// capacityGrounds says what is doubtful about the capacity. A mix that moved makes it doubtful enough to keep the HPA's
-// floor even under a trusted forecast.
+// capacityGrounds says what is doubtful about the capacity. A mix that moved, or instances of another size, make it doubtful
+// enough to keep the HPA's floor even under a trusted forecast.
 func (d *decider) capacityGrounds(w *wish) {
 	if d.in.Capacity.Source == CapacityHint {
 		d.ground(Reason{Code: CapacityNotTested})
 	}
 	if d.mixMoved() {
 		d.ground(Reason{Code: CapacityMixMoved})
+		*w = d.floor(*w)
+	}
+	if d.in.Capacity.OtherSize {
+		d.ground(Reason{Code: CapacityOtherSize})
 		*w = d.floor(*w)
 	}
 }
@@ -42,6 +46,10 @@ func (d *decider) shadow() {
 	d.ground(Reason{Code: ShadowAwake})
 	d.out.Shadow = d.out.Production
 	d.out.Shadow.Instances = d.c.ShadowInstances
+	if d.in.Size != (InstanceSize{}) {
+		// A capacity holds for the size it was measured on: that of production as it is, not as it is to be.
+		d.out.Shadow.CPUCores, d.out.Shadow.MemoryBytes = d.in.Size.CPUCores, d.in.Size.MemoryBytes
+	}
 }
 
 // resources sizes an instance for the highest rate it is to carry: its capacity, or its share of the demand while that

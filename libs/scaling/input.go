@@ -1,6 +1,9 @@
 package scaling
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Input is everything one decision rests on. All rates are requests per second of the whole workload unless said
 // otherwise. NaN, infinities and negative numbers are treated as missing.
@@ -15,9 +18,26 @@ type Input struct {
 	Capacity    Capacity
 	Utilization Utilization
 	Resources   Resources
+	// Size of production's instances; zero when it is not known, and while they differ.
+	Size InstanceSize
 	// Price of an instance of production's size for an hour; 0 when not known. Tried are other sizes, which may cost less.
 	Price float64
 	Tried []Tried
+}
+
+// InstanceSize is what one instance is given; 0 where it is not known.
+type InstanceSize struct {
+	CPUCores    float64
+	MemoryBytes float64
+}
+
+func (s InstanceSize) known() bool { return known(s.CPUCores) && known(s.MemoryBytes) }
+
+// Is says whether an instance has a size, as far as it is asked for. Platforms count CPU in thousandths.
+func (s InstanceSize) Is(asked InstanceSize) bool {
+	const thousandth = 0.001
+	return (asked.CPUCores <= 0 || math.Abs(s.CPUCores-asked.CPUCores) < thousandth) &&
+		(asked.MemoryBytes <= 0 || s.MemoryBytes == asked.MemoryBytes)
 }
 
 // Instances is the state of production.
@@ -68,6 +88,7 @@ type Capacity struct {
 	Expires   time.Time // after it the value is still used, and measured anew; zero means never
 	MixDrift  float64   // share of today's requests that the measured mix did not have, 0 to 1
 	Rough     bool      // the interval is wider than was asked for; the shadow goes on measuring
+	OtherSize bool      // it was measured on instances of another size than production's
 }
 
 // Utilization is the mean CPU use of the ready production instances, as a share of their CPU request.

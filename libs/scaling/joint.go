@@ -7,11 +7,10 @@ import (
 
 // Tried is a size of an instance that the shadow tried, other than the one production runs.
 type Tried struct {
-	Name        string   // of the configuration
-	CPUCores    float64  // 0: as production's
-	MemoryBytes float64  // 0: as production's
-	Capacity    Capacity // of one such instance
-	Price       float64  // of one such instance for an hour
+	Name         string   // of the configuration
+	InstanceSize          // 0: as production's
+	Capacity     Capacity // of one such instance
+	Price        float64  // of one such instance for an hour
 }
 
 // Alternative is a size that would have carried the demand of the last SizeMemory for less. Number and size of the instances
@@ -74,41 +73,55 @@ func (l *loads) instances(capacity float64, c Config) (mean float64, fits bool) 
 	return mean / weight, fits
 }
 
-// size looks for a size of instance that carries the demand for less, among those the shadow tried. It is advice: nothing is
-// changed for it, for another size is another deployment, which its owner makes.
+// size looks for a size of instance that carries the demand for less. Whether production is moved to it is configured: it is
+// another deployment, which its owner may want to make.
 func (d *decider) size() {
+	best, found := d.cheapest()
+	if found {
+		d.out.Cheaper = &best
+		d.ground(Reason{Code: CheaperSize})
+	}
+	if d.c.FollowSize {
+		d.resize(best, found)
+	}
+}
+
+// cheapest is the size that would have carried the demand of late for the least, among those the shadow tried; false when
+// that is today's.
+func (d *decider) cheapest() (Alternative, bool) {
 	price, today := d.in.Price, d.out.Evidence.CapacityUsed
 	if !(price > 0) || !known(price) || !d.demand || !(today > 0) {
-		return
+		return Alternative{}, false
 	}
-	load := d.out.Evidence.Demand
-	if d.out.Evidence.ForecastTrusted {
-		load = max(load, d.out.Evidence.Forecast)
-	}
-	d.state.loads = d.state.loads.push(load, d.now, d.c.SizeMemory)
+	d.state.loads = d.state.loads.push(d.load(), d.now, d.c.SizeMemory)
 	if d.now.Sub(d.state.loads.since) < d.c.SizeMemory || !d.holds(d.in.Capacity) {
-		return
+		return Alternative{}, false
 	}
 	mean, _ := d.state.loads.instances(today, d.c)
 	best := Alternative{Hourly: (1 - d.c.SizeSaving) * mean * price, Today: mean * price}
 	for _, t := range d.in.Tried {
-		if !d.holds(t.Capacity) || !(t.Price > 0) || !known(t.Price) {
+		if !d.holds(t.Capacity) || !(t.Price > 0) || !known(t.Price) || !t.known() || d.in.Size != (InstanceSize{}) && d.in.Size.Is(t.InstanceSize) {
 			continue
 		}
 		counted := t.Capacity.counted(d.c.Risk, d.c.Imbalance)
 		if mean, fits := d.state.loads.instances(counted, d.c); fits && mean*t.Price < best.Hourly {
 			best.Tried, best.Hourly = t, mean*t.Price
-			best.Instances = min(max(instancesFor(load, counted), d.c.MinInstances), d.c.MaxInstances)
+			best.Instances = min(max(instancesFor(d.load(), counted), d.c.MinInstances), d.c.MaxInstances)
 		}
 	}
-	if best.Instances > 0 {
-		d.out.Cheaper = &best
-		d.ground(Reason{Code: CheaperSize})
+	return best, best.Instances > 0
+}
+
+// load is the demand that instances are held for.
+func (d *decider) load() float64 {
+	if e := d.out.Evidence; e.ForecastTrusted {
+		return max(e.Demand, e.Forecast)
 	}
+	return d.out.Evidence.Demand
 }
 
 // holds says whether a capacity was measured, and for what is asked today.
 func (d *decider) holds(c Capacity) bool {
 	fresh := c.Expires.IsZero() || !d.now.After(c.Expires)
-	return c.Source == CapacityMeasured && c.usable() && fresh && c.MixDrift <= d.c.MaxMixDrift
+	return c.Source == CapacityMeasured && c.usable() && !c.OtherSize && fresh && c.MixDrift <= d.c.MaxMixDrift
 }

@@ -21,7 +21,7 @@ func lived(in Input, span time.Duration, demand func(hour int) float64) Decision
 }
 
 func large() Tried {
-	return Tried{Name: "large", CPUCores: 2, MemoryBytes: 4 << 30, Price: 2, Capacity: Capacity{Source: CapacityMeasured, PerSecond: 250}}
+	return Tried{Name: "large", InstanceSize: InstanceSize{CPUCores: 2, MemoryBytes: 4 << 30}, Price: 2, Capacity: Capacity{Source: CapacityMeasured, PerSecond: 250}}
 }
 
 func priced() Input {

@@ -60,14 +60,15 @@ func anyInput(r *rand.Rand, now time.Time) Input {
 		Instances:   Instances{anyInt(r), anyInt(r)},
 		Startup:     anyDuration(r),
 		Forecast:    Forecast{anyTime(r, now), anyQuantiles(r), anyQuantiles(r), anyFloat(r), r.IntN(2) == 0, ""},
-		Capacity:    Capacity{Source(r.IntN(4)), anyFloat(r), anyFloat(r), anyFloat(r), anyTime(r, now), anyTime(r, now), anyFloat(r), r.IntN(2) == 0},
+		Capacity:    Capacity{Source(r.IntN(4)), anyFloat(r), anyFloat(r), anyFloat(r), anyTime(r, now), anyTime(r, now), anyFloat(r), r.IntN(2) == 0, r.IntN(4) == 0},
 		Utilization: Utilization{anyFloat(r), anyTime(r, now), anyFloat(r)},
 		Resources:   Resources{Line{anyFloat(r), anyFloat(r)}, Line{anyFloat(r), anyFloat(r)}, Line{anyFloat(r), anyFloat(r)}},
 	}
 	if r.IntN(4) == 0 {
 		in.Price = anyFloat(r)
-		in.Tried = []Tried{{"other", anyFloat(r), anyFloat(r), in.Capacity, anyFloat(r)}}
-		in.Config.SizeMemory = anyDuration(r)
+		in.Tried = []Tried{{"other", InstanceSize{anyFloat(r), anyFloat(r)}, in.Capacity, anyFloat(r)}}
+		in.Size = InstanceSize{anyFloat(r), anyFloat(r)}
+		in.Config.SizeMemory, in.Config.FollowSize = anyDuration(r), r.IntN(2) == 0
 	}
 	in.Config.MinInstances, in.Config.MaxInstances = anyInt(r), anyInt(r)
 	for range r.IntN(5) {

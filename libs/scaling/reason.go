@@ -36,7 +36,11 @@ const (
 	CapacityExpired   Code = "capacity_expired"
 	CapacityRough     Code = "capacity_rough"
 	CapacityMixMoved  Code = "capacity_mix_moved"
+	CapacityOtherSize Code = "capacity_other_size"
 	CheaperSize       Code = "cheaper_size"
+	SizeChange        Code = "size_change"
+	SizeChangeGrows   Code = "size_change_grows"
+	SizeChangeFailed  Code = "size_change_failed"
 	ShadowAwake       Code = "shadow_awake"
 	ShadowAsleep      Code = "shadow_asleep"
 )
@@ -127,6 +131,14 @@ func (d Decision) ground(r Reason) string {
 	case CheaperSize:
 		return fmt.Sprintf("Instances of configuration %s, tried in the shadow at %.4g requests/s, would have cost %.3g instead of %.3g an hour on the demand of late; %d would do now",
 			d.Cheaper.Name, d.Cheaper.Capacity.PerSecond, d.Cheaper.Hourly, d.Cheaper.Today, d.Cheaper.Instances)
+	case CapacityOtherSize:
+		return "The capacity was measured on instances of another size than production's"
+	case SizeChange:
+		return "Instances get the size of a configuration that the shadow tried; until all have it there are as many as either size takes"
+	case SizeChangeGrows:
+		return fmt.Sprintf("%d instances have to be ready before they get the size of a configuration that the shadow tried", r.to)
+	case SizeChangeFailed:
+		return "Instances did not get the size of the configuration in time; it is not asked for again for a while"
 	case ShadowAwake:
 		return "The shadow is awake to measure"
 	case ShadowAsleep:

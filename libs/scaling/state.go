@@ -17,6 +17,7 @@ type State struct {
 	hpaSynced time.Time
 	rivals    rivals
 	loads     *loads // nil without prices
+	move      move
 }
 
 // peaks is a moving maximum: entries of falling need and rising time.

@@ -115,6 +115,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"policy.kind":                          func(w *workload.Workload) { w.Policy.Kind = "psychic" },
 		"policy.risk":                          func(w *workload.Workload) { w.Policy.Risk = 0 },
 		"policy.budget":                        func(w *workload.Workload) { w.Policy.Budget = -1 },
+		"policy.size: want":                    func(w *workload.Workload) { w.Policy.Size = "huge" },
+		"policy.size: cheapest needs":          func(w *workload.Workload) { w.Policy.Size = workload.Cheapest },
 		"guardrails.mode":                      func(w *workload.Workload) { w.Guardrails.Mode = "yolo" },
 		"guardrails.max_step_up":               func(w *workload.Workload) { w.Guardrails.MaxStepUp = -3 },
 		"tap.sample_ratio":                     func(w *workload.Workload) { w.Tap.SampleRatio = 1.5 },

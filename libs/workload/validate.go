@@ -45,6 +45,9 @@ func (w Workload) Validate() error {
 	w.ShadowInstances.validate("shadow_instances", 0, fault)
 	w.Policy.validate(fault)
 	w.Guardrails.validate(fault)
+	if w.Policy.Size == Cheapest && !w.Guardrails.Resize {
+		fault("policy.size", "cheapest needs guardrails.resize: true")
+	}
 	w.Tap.validate(fault)
 	w.Replay.validate(fault)
 	if err := w.Calendar.Validate(); err != nil {
@@ -143,6 +146,9 @@ func (p Policy) validate(fault faultFunc) {
 	}
 	if !(p.CapacityHint >= 0) {
 		fault("policy.capacity_hint", "must not be negative, got %v", p.CapacityHint)
+	}
+	if p.Size != Advise && p.Size != Cheapest {
+		fault("policy.size", "want advise or cheapest, got %q", p.Size)
 	}
 }
 

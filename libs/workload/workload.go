@@ -103,6 +103,17 @@ const (
 	Reactive PolicyKind = "reactive"
 )
 
+// SizePolicy selects what becomes of a size of instance that costs less over the day, among those that experiments tried.
+type SizePolicy string
+
+// Kinds of size policy.
+const (
+	// Advise says so in the recommendation.
+	Advise SizePolicy = "advise"
+	// Cheapest moves production to it, within the guardrails; resize must be allowed by them.
+	Cheapest SizePolicy = "cheapest"
+)
+
 // Policy is how decisions are made.
 type Policy struct {
 	// Kind is predictive or reactive.
@@ -123,6 +134,8 @@ type Policy struct {
 	History time.Duration `yaml:"history"`
 	// CapacityHint is what one instance carries in requests per second until the shadow has measured it; 0 = not known.
 	CapacityHint float64 `yaml:"capacity_hint"`
+	// Size is advise or cheapest: whether a size of instance that an experiment found to cost less is only said, or taken.
+	Size SizePolicy `yaml:"size"`
 }
 
 // Mode is how far the provisioner goes by itself.
@@ -337,7 +350,7 @@ func Default() Workload {
 		ShadowInstances: Limits{Min: 0, Max: 1},
 		Policy: Policy{
 			Kind: Predictive, Risk: 0.05, Interval: 15 * time.Second, Startup: time.Minute,
-			ScaleDownAfter: 5 * time.Minute, History: 14 * 24 * time.Hour,
+			ScaleDownAfter: 5 * time.Minute, History: 14 * 24 * time.Hour, Size: Advise,
 		},
 		Guardrails: Guardrails{
 			Mode: DryRun, RatePeriod: time.Minute, StabiliseDown: 5 * time.Minute, VerifyTimeout: 5 * time.Minute,

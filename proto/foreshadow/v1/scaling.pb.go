@@ -435,7 +435,7 @@ func (x *Evidence) GetDesiredInstances() int32 {
 }
 
 // CheaperSize is a size of instance that would have carried the demand of the last day for less. It was tried in the shadow;
-// nothing is changed for it.
+// whether production is moved to it is the policy of the workload.
 type CheaperSize struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the configuration in the experiment that tried it.

@@ -47,6 +47,7 @@ type Model struct {
 	usage        *usage
 	capacity     *foreshadowv1.CapacityMeasured
 	tried        map[string]*foreshadowv1.CapacityMeasured // by configuration: other sizes
+	failed       []failure                                 // sizes that production was taken back from, oldest first
 	startups     []startup                                 // oldest first
 	state        scaling.State
 	generation   uint64
@@ -100,6 +101,7 @@ func scalingConfig(w workload.Workload) scaling.Config {
 	// Kubernetes' own times, at an interval of 15 s.
 	c.HPA.MetricWindow, c.HPA.ReadinessDelay, c.HPA.CPUInitialization = 4*p.Interval, 2*p.Interval, 20*p.Interval
 	c.Budget, c.BudgetMemory = p.Budget, p.History/2
+	c.FollowSize = p.Size == workload.Cheapest
 	return c
 }
 
@@ -213,6 +215,9 @@ func (m *Model) ObserveAction(a *foreshadowv1.ScalingApplied) bool {
 	defer m.mu.Unlock()
 	if o := a.GetOutcome(); o == foreshadowv1.Outcome_OUTCOME_APPLIED || o == foreshadowv1.Outcome_OUTCOME_FAILED {
 		m.usage.resized(a.GetCreateTime().AsTime(), a.GetTo().GetInstances())
+	}
+	if a.GetOutcome() == foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
+		m.fail(a)
 	}
 	took, known := startupTime(a.GetStartupSeconds())
 	repeated := slices.ContainsFunc(m.startups, func(s startup) bool { return s.action == a.GetActionId() })

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -37,9 +38,11 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 		Capacity:    m.capacityNow(),
 		Utilization: m.usage.utilization(m.workload.Production.CPUCores),
 		Resources:   m.usage.resources,
-		Price:       m.workload.Prices.Hourly(m.workload.Production.CPUCores, m.workload.Production.MemoryBytes),
+		Size:        m.usage.size(),
 		Tried:       m.triedSizes(),
 	}
+	given := m.given()
+	in.Price = m.workload.Prices.Hourly(given.CPUCores, int64(given.MemoryBytes))
 	for _, w := range m.track.Recent(now, m.config.DemandMaxAge) {
 		in.Demand = append(in.Demand, scaling.Point{At: w.Start.Add(w.Width), PerSecond: w.Requests / w.Width.Seconds()})
 	}
@@ -103,6 +106,16 @@ func abstained(err error) string {
 	return err.Error()
 }
 
+// given is the size of an instance of production: what the platform says, else what was declared.
+func (m *Model) given() scaling.InstanceSize {
+	size, declared := m.usage.size(), m.workload.Production
+	return scaling.InstanceSize{
+		CPUCores: cmp.Or(size.CPUCores, declared.CPUCores), MemoryBytes: cmp.Or(size.MemoryBytes, float64(declared.MemoryBytes)),
+	}
+}
+
+// capacityNow is what an instance of production is known to carry. After its size has changed that is what the shadow held on
+// a size like it, until it has measured anew.
 func (m *Model) capacityNow() scaling.Capacity {
 	if m.capacity == nil {
 		hint := m.workload.Policy.CapacityHint
@@ -112,11 +125,26 @@ func (m *Model) capacityNow() scaling.Capacity {
 		return scaling.Capacity{Source: scaling.CapacityHint, PerSecond: hint}
 	}
 	c := m.capacity
-	return scaling.Capacity{
+	out := scaling.Capacity{
 		Source: scaling.CapacityMeasured, PerSecond: c.GetRequestsPerSecond(),
 		Lower: c.GetLowerRequestsPerSecond(), Upper: c.GetUpperRequestsPerSecond(),
 		Measured: c.GetMeasureTime().AsTime(), Expires: expires(c), Rough: !c.GetPrecise(), MixDrift: m.recent.drift(c),
 	}
+	of := scaling.InstanceSize{CPUCores: c.GetGivenCpuCores(), MemoryBytes: float64(c.GetGivenMemoryBytes())}
+	if out.OtherSize = m.usage.differs(of); !out.OtherSize {
+		return out
+	}
+	for _, t := range m.triedSizes() {
+		if size := m.usage.size(); size != (scaling.InstanceSize{}) && size.Is(t.InstanceSize) {
+			// It was held, which is not the most it carries.
+			t.Capacity.Lower, t.Capacity.Rough = t.Capacity.PerSecond, true
+			return t.Capacity
+		}
+	}
+	if out.Measured.Before(m.usage.sized) && (out.Expires.IsZero() || m.usage.sized.Before(out.Expires)) {
+		out.Expires = m.usage.sized // so that the shadow measures anew
+	}
+	return out
 }
 
 // expires is when a measurement is due for renewal; zero for never.
@@ -131,11 +159,15 @@ func (u *usage) instances() scaling.Instances {
 	return scaling.Instances{Desired: int(u.last.GetDesiredInstances()), Ready: int(u.last.GetReadyInstances())}
 }
 
-// utilization is the mean CPU use of the ready instances as a share of what each is given; unknown when that is not
-// declared or nothing was measured.
-func (u *usage) utilization(given float64) scaling.Utilization {
+// utilization is the mean CPU use of the ready instances as a share of what each is given, by the platform or else as
+// declared; unknown when neither says so or nothing was measured.
+func (u *usage) utilization(declared float64) scaling.Utilization {
 	r := u.rows[u.lastTime.UnixNano()]
-	if given <= 0 || r == nil || r.use == nil {
+	if r == nil || r.use == nil {
+		return scaling.Utilization{Share: math.NaN()}
+	}
+	given := cmp.Or(r.cores, declared)
+	if given <= 0 {
 		return scaling.Utilization{Share: math.NaN()}
 	}
 	return scaling.Utilization{Share: r.use[cpu] / given, At: u.lastTime, Instances: r.ready}

@@ -1,9 +1,11 @@
 package model
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/foreshadow/foreshadow/libs/scaling"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
@@ -35,6 +37,30 @@ func (m *Model) try(c *foreshadowv1.CapacityMeasured) {
 	}
 }
 
+// failure is a size under which users fared worse, and when that was seen.
+type failure struct {
+	size scaling.InstanceSize
+	at   time.Time
+}
+
+// keptFailures bounds those that are remembered.
+const keptFailures = 20
+
+// rulesOut says whether a size is that one or a smaller one: on the way to it production passed through this one.
+func (f failure) rulesOut(size scaling.InstanceSize) bool {
+	return (f.size.CPUCores == 0 || size.CPUCores <= f.size.CPUCores) && (f.size.MemoryBytes == 0 || size.MemoryBytes <= f.size.MemoryBytes)
+}
+
+// fail notes the size that a rollback took production back from: what had been found of it by then does not hold.
+func (m *Model) fail(a *foreshadowv1.ScalingApplied) {
+	f := failure{scaling.InstanceSize{CPUCores: a.GetFrom().GetCpuCores(), MemoryBytes: float64(a.GetFrom().GetMemoryBytes())}, a.GetCreateTime().AsTime()}
+	if f.size == (scaling.InstanceSize{}) {
+		return // only the number of instances was taken back
+	}
+	m.failed = append(m.failed, f)
+	m.failed = m.failed[max(0, len(m.failed)-keptFailures):]
+}
+
 // triedSizes are the sizes that can be compared with production's, by name. The rate that was held is a lower bound of what
 // they carry: an experiment holds the loads it was asked to, it does not look for the knee.
 func (m *Model) triedSizes() []scaling.Tried {
@@ -48,8 +74,15 @@ func (m *Model) triedSizes() []scaling.Tried {
 			Source: scaling.CapacityMeasured, PerSecond: s.GetRequestsPerSecond(),
 			Measured: c.GetMeasureTime().AsTime(), Expires: expires(c), MixDrift: m.recent.drift(c),
 		}
+		size := scaling.InstanceSize{
+			CPUCores:    cmp.Or(s.GetCpuCores(), m.workload.Production.CPUCores),
+			MemoryBytes: float64(cmp.Or(s.GetMemoryBytes(), m.workload.Production.MemoryBytes)),
+		}
+		if slices.ContainsFunc(m.failed, func(f failure) bool { return f.rulesOut(size) && !capacity.Measured.After(f.at) }) {
+			continue
+		}
 		out = append(out, scaling.Tried{
-			Name: name, CPUCores: s.GetCpuCores(), MemoryBytes: float64(s.GetMemoryBytes()), Capacity: capacity,
+			Name: name, InstanceSize: size, Capacity: capacity,
 			Price: s.GetPricePerHour() / float64(max(1, s.GetInstances())),
 		})
 	}

@@ -34,6 +34,8 @@ type usage struct {
 	rows      map[int64]*row
 	last      *foreshadowv1.UsageWindow // nil until one came
 	lastTime  time.Time
+	sizes     []scaling.InstanceSize // that the ready instances had last, each once; none when they are not known
+	sized     time.Time              // since when they are these, as far as was seen
 	fresh     int
 	resources scaling.Resources
 }
@@ -42,6 +44,7 @@ type row struct {
 	rates    map[string]float64 // requests/s of the whole workload by route; nil until traffic came
 	revision uint64             // of the use; 0 until it came
 	use      map[string]float64 // mean of the ready instances; nil when none was ready
+	cores    float64            // the mean of what they were given; 0 when that is not known of all
 	ready    float64
 }
 
@@ -106,9 +109,10 @@ func (u *usage) add(start time.Time, revision uint64, w *foreshadowv1.UsageWindo
 	r.revision = revision
 	if !start.Before(u.lastTime) {
 		u.last, u.lastTime = w, start
+		u.sizeUp(start, w)
 	}
-	r.use, r.ready = nil, 0
-	use := map[string]float64{}
+	r.use, r.cores, r.ready = nil, 0, 0
+	use, unknown := map[string]float64{}, false
 	for _, i := range w.GetInstances() {
 		if !i.GetReady() {
 			continue
@@ -117,9 +121,14 @@ func (u *usage) add(start time.Time, revision uint64, w *foreshadowv1.UsageWindo
 		use[cpu] += i.GetCpuCores()
 		use[memory] += float64(i.GetMemoryBytes())
 		use[network] += i.GetReceiveBytesPerSecond() + i.GetTransmitBytesPerSecond()
+		r.cores += i.GetGivenCpuCores()
+		unknown = unknown || !(i.GetGivenCpuCores() > 0)
 	}
 	if r.ready == 0 {
 		return true
+	}
+	if r.cores /= r.ready; unknown {
+		r.cores = 0
 	}
 	for name := range use {
 		use[name] /= r.ready
@@ -127,6 +136,41 @@ func (u *usage) add(start time.Time, revision uint64, w *foreshadowv1.UsageWindo
 	r.use = use
 	u.fresh++
 	return true
+}
+
+// sizeUp notes which sizes the ready instances have. A window in which none is ready says nothing of them.
+func (u *usage) sizeUp(start time.Time, w *foreshadowv1.UsageWindow) {
+	var sizes []scaling.InstanceSize
+	ready := false
+	for _, i := range w.GetInstances() {
+		size := scaling.InstanceSize{CPUCores: i.GetGivenCpuCores(), MemoryBytes: float64(i.GetGivenMemoryBytes())}
+		ready = ready || i.GetReady()
+		if i.GetReady() && size != (scaling.InstanceSize{}) && !slices.Contains(sizes, size) {
+			sizes = append(sizes, size)
+		}
+	}
+	if !ready || slices.Equal(sizes, u.sizes) {
+		return
+	}
+	if len(u.sizes) > 0 {
+		u.sized = start
+	}
+	u.sizes = sizes
+}
+
+// size is the one that all ready instances have; zero when they differ, or it is not known.
+func (u *usage) size() scaling.InstanceSize {
+	if len(u.sizes) != 1 {
+		return scaling.InstanceSize{}
+	}
+	return u.sizes[0]
+}
+
+// differs says whether any ready instance has another size than the given one, as far as both are known.
+func (u *usage) differs(from scaling.InstanceSize) bool {
+	return slices.ContainsFunc(u.sizes, func(s scaling.InstanceSize) bool {
+		return s.CPUCores > 0 && !s.Is(scaling.InstanceSize{CPUCores: from.CPUCores}) || s.MemoryBytes > 0 && !s.Is(scaling.InstanceSize{MemoryBytes: from.MemoryBytes})
+	})
 }
 
 // resized takes the size the provisioner asked for, where that is newer than what the platform reported.

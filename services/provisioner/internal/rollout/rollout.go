@@ -158,6 +158,7 @@ func Judged(w workload.Workload, r *foreshadowv1.Recommendation) (guardrail.Subj
 func Shadow(w workload.Workload, deps Deps) *Lane {
 	rules := workload.Guardrails{
 		Mode: workload.Automatic, RatePeriod: w.Guardrails.RatePeriod, VerifyTimeout: w.Guardrails.VerifyTimeout,
+		Resize: w.Guardrails.Resize, // its instances are to be like production's
 	}
 	return newLane(w, deps, spec{
 		name: w.Name + "/shadow", environment: foreshadowv1.Environment_ENVIRONMENT_SHADOW, group: w.Shadow.Group,
