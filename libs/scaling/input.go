@@ -33,6 +33,13 @@ type InstanceSize struct {
 
 func (s InstanceSize) known() bool { return known(s.CPUCores) && known(s.MemoryBytes) }
 
+// Near says whether an instance has a size, as far as it is asked for, but for a tenth: so small a change is not made.
+func (s InstanceSize) Near(asked InstanceSize) bool {
+	const tenth = 0.1
+	near := func(have, want float64) bool { return want <= 0 || math.Abs(have-want) <= tenth*want }
+	return near(s.CPUCores, asked.CPUCores) && near(s.MemoryBytes, asked.MemoryBytes)
+}
+
 // Is says whether an instance has a size, as far as it is asked for. Platforms count CPU in thousandths.
 func (s InstanceSize) Is(asked InstanceSize) bool {
 	const thousandth = 0.001

@@ -100,7 +100,7 @@ func (d *decider) cheapest() (Alternative, bool) {
 	mean, _ := d.state.loads.instances(today, d.c)
 	best := Alternative{Hourly: (1 - d.c.SizeSaving) * mean * price, Today: mean * price}
 	for _, t := range d.in.Tried {
-		if !d.holds(t.Capacity) || !(t.Price > 0) || !known(t.Price) || !t.known() || d.in.Size != (InstanceSize{}) && d.in.Size.Is(t.InstanceSize) {
+		if !d.holds(t.Capacity) || !(t.Price > 0) || !known(t.Price) || !t.known() || d.in.Size != (InstanceSize{}) && d.in.Size.Near(t.InstanceSize) {
 			continue
 		}
 		counted := t.Capacity.counted(d.c.Risk, d.c.Imbalance)

@@ -26,7 +26,7 @@ func (d *decider) resize(best Alternative, found bool) {
 		// What was last found of the configuration counts; one that is not there any more has failed since.
 		i := slices.IndexFunc(d.in.Tried, func(t Tried) bool { return t.Name == m.to.Name && t.InstanceSize == m.to.InstanceSize })
 		switch {
-		case d.in.Size.Is(m.to.InstanceSize) && d.in.Size != (InstanceSize{}), i < 0:
+		case d.in.Size.Near(m.to.InstanceSize) && d.in.Size != (InstanceSize{}), i < 0:
 			m.to = nil
 		case d.now.Sub(m.since) > d.c.SizeMemory/movesPerMemory:
 			d.ground(Reason{Code: SizeChangeFailed, Detail: m.to.Name})

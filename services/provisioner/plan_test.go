@@ -19,6 +19,7 @@ func TestPlanIsShownAndNothingIsChanged(t *testing.T) {
 	c := kubernetestest.NewOnFake(t)
 	w := declared("shop")
 	w.Production = workload.Target{Platform: kubernetes.Platform, Group: "shop", Kubernetes: c.Workload("Deployment", "web", 3)}
+	// The pods say that they are given a tenth of a core; that counts, and not what was declared.
 	w.Production.CPUCores, w.Prices = 0.5, workload.Prices{CPUCoreHour: 0.2}
 	w.Guardrails.MaxStepUp, w.Guardrails.Resize = 2, true
 	w.Guardrails.Rollback.Within = time.Minute
@@ -50,17 +51,18 @@ func TestPlanIsShownAndNothingIsChanged(t *testing.T) {
 	}{
 		"up": {plan(6, 0, nil), `shop: apply, 3 -> 5 instances (recommendation r-1)
   because 6 recommended, 5 allowed: at most 2 more at a time [max_step_up]
-  price per hour 0.3 -> 0.5
+  price per hour 0.06 -> 0.1
   1. ask for 5 instances, 2 more
   2. call it done when all 5 serve, failed after 30s
 `},
 		"down": {plan(2, 0, nil), `shop: apply, 3 -> 2 instances (recommendation r-1)
-  price per hour 0.3 -> 0.2
+  price per hour 0.06 -> 0.04
   1. ask for 2 instances, 1 fewer: those that do not serve yet go first, then the youngest; each finishes its requests
   2. call it done when all 2 serve, failed after 30s
   3. watch users for 1m0s, and go back when the SLO breaks
 `},
 		"size": {plan(3, 0.15, nil), `shop: apply, 3 -> 3 instances (recommendation r-1)
+  price per hour 0.06 -> 0.09
   1. give one instance 0.15 CPU cores, and wait until it serves
   2. give the other 2 the same, and those that are started from then on
   3. call it done when all 3 serve, failed after 30s

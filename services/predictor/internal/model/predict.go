@@ -135,7 +135,7 @@ func (m *Model) capacityNow() scaling.Capacity {
 		return out
 	}
 	for _, t := range m.triedSizes() {
-		if size := m.usage.size(); size != (scaling.InstanceSize{}) && size.Is(t.InstanceSize) {
+		if size := m.usage.size(); size != (scaling.InstanceSize{}) && size.Near(t.InstanceSize) {
 			// It was held, which is not the most it carries.
 			t.Capacity.Lower, t.Capacity.Rough = t.Capacity.PerSecond, true
 			return t.Capacity

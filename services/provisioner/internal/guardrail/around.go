@@ -1,6 +1,8 @@
 package guardrail
 
 import (
+	"cmp"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -48,7 +50,7 @@ func (b *bounded) changedWithin(d time.Duration) bool {
 
 // price bounds what is added by what it costs; what runs is not taken away for it.
 func (b *bounded) price() {
-	each, most := b.subject.HourlyPrice, b.subject.Rules.MaxHourlyPrice
+	each, most := b.subject.HourlyPrice(b.situation.Size), b.subject.Rules.MaxHourlyPrice
 	if each <= 0 || most <= 0 || b.target <= b.situation.Desired {
 		return
 	}
@@ -109,7 +111,12 @@ func (b *bounded) resize(r Recommendation, v *Verdict) {
 	if want == (platform.Size{}) {
 		return
 	}
+	after := platform.Size{CPUCores: cmp.Or(want.CPUCores, now.CPUCores), MemoryBytes: cmp.Or(want.MemoryBytes, now.MemoryBytes)}
+	each, most := b.subject.HourlyPrice(after), rules.MaxHourlyPrice
 	switch {
+	case most > 0 && each > b.subject.HourlyPrice(now) && float64(b.situation.Desired)*each > most:
+		v.Guardrails = append(v.Guardrails, Price)
+		v.Reason = join(v.Reason, fmt.Sprintf("%d larger instances at %.4g an hour are more than %.4g pays for", b.situation.Desired, each, most))
 	case len(b.situation.Around.Resizers) > 0:
 		v.Guardrails = append(v.Guardrails, Resizer)
 		v.Reason = join(v.Reason, strings.Join(b.situation.Around.Resizers, " and ")+" changes the size of its instances too")

@@ -60,7 +60,7 @@ func TestQuotaBudgetAndPriceBound(t *testing.T) {
 	}
 	none1 := platform.Surroundings{Removable: platform.Bound{Set: true}}
 	price := func(s *guardrail.Subject) {
-		s.Rules.StabiliseDown, s.Rules.MaxHourlyPrice, s.HourlyPrice = 0, 1.2, 0.2
+		s.Rules.StabiliseDown, s.Rules.MaxHourlyPrice, s.Prices.InstanceHour = 0, 1.2, 0.2
 	}
 	check(t, map[string]vector{
 		"quota": {
@@ -149,7 +149,14 @@ func TestResize(t *testing.T) {
 	lately.Changes = []guardrail.Change{{Time: ago(time.Second)}}
 	rolledBack := now
 	rolledBack.RolledBack = guardrail.Floor{Until: noon.Add(time.Second)}
+	larger := r
+	larger.CPUCores = 4
+	priced := func(s *guardrail.Subject) {
+		resize(s)
+		s.Prices.CPUCoreHour, s.Rules.MaxHourlyPrice = 0.1, 0.9
+	}
 	check(t, map[string]vector{
+		"larger than can be paid":    {subject: priced, situation: now, recommend: larger, kind: guardrail.Refuse, target: 5, hit: []string{guardrail.Price}},
 		"not asked for":              {subject: rules(none), situation: now, recommend: r, kind: guardrail.Keep, target: 5},
 		"while verifying":            {subject: resize, situation: verifying, recommend: r, kind: guardrail.Wait, target: 5},
 		"nothing less without data":  {subject: resize, situation: now, recommend: hold, kind: guardrail.Keep, target: 5},

@@ -8,6 +8,7 @@
 package guardrail
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -70,8 +71,15 @@ type Subject struct {
 	MaySleep bool
 	// Rules are the bounds of a change; their mode is how far it may go without a person.
 	Rules workload.Guardrails
-	// HourlyPrice of one instance; 0 = not known.
-	HourlyPrice float64
+	// Prices of instances, and the Declared size of one, for where the platform does not say.
+	Prices   workload.Prices
+	Declared platform.Size
+}
+
+// HourlyPrice is the price of one instance of a size for an hour; 0 = not known.
+func (s Subject) HourlyPrice(size platform.Size) float64 {
+	cores, memory := cmp.Or(size.CPUCores, s.Declared.CPUCores), cmp.Or(size.MemoryBytes, s.Declared.MemoryBytes)
+	return s.Prices.Hourly(cores, memory)
 }
 
 // Situation is what is known of the environment when the decision is made.

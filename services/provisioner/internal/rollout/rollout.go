@@ -143,7 +143,8 @@ func Production(w workload.Workload, deps Deps, settled func(reason string)) *La
 
 func subject(w workload.Workload) guardrail.Subject {
 	return guardrail.Subject{
-		Limits: w.Instances, Rules: w.Guardrails, HourlyPrice: w.Prices.Hourly(w.Production.CPUCores, w.Production.MemoryBytes),
+		Limits: w.Instances, Rules: w.Guardrails, Prices: w.Prices,
+		Declared: platform.Size{CPUCores: w.Production.CPUCores, MemoryBytes: w.Production.MemoryBytes},
 	}
 }
 
