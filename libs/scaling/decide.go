@@ -45,6 +45,7 @@ func Decide(state State, in Input, now time.Time) (Decision, State) {
 	d.out.Production.Instances = d.limit(n)
 	d.resources()
 	d.size()
+	d.bottleneck()
 	d.shadow()
 	d.out.Reasons = append(d.out.Reasons, d.grounds...)
 	return d.out, d.state

@@ -302,6 +302,7 @@ func TestAlternativesAndEvidence(t *testing.T) {
 		Demand: 800, DemandAge: time.Second, Quantile: 0.95, Forecast: 960, ForecastHold: 960, ForecastMean: 820,
 		ForecastTrusted: true, Capacity: 100, CapacityUsed: 100, Utilization: 0.84, Startup: 30 * time.Second,
 		LeadTime: 45 * time.Second, Ready: 10, Desired: 10, Needed: 10, NeededLater: 10, HPATarget: 70, Minimum: 2, Maximum: 40,
+		Bottleneck: Bottleneck{Resource: withinSLO, Growth: 100. / 96, Use: 96, Limit: 100},
 	}
 	if d := cmp.Diff(want, got.Evidence); d != "" {
 		t.Error(d)

@@ -68,6 +68,7 @@ type Evidence struct {
 	Needed          int // instances needed until a new one could be ready, before limits
 	NeededLater     int // instances needed within the hold time, before limits
 	HPATarget       int // percent
+	Bottleneck      Bottleneck
 	Minimum         int
 	Maximum         int
 }

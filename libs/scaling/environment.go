@@ -71,7 +71,7 @@ func (d *decider) resources() {
 
 // sized returns the use at a rate with headroom, zero when the line is not known.
 func (l Line) sized(rate, headroom float64) float64 {
-	use := (l.Base + l.PerRequest*rate) * (1 + headroom)
+	use := l.at(rate) * (1 + headroom)
 	if !known(l.Base) || !known(l.PerRequest) || math.IsInf(use, 1) {
 		return 0
 	}

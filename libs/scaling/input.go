@@ -18,6 +18,7 @@ type Input struct {
 	Capacity    Capacity
 	Utilization Utilization
 	Resources   Resources
+	Limits      Limits
 	// Size of production's instances; zero when it is not known, and while they differ.
 	Size InstanceSize
 	// Price of an instance of production's size for an hour; 0 when not known. Tried are other sizes, which may cost less.
@@ -87,15 +88,16 @@ const (
 
 // Capacity is the request rate one instance carries within its SLO.
 type Capacity struct {
-	Source    Source
-	PerSecond float64 // of one instance
-	Lower     float64 // 95 % interval; zero means not known
-	Upper     float64
-	Measured  time.Time
-	Expires   time.Time // after it the value is still used, and measured anew; zero means never
-	MixDrift  float64   // share of today's requests that the measured mix did not have, 0 to 1
-	Rough     bool      // the interval is wider than was asked for; the shadow goes on measuring
-	OtherSize bool      // it was measured on instances of another size than production's
+	Source     Source
+	PerSecond  float64 // of one instance
+	Lower      float64 // 95 % interval; zero means not known
+	Upper      float64
+	Measured   time.Time
+	Expires    time.Time // after it the value is still used, and measured anew; zero means never
+	MixDrift   float64   // share of today's requests that the measured mix did not have, 0 to 1
+	Rough      bool      // the interval is wider than was asked for; the shadow goes on measuring
+	OtherSize  bool      // it was measured on instances of another size than production's
+	Bottleneck string    // what ran out first when it was measured; empty when that is not known
 }
 
 // Utilization is the mean CPU use of the ready production instances, as a share of their CPU request.
@@ -112,6 +114,13 @@ type Resources struct {
 	CPU     Line // cores
 	Memory  Line // bytes
 	Network Line // bytes per second
+}
+
+// Limits are what one instance may use; 0 where it is not known.
+type Limits struct {
+	CPUCores              float64
+	MemoryBytes           float64
+	NetworkBytesPerSecond float64 // in and out together
 }
 
 // Line is the use of one resource by one instance: Base + PerRequest x requests per second.

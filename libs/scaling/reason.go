@@ -41,6 +41,7 @@ const (
 	SizeChange        Code = "size_change"
 	SizeChangeGrows   Code = "size_change_grows"
 	SizeChangeFailed  Code = "size_change_failed"
+	RunsOutFirst      Code = "runs_out_first"
 	ShadowAwake       Code = "shadow_awake"
 	ShadowAsleep      Code = "shadow_asleep"
 )
@@ -139,6 +140,9 @@ func (d Decision) ground(r Reason) string {
 		return fmt.Sprintf("%d instances have to be ready before they get the size of a configuration that the shadow tried", r.to)
 	case SizeChangeFailed:
 		return "Instances did not get the size of the configuration in time; it is not asked for again for a while"
+	case RunsOutFirst:
+		b := e.Bottleneck
+		return fmt.Sprintf("Of an instance, %s runs out first, at %.3g times the demand it is held for (%.0f %% of it is used there)", b.Resource, b.Growth, 100*b.Use/b.Limit)
 	case ShadowAwake:
 		return "The shadow is awake to measure"
 	case ShadowAsleep:

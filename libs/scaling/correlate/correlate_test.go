@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/sajari/regression"
 	"gonum.org/v1/gonum/mat"
 )
@@ -282,28 +281,6 @@ func TestConstantUsage(t *testing.T) {
 	c := fitCPU(t, o, Options{})
 	if c.PerRequest[0] != 0 || !near(c.Base, 3, 1e-12) || c.Diagnostics.R2 != 0 || c.Diagnostics.Nonlinear {
 		t.Errorf("constant usage gives %+v", c)
-	}
-}
-
-func TestBottleneck(t *testing.T) {
-	t.Parallel()
-	m := Model{Strata: []string{"a", "b"}, Resources: []Cost{
-		{Resource: "cpu", Base: 0.5, PerRequest: []float64{0.01, 0.02}},
-		{Resource: "memory", Base: 600, PerRequest: []float64{1, 1}},
-		{Resource: "network", Base: 0, PerRequest: []float64{0, 0}},
-	}}
-	limits := []Limit{{"cpu", 3.5}, {"memory", 900}, {"network", 1e-9}, {"unknown", 1}}
-	got, ok := m.Bottleneck([]float64{100, 50}, limits)
-	// cpu: 0.5 + 2 of 3.5, so 1.5 times fits; memory: 600 + 150 of 900, so 2 times, although fuller today.
-	want := Bottleneck{Resource: "cpu", Usage: 2.5, Share: 2.5 / 3.5, Factor: 1.5}
-	if d := cmp.Diff(want, got); d != "" || !ok {
-		t.Errorf("ok %t, diff:\n%s", ok, d)
-	}
-	if _, ok := m.Bottleneck([]float64{0, 0}, limits); ok {
-		t.Error("a bottleneck without traffic")
-	}
-	if _, ok := m.Bottleneck([]float64{math.NaN(), 1}, limits); ok {
-		t.Error("a bottleneck at an unknown rate")
 	}
 }
 

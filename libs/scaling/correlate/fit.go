@@ -2,7 +2,6 @@ package correlate
 
 import (
 	"fmt"
-	"math"
 )
 
 // Options steer Fit. The zero value asks for no lag.
@@ -117,38 +116,4 @@ func (c Cost) Usage(rates []float64) float64 {
 		}
 	}
 	return usage
-}
-
-// Limit is how much of a resource one instance may use.
-type Limit struct {
-	Resource string
-	Amount   float64
-}
-
-// Bottleneck is the resource that runs out first when traffic grows with its mix unchanged.
-type Bottleneck struct {
-	Resource string
-	Usage    float64 // at the given rates, in the resource's unit
-	Share    float64 // of the limit at the given rates
-	Factor   float64 // times the given rates that just fit; below 1 they do not
-}
-
-// Bottleneck finds which resource is first to run out at the given requests/s per stratum. False when no resource with
-// a limit grows with traffic.
-func (m Model) Bottleneck(rates []float64, limits []Limit) (Bottleneck, bool) {
-	best, found := Bottleneck{}, false
-	for _, c := range m.Resources {
-		for _, l := range limits {
-			usage := c.Usage(rates)
-			growth := usage - c.Base
-			if l.Resource != c.Resource || !(l.Amount > 0) || !(growth > 0) || !finite(growth) {
-				continue
-			}
-			factor := math.Max(0, (l.Amount-c.Base)/growth)
-			if !found || factor < best.Factor {
-				best, found = Bottleneck{c.Resource, usage, usage / l.Amount, factor}, true
-			}
-		}
-	}
-	return best, found
 }

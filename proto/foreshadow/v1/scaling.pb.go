@@ -309,6 +309,10 @@ type Evidence struct {
 	ReadyInstances int32 `protobuf:"varint,12,opt,name=ready_instances,json=readyInstances,proto3" json:"ready_instances,omitempty"`
 	// Instances the platform was asked for when the decision was made.
 	DesiredInstances int32 `protobuf:"varint,13,opt,name=desired_instances,json=desiredInstances,proto3" json:"desired_instances,omitempty"`
+	// What of an instance runs out first when the demand grows with its mix unchanged.
+	Bottleneck Bottleneck `protobuf:"varint,14,opt,name=bottleneck,proto3,enum=foreshadow.v1.Bottleneck" json:"bottleneck,omitempty"`
+	// Times the demand that the recommended instances are held for, at which it runs out; 0 when not known.
+	BottleneckGrowth float64 `protobuf:"fixed64,15,opt,name=bottleneck_growth,json=bottleneckGrowth,proto3" json:"bottleneck_growth,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -430,6 +434,20 @@ func (x *Evidence) GetReadyInstances() int32 {
 func (x *Evidence) GetDesiredInstances() int32 {
 	if x != nil {
 		return x.DesiredInstances
+	}
+	return 0
+}
+
+func (x *Evidence) GetBottleneck() Bottleneck {
+	if x != nil {
+		return x.Bottleneck
+	}
+	return Bottleneck_BOTTLENECK_UNSPECIFIED
+}
+
+func (x *Evidence) GetBottleneckGrowth() float64 {
+	if x != nil {
+		return x.BottleneckGrowth
 	}
 	return 0
 }
@@ -858,7 +876,7 @@ var File_foreshadow_v1_scaling_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\n" +
-	"\x1bforeshadow/v1/scaling.proto\x12\rforeshadow.v1\x1a\x1bforeshadow/v1/metrics.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n" +
+	"\x1bforeshadow/v1/scaling.proto\x12\rforeshadow.v1\x1a\x1cforeshadow/v1/capacity.proto\x1a\x1bforeshadow/v1/metrics.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n" +
 	"\x06Sizing\x12\x1c\n" +
 	"\tinstances\x18\x01 \x01(\x05R\tinstances\x12\x1b\n" +
 	"\tcpu_cores\x18\x02 \x01(\x01R\bcpuCores\x12!\n" +
@@ -866,7 +884,7 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\x18network_bytes_per_second\x18\x04 \x01(\x01R\x15networkBytesPerSecond\"0\n" +
 	"\x06Reason\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xfa\x04\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xe2\x05\n" +
 	"\bEvidence\x12*\n" +
 	"\x11demand_per_second\x18\x01 \x01(\x01R\x0fdemandPerSecond\x12,\n" +
 	"\x12demand_age_seconds\x18\x02 \x01(\x01R\x10demandAgeSeconds\x12\x1a\n" +
@@ -881,7 +899,11 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	" \x01(\x01R\x0estartupSeconds\x12*\n" +
 	"\x11lead_time_seconds\x18\v \x01(\x01R\x0fleadTimeSeconds\x12'\n" +
 	"\x0fready_instances\x18\f \x01(\x05R\x0ereadyInstances\x12+\n" +
-	"\x11desired_instances\x18\r \x01(\x05R\x10desiredInstances\"\x98\x02\n" +
+	"\x11desired_instances\x18\r \x01(\x05R\x10desiredInstances\x129\n" +
+	"\n" +
+	"bottleneck\x18\x0e \x01(\x0e2\x19.foreshadow.v1.BottleneckR\n" +
+	"bottleneck\x12+\n" +
+	"\x11bottleneck_growth\x18\x0f \x01(\x01R\x10bottleneckGrowth\"\x98\x02\n" +
 	"\vCheaperSize\x12$\n" +
 	"\rconfiguration\x18\x01 \x01(\tR\rconfiguration\x12\x1b\n" +
 	"\tcpu_cores\x18\x02 \x01(\x01R\bcpuCores\x12!\n" +
@@ -971,29 +993,31 @@ var file_foreshadow_v1_scaling_proto_goTypes = []any{
 	(*Recommendation)(nil),        // 6: foreshadow.v1.Recommendation
 	(*ScalingApplied)(nil),        // 7: foreshadow.v1.ScalingApplied
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(Environment)(0),              // 9: foreshadow.v1.Environment
+	(Bottleneck)(0),               // 9: foreshadow.v1.Bottleneck
+	(Environment)(0),              // 10: foreshadow.v1.Environment
 }
 var file_foreshadow_v1_scaling_proto_depIdxs = []int32{
 	8,  // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
-	8,  // 1: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 3: foreshadow.v1.Recommendation.production:type_name -> foreshadow.v1.Sizing
-	2,  // 4: foreshadow.v1.Recommendation.shadow:type_name -> foreshadow.v1.Sizing
-	0,  // 5: foreshadow.v1.Recommendation.policy:type_name -> foreshadow.v1.Policy
-	3,  // 6: foreshadow.v1.Recommendation.reasons:type_name -> foreshadow.v1.Reason
-	4,  // 7: foreshadow.v1.Recommendation.evidence:type_name -> foreshadow.v1.Evidence
-	5,  // 8: foreshadow.v1.Recommendation.cheaper:type_name -> foreshadow.v1.CheaperSize
-	9,  // 9: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
-	2,  // 10: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
-	2,  // 11: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
-	1,  // 12: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
-	8,  // 13: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 14: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	9,  // 1: foreshadow.v1.Evidence.bottleneck:type_name -> foreshadow.v1.Bottleneck
+	8,  // 2: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 4: foreshadow.v1.Recommendation.production:type_name -> foreshadow.v1.Sizing
+	2,  // 5: foreshadow.v1.Recommendation.shadow:type_name -> foreshadow.v1.Sizing
+	0,  // 6: foreshadow.v1.Recommendation.policy:type_name -> foreshadow.v1.Policy
+	3,  // 7: foreshadow.v1.Recommendation.reasons:type_name -> foreshadow.v1.Reason
+	4,  // 8: foreshadow.v1.Recommendation.evidence:type_name -> foreshadow.v1.Evidence
+	5,  // 9: foreshadow.v1.Recommendation.cheaper:type_name -> foreshadow.v1.CheaperSize
+	10, // 10: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
+	2,  // 11: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
+	2,  // 12: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
+	1,  // 13: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
+	8,  // 14: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 15: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_scaling_proto_init() }
@@ -1001,6 +1025,7 @@ func file_foreshadow_v1_scaling_proto_init() {
 	if File_foreshadow_v1_scaling_proto != nil {
 		return
 	}
+	file_foreshadow_v1_capacity_proto_init()
 	file_foreshadow_v1_metrics_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -42,6 +42,7 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 		Tried:       m.triedSizes(),
 	}
 	given := m.given()
+	in.Limits = scaling.Limits{CPUCores: given.CPUCores, MemoryBytes: given.MemoryBytes, NetworkBytesPerSecond: m.workload.Production.NetworkBytesPerSecond}
 	in.Price = m.workload.Prices.Hourly(given.CPUCores, int64(given.MemoryBytes))
 	for _, w := range m.track.Recent(now, m.config.DemandMaxAge) {
 		in.Demand = append(in.Demand, scaling.Point{At: w.Start.Add(w.Width), PerSecond: w.Requests / w.Width.Seconds()})
@@ -129,6 +130,7 @@ func (m *Model) capacityNow() scaling.Capacity {
 		Source: scaling.CapacityMeasured, PerSecond: c.GetRequestsPerSecond(),
 		Lower: c.GetLowerRequestsPerSecond(), Upper: c.GetUpperRequestsPerSecond(),
 		Measured: c.GetMeasureTime().AsTime(), Expires: expires(c), Rough: !c.GetPrecise(), MixDrift: m.recent.drift(c),
+		Bottleneck: bottleneckName(c.GetBottleneck()),
 	}
 	of := scaling.InstanceSize{CPUCores: c.GetGivenCpuCores(), MemoryBytes: float64(c.GetGivenMemoryBytes())}
 	if out.OtherSize = m.usage.differs(of); !out.OtherSize {
@@ -189,6 +191,7 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 			ForecastPerSecond: e.Forecast, ForecastMeanPerSecond: e.ForecastMean, ForecastTrusted: e.ForecastTrusted,
 			CapacityPerSecond: e.Capacity, CapacityLowerPerSecond: e.CapacityLower, StartupSeconds: e.Startup.Seconds(),
 			LeadTimeSeconds: e.LeadTime.Seconds(), ReadyInstances: int32(e.Ready), DesiredInstances: int32(e.Desired),
+			Bottleneck: bottleneckOf(e.Bottleneck.Resource), BottleneckGrowth: e.Bottleneck.Growth,
 		},
 		ReactiveInstances: int32(d.ReactiveInstances),
 		HpaInstances:      int32(d.HPAInstances),
@@ -206,6 +209,20 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 		r.Reasons = append(r.Reasons, &foreshadowv1.Reason{Code: string(reason.Code), Text: d.Text(reason)})
 	}
 	return r
+}
+
+const bottleneckPrefix = "BOTTLENECK_"
+
+// bottleneckName is empty when it is not known.
+func bottleneckName(b foreshadowv1.Bottleneck) string {
+	if b == foreshadowv1.Bottleneck_BOTTLENECK_UNSPECIFIED {
+		return ""
+	}
+	return strings.ToLower(strings.TrimPrefix(b.String(), bottleneckPrefix))
+}
+
+func bottleneckOf(name string) foreshadowv1.Bottleneck {
+	return foreshadowv1.Bottleneck(foreshadowv1.Bottleneck_value[bottleneckPrefix+strings.ToUpper(name)])
 }
 
 var policies = map[scaling.Policy]foreshadowv1.Policy{

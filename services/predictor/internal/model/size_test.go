@@ -21,7 +21,7 @@ func sizedWorld(t *testing.T) *world {
 	w := newWorld(t, shop)
 	w.instances = 4
 	m := measured(capacity)
-	m.ExpireTime, m.GivenCpuCores = nil, 1
+	m.ExpireTime, m.GivenCpuCores, m.Bottleneck = nil, 1, foreshadowv1.Bottleneck_BOTTLENECK_DOWNSTREAM
 	w.m.ObserveCapacity(m)
 	return w
 }
@@ -64,6 +64,8 @@ func TestACapacityHoldsForItsSize(t *testing.T) {
 	w := sizedWorld(t)
 	if r := w.serve(60, 1, 1, 1, 1); has(r, "capacity_other_size") || r.GetShadow().GetInstances() != 0 {
 		t.Errorf("its own size: %v", r.GetReasons())
+	} else if e := r.GetEvidence(); e.GetBottleneck() != foreshadowv1.Bottleneck_BOTTLENECK_DOWNSTREAM || !(e.GetBottleneckGrowth() > 0) {
+		t.Errorf("what runs out first: %v", e)
 	}
 	if r := w.serve(61, 1, 2, 1, 1); !has(r, "capacity_other_size") || !has(r, "capacity_expired") || r.GetShadow().GetInstances() == 0 {
 		t.Errorf("one instance of another size: %v", r.GetReasons())
