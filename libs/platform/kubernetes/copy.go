@@ -55,9 +55,11 @@ func (c *Client) copyGroup(ctx context.Context, production, shadow string) error
 	if template == nil || !r.isDeployment() || to.kind != from.kind {
 		return fmt.Errorf("only a Deployment is copied, to a Deployment, and %s %s is none", from.kind.Kind, from.Name)
 	}
-	// The walls come first: no pod of the shadow ever runs without them.
-	if err := c.apply(ctx, policyResource, wall(to)); err != nil {
-		return err
+	// The walls come first: no pod of the shadow, or of a trial of it, ever runs without them.
+	for _, w := range []*unstructured.Unstructured{wall(to, wallName(to), copyLabel), wall(to, trialsWallName(to), trialOfLabel)} {
+		if err := c.apply(ctx, policyResource, w); err != nil {
+			return err
+		}
 	}
 	want, err := copied(template, to)
 	if err != nil {
@@ -176,10 +178,13 @@ func setEnv(c *corev1.Container, values map[string]string) {
 	}
 }
 
-// wall is the NetworkPolicy of a copy: nothing comes in but from the allowed namespaces, to the port that is served; nothing goes
-// out but to the copy itself, DNS, and the allowed networks.
-func wall(to object) *unstructured.Unstructured {
-	own := map[string]any{"podSelector": map[string]any{"matchLabels": map[string]any{copyLabel: to.Name}}}
+func wallName(to object) string       { return to.Name + "-wall" }
+func trialsWallName(to object) string { return to.Name + "-trials-wall" }
+
+// wall is the NetworkPolicy of a copy's pods, or of its trials': those that have the label. Nothing comes in but from the allowed
+// namespaces, to the port that is served; nothing goes out but to their like, DNS, and the allowed networks.
+func wall(to object, name, label string) *unstructured.Unstructured {
+	own := map[string]any{"podSelector": map[string]any{"matchLabels": map[string]any{label: to.Name}}}
 	from := []any{own}
 	for _, n := range to.Copy.AllowFrom {
 		from = append(from, map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": n}}})
@@ -193,7 +198,7 @@ func wall(to object) *unstructured.Unstructured {
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-		"metadata": map[string]any{"name": to.Name + "-wall", "namespace": to.Namespace, "labels": map[string]any{copyLabel: to.Name}},
+		"metadata": map[string]any{"name": name, "namespace": to.Namespace, "labels": map[string]any{copyLabel: to.Name}},
 		"spec": map[string]any{
 			"podSelector": own["podSelector"], "policyTypes": []any{"Ingress", "Egress"},
 			"ingress": []any{map[string]any{"from": from, "ports": []any{map[string]any{"port": int64(to.Port), "protocol": "TCP"}}}},
@@ -289,7 +294,7 @@ func (c *Client) RemoveCopy(ctx context.Context, shadow string) error {
 	for _, part := range []struct {
 		resource schema.GroupVersionResource
 		name     string
-	}{{to.resource, to.Name}, {policyResource, to.Name + "-wall"}} { // the walls last
+	}{{to.resource, to.Name}, {policyResource, wallName(to)}, {policyResource, trialsWallName(to)}} { // the walls last
 		client := c.dynamic.Resource(part.resource).Namespace(to.Namespace)
 		o, err := client.Get(ctx, part.name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {

@@ -68,13 +68,16 @@ func TestCopyIsIsolated(t *testing.T) {
 			t.Errorf("the copy lacks %s: %s", want, template)
 		}
 	}
-	wall, err := json.Marshal(r.Find("networking.k8s.io/v1", "networkpolicies", "web-shadow-wall")["spec"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`"policyTypes":["Ingress","Egress"]`, `"cidr":"10.9.0.0/24"`, `"kubernetes.io/metadata.name":"foreshadow"`} {
-		if !strings.Contains(string(wall), want) {
-			t.Errorf("the wall lacks %s: %s", want, wall)
+	for name, own := range map[string]string{"web-shadow-wall": copyLabel, "web-shadow-trials-wall": trialOfLabel} {
+		wall, err := json.Marshal(r.Find("networking.k8s.io/v1", "networkpolicies", name)["spec"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		podSelector := `"podSelector":{"matchLabels":{"` + own + `":"web-shadow"}}`
+		for _, want := range []string{`"policyTypes":["Ingress","Egress"]`, `"cidr":"10.9.0.0/24"`, `"kubernetes.io/metadata.name":"foreshadow"`, podSelector + `,"policyTypes"`} {
+			if !strings.Contains(string(wall), want) {
+				t.Errorf("%s lacks %s: %s", name, want, wall)
+			}
 		}
 	}
 	r.scale(platform.Change{Instances: 1, Generation: 1})
@@ -116,7 +119,7 @@ func TestCopyFollowsProductionAndGoesOnRequest(t *testing.T) {
 		}
 	}
 	r.Until("it to be gone", func() bool {
-		return r.Find("apps/v1", "deployments", "web-shadow") == nil && r.Find("networking.k8s.io/v1", "networkpolicies", "web-shadow-wall") == nil
+		return r.Find("apps/v1", "deployments", "web-shadow") == nil && len(r.List("networking.k8s.io/v1", "networkpolicies")) == 0
 	})
 }
 

@@ -12,5 +12,8 @@
 // lead only one gets through, and after a crash between claim and change the object itself says that the change is missing:
 // its metadata.generation is still the one that was claimed.
 //
+// A trial of an experiment is a Deployment of its own beside the shadow's: see Trials. It has no other labels than Foreshadow's,
+// is behind every wall that the shadow is behind, and lives by a lease in an annotation.
+//
 // An API server that is away, or says that it is overloaded, is asked once a second, whoever asks; see gate.
 package kubernetes

@@ -35,13 +35,24 @@ type reading struct {
 	version string
 }
 
-// State reads what runs now. The error is a platform.ErrNotFound when there is no such object.
+// State reads what runs now, of a trial too. The error is a platform.ErrNotFound when there is no such object.
 func (c *Client) State(ctx context.Context, group string) (platform.State, error) {
-	r, err := c.read(ctx, group)
+	r, err := c.look(ctx, group)
 	if err != nil {
 		return platform.State{}, fmt.Errorf("read group %q: %w", group, err)
 	}
 	return r.state(), nil
+}
+
+// look is read for those that only look: it finds the group of a trial, too.
+func (c *Client) look(ctx context.Context, group string) (*reading, error) {
+	base, trial, is := platform.SplitTrialGroup(group)
+	if _, known := c.groups[group]; known || !is {
+		return c.read(ctx, group)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return c.readTrialGroup(ctx, base, trial)
 }
 
 func (c *Client) read(ctx context.Context, group string) (*reading, error) {

@@ -31,7 +31,7 @@ func newUsageSource(c *Client) usageSource {
 func (c *Client) Usage(ctx context.Context, group string) ([]platform.Usage, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	r, err := c.read(ctx, group)
+	r, err := c.look(ctx, group)
 	if err != nil {
 		return nil, fmt.Errorf("read usage of group %q: %w", group, err)
 	}

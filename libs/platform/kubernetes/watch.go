@@ -29,7 +29,7 @@ func (c *Client) Watch(ctx context.Context, group string, fn func(platform.State
 	var last *platform.State
 	retry := retryFirst
 	for ctx.Err() == nil {
-		r, err := c.read(ctx, group)
+		r, err := c.look(ctx, group)
 		if err != nil {
 			if ctx.Err() != nil {
 				return

@@ -269,10 +269,17 @@ func (f *Fake) note(kind, path string, o map[string]any) {
 	f.changed = make(chan struct{})
 }
 
-// stale says whether a body names a version that is not the present one.
+// stale says whether a body names a version, or an object, that is not the present one.
 func stale(old, body map[string]any) bool {
-	want, _ := at(body, "metadata")["resourceVersion"].(string)
-	return want != "" && want != at(old, "metadata")["resourceVersion"]
+	for _, where := range []string{"metadata", "preconditions"} { // the latter of a deletion
+		named, _ := body[where].(map[string]any)
+		for _, key := range []string{"resourceVersion", "uid"} {
+			if want, _ := named[key].(string); want != "" && want != at(old, "metadata")[key] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func labelsOf(o map[string]any) map[string]string {

@@ -12,12 +12,20 @@ import (
 // ReadyAfter is the annotation of a pod template that says how long a pod takes to be ready; "never" is possible.
 const ReadyAfter = "controlplane/ready-after"
 
-// settle brings pods in line with the objects that own them.
+// settle brings pods in line with the objects that own them; those whose owner is gone go, too.
 func (f *Fake) settle(now time.Time) {
+	owners := map[any]bool{}
 	for _, path := range slices.Sorted(maps.Keys(f.objects)) {
 		parts := strings.Split(path, "|")
 		if o := f.objects[path]; o != nil && at(o, "spec")["template"] != nil && parts[1] != "replicasets" {
+			owners[at(o, "metadata")["uid"]] = true
 			f.settlePods(parts[2], o)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(f.objects)) {
+		o := f.objects[path]
+		if owner, owned := at(o, "metadata", "labels")["owner"]; owned && o["kind"] == "Pod" && !owners[owner] {
+			f.remove(path)
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(f.objects)) {
