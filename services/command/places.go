@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/platform/agent"
@@ -25,16 +26,17 @@ type places struct {
 	groups map[string]place
 	local  *local.Client
 	docker *agent.Client
-	// kubernetes is nil when no group is on it.
+	// kubernetes is nil when no group is on it, and so are its trials.
 	kubernetes *kubernetes.Client
+	trials     *kubernetes.Trials
 }
 
 // places makes a client of each platform that the process needs; it does no I/O.
-func (p *process) places() (*places, error) { return newPlaces(p.file, p.kubernetes) }
+func (p *process) places() (*places, error) { return newPlaces(p.file, p.kubernetes, p.log) }
 
 // newPlaces makes a client of each platform that is needed; it does no I/O. A connection to the API server that there is
 // already is used: what bounds the requests to one that is away bounds those of the whole process.
-func newPlaces(f file, connected *kubernetes.Client) (*places, error) {
+func newPlaces(f file, connected *kubernetes.Client, log *slog.Logger) (*places, error) {
 	p := &places{
 		groups: map[string]place{}, local: local.NewClient(f.LocalPlatform.Socket), docker: agent.NewClient(f.DockerPlatform.Socket),
 	}
@@ -48,6 +50,9 @@ func newPlaces(f file, connected *kubernetes.Client) (*places, error) {
 		if p.kubernetes, err = kubernetes.New(f.Kubernetes, groups); err != nil {
 			return nil, fmt.Errorf("kubernetes: %w", err)
 		}
+	}
+	if p.kubernetes != nil {
+		p.trials = p.kubernetes.Trials(f.Workloads, log)
 	}
 	for _, w := range f.Workloads {
 		for _, t := range []workload.Target{w.Production, w.Shadow} {
@@ -74,9 +79,18 @@ func (p *places) add(t workload.Target) error {
 	return nil
 }
 
+// find returns where a group is, or one that a trial of it forms.
+func (p *places) find(group string) (place, bool) {
+	at, known := p.groups[group]
+	if base, _, is := platform.SplitTrialGroup(group); is && !known {
+		at, known = p.groups[base]
+	}
+	return at, known
+}
+
 // State implements place.
 func (p *places) State(ctx context.Context, group string) (platform.State, error) {
-	at, known := p.groups[group]
+	at, known := p.find(group)
 	if !known {
 		return platform.State{}, platform.NotFound(group)
 	}
@@ -94,7 +108,7 @@ func (p *places) Scale(ctx context.Context, group string, change platform.Change
 
 // Usage implements place.
 func (p *places) Usage(ctx context.Context, group string) ([]platform.Usage, error) {
-	at, known := p.groups[group]
+	at, known := p.find(group)
 	if !known {
 		return nil, platform.NotFound(group)
 	}
@@ -103,7 +117,7 @@ func (p *places) Usage(ctx context.Context, group string) ([]platform.Usage, err
 
 // Watch implements place.
 func (p *places) Watch(ctx context.Context, group string, fn func(platform.State, error)) {
-	at, known := p.groups[group]
+	at, known := p.find(group)
 	if !known {
 		fn(platform.State{}, platform.NotFound(group))
 		<-ctx.Done()

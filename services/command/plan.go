@@ -48,7 +48,7 @@ shadow.kubernetes.copy.enabled is true it makes them again.`,
 		if err != nil {
 			return err
 		}
-		at, err := newPlaces(f, nil)
+		at, err := newPlaces(f, nil, nil)
 		if err != nil {
 			return usageError{err}
 		}
@@ -72,7 +72,7 @@ shadow.kubernetes.copy.enabled is true it makes them again.`,
 
 // runPlan asks the predictor what it recommends and the provisioner what it is doing; the addresses are the console's.
 func runPlan(ctx context.Context, f file, only string, out io.Writer) error {
-	at, err := newPlaces(f, nil)
+	at, err := newPlaces(f, nil, nil)
 	if err != nil {
 		return usageError{err}
 	}

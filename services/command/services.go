@@ -74,7 +74,7 @@ func buildShadowRunner(p *process) (runner, error) {
 	}
 	s, err := shadowrunner.New(p.file.ShadowRunner, shadowrunner.Deps{
 		RPC: p.rpc, Workloads: p.file.Workloads, Kafka: p.file.Kafka, Log: p.log, Registry: p.registry, Admin: p.admin,
-		Instances: at, Trials: at.local,
+		Instances: at, Trials: at,
 	})
 	return s, err
 }

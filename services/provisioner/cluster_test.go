@@ -28,6 +28,21 @@ type clusterBench struct {
 	*bench
 	client  *kubernetes.Client
 	windows *kafka.Publisher[*foreshadowv1.MetricsWindowed]
+	keeping chan string // the names of those that have begun to keep trials
+}
+
+// keeper is a platform that notes who keeps its trials.
+type keeper struct {
+	*kubernetes.Client
+	name    string
+	keeping chan string
+}
+
+// KeepTrials implements TrialKeeper.
+func (k keeper) KeepTrials(ctx context.Context) error {
+	k.keeping <- k.name
+	<-ctx.Done()
+	return nil
 }
 
 // newClusterBench has a Deployment of three pods as production. The workload is named after the namespace: the tests share the
@@ -45,7 +60,7 @@ func newClusterBench(t *testing.T, c *kubernetestest.Cluster, adjust func(*workl
 	if adjust != nil {
 		adjust(&w)
 	}
-	b := &clusterBench{Cluster: c, bench: &bench{t: t, workload: w, actions: make(chan *foreshadowv1.ScalingApplied, 100)}}
+	b := &clusterBench{Cluster: c, keeping: make(chan string, 100), bench: &bench{t: t, workload: w, actions: make(chan *foreshadowv1.ScalingApplied, 100)}}
 	b.client = b.newClient()
 	b.kafka = kafka.Default()
 	b.kafka.Brokers = []string{embeddedtest.Broker(t)}
@@ -100,7 +115,7 @@ func (b *clusterBench) provisioner(name string) (stop func(), leads chan struct{
 		b.t.Fatal(err)
 	}
 	s, err := New(cfg, Deps{
-		Workloads: []workload.Workload{b.workload}, Kafka: b.kafka, Platform: client, Log: log, Registry: registry,
+		Workloads: []workload.Workload{b.workload}, Kafka: b.kafka, Platform: keeper{client, name, b.keeping}, Log: log, Registry: registry,
 		Admin: telemetry.NewAdmin(registry), Election: election,
 	})
 	if err != nil {
@@ -388,5 +403,22 @@ func TestAPIServerAway(t *testing.T) {
 	t.Logf("away for %s: %d requests; converged %s after it was ready again", away, len(asked), took.Round(time.Millisecond))
 	if took > 10*time.Second {
 		t.Errorf("converged after %s", took)
+	}
+}
+
+// Trials that nobody renews are removed by the leader, and by its successor.
+func TestTheLeaderKeepsTrials(t *testing.T) {
+	t.Parallel()
+	b := newClusterBench(t, kubernetestest.NewOnFake(t), nil)
+	stop, leads := b.provisioner("a")
+	b.wait4(leads)
+	_, next := b.provisioner("b")
+	if got := <-b.keeping; got != "a" {
+		t.Errorf("%s keeps them, and a leads", got)
+	}
+	stop()
+	b.wait4(next)
+	if got := <-b.keeping; got != "b" {
+		t.Errorf("%s keeps them, and b leads", got)
 	}
 }

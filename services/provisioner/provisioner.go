@@ -199,6 +199,7 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 	g.Go(func() error { return s.follow(ctx, workloads, reporter) })
 	g.Go(func() error { return s.followUsers(ctx, users) })
 	g.Go(func() error { return s.keepCopies(ctx) })
+	g.Go(func() error { return s.keepTrials(ctx) })
 	for _, w := range workloads {
 		g.Go(func() error { return w.Production.Run(ctx) })
 		g.Go(func() error { return w.Shadow.Run(ctx) })

@@ -41,6 +41,15 @@ func (g *groups) EndTrial(_ context.Context, group, trial string) error {
 	return nil
 }
 
+// KeepTrials notes it.
+func (g *groups) KeepTrials(ctx context.Context) error {
+	g.mu.Lock()
+	g.kept++
+	g.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
 func (r *rig) experiments() foreshadowv1.ExperimentServiceClient {
 	r.t.Helper()
 	conn, err := rpc.Dial(r.listen)
@@ -91,6 +100,9 @@ func TestAMatrixRunsOverARestart(t *testing.T) {
 	checkMatrix(t, r, look())
 	if r.stop(); len(r.production.Seen()) != 0 || len(r.platform.trials) != 0 {
 		t.Errorf("production saw %d requests, trials left: %v", len(r.production.Seen()), r.platform.trials)
+	}
+	if r.platform.kept != 2 {
+		t.Errorf("trials were kept %d times, want once by each of two runners", r.platform.kept)
 	}
 }
 

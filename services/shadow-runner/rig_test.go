@@ -32,6 +32,7 @@ type groups struct {
 	changed chan struct{}
 	trial   string   // address of the instances of trials
 	trials  []string // that were begun, once per renewal, and did not end
+	kept    int      // how often somebody began to keep them
 }
 
 func (g *groups) set(group string, instances ...platform.Instance) {

@@ -143,6 +143,9 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.sender.Close()
 	recalled := make(chan struct{})
 	g.Go(func() error { return s.recallAll(gctx, recalled) })
+	if k, can := s.deps.Trials.(TrialKeeper); can {
+		g.Go(func() error { return k.KeepTrials(gctx) })
+	}
 	for _, l := range s.lanes {
 		g.Go(func() error { return l.run(gctx, abort, recalled) })
 	}

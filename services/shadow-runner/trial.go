@@ -1,6 +1,7 @@
 package shadowrunner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,12 @@ type Trials interface {
 	EndTrial(ctx context.Context, group, trial string) error
 }
 
+// TrialKeeper are Trials that outlive whoever asked for them, until they are looked for: those of a runner that was killed.
+type TrialKeeper interface {
+	// KeepTrials ends those that nobody asks for any more, until ctx ends.
+	KeepTrials(ctx context.Context) error
+}
+
 const (
 	// trialLease is how long a trial outlives a runner that was killed; it is renewed every trialRenew.
 	trialLease = time.Minute
@@ -37,6 +44,8 @@ const (
 	// trialLook is how often one that starts is looked at, endTimeout bounds its end.
 	trialLook  = 250 * time.Millisecond
 	endTimeout = 10 * time.Second
+	// podStart is how long the instances of a trial may take on Kubernetes, where an image may have to be pulled first.
+	podStart = 5 * time.Minute
 )
 
 // matrix carries a job of configurations out: one after another, or as many at a time as its budget of instances allows. The
@@ -161,10 +170,7 @@ func (l *lane) start(ctx context.Context, t platform.Trial) (instances []stagedI
 			l.log.Warn("trial left to its lease", "err", err)
 		}
 	})
-	begin, timeout := time.Now(), l.workload.Shadow.Process.StartTimeout
-	if timeout == 0 {
-		timeout = time.Minute
-	}
+	begin, timeout := time.Now(), startTimeout(l.workload.Shadow)
 	for {
 		state, err := l.trials.Try(ctx, group, t)
 		switch {
@@ -182,12 +188,38 @@ func (l *lane) start(ctx context.Context, t platform.Trial) (instances []stagedI
 			renewal.Go(func() { l.renew(renewing, t) })
 			return instances, release, ""
 		case time.Since(begin) > timeout:
-			return nil, release, fmt.Sprintf("%d of %d instances were ready after %v", state.Ready(), t.Instances, timeout)
+			return nil, release, fmt.Sprintf("%d of %d instances were ready after %v%s", state.Ready(), t.Instances, timeout, failed(state))
 		}
 		if err := pace.Timer(ctx, time.Now().Add(trialLook)); err != nil {
 			return nil, release, err.Error()
 		}
 	}
+}
+
+// startTimeout is how long the instances of a trial of a shadow may take to be ready.
+func startTimeout(shadow workload.Target) time.Duration {
+	switch shadow.Platform {
+	case workload.PlatformKubernetes:
+		return podStart
+	case workload.PlatformDocker:
+		return cmp.Or(shadow.Docker.StartTimeout, time.Minute)
+	default:
+		return cmp.Or(shadow.Process.StartTimeout, time.Minute)
+	}
+}
+
+// failed says how many instances have failed, in words.
+func failed(s platform.State) string {
+	n := 0
+	for _, i := range s.Instances {
+		if i.Phase == platform.Failed {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d have failed", n)
 }
 
 func (l *lane) renew(ctx context.Context, t platform.Trial) {

@@ -1,0 +1,55 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+)
+
+// trier is a place that runs configurations other than a group's, beside it.
+type trier interface {
+	Try(ctx context.Context, group string, t platform.Trial) (platform.State, error)
+	EndTrial(ctx context.Context, group, trial string) error
+}
+
+// trier finds that of a group.
+func (p *places) trier(group string) (trier, error) {
+	at, known := p.groups[group]
+	if !known {
+		return nil, platform.NotFound(group)
+	}
+	if at == place(p.kubernetes) {
+		return p.trials, nil
+	}
+	if t, can := at.(trier); can {
+		return t, nil
+	}
+	return nil, fmt.Errorf("group %q: its platform runs no trials: %w", group, platform.ErrUnsupported)
+}
+
+// Try runs a trial of a group, or renews its lease, where its platform can.
+func (p *places) Try(ctx context.Context, group string, t platform.Trial) (platform.State, error) {
+	at, err := p.trier(group)
+	if err != nil {
+		return platform.State{}, err
+	}
+	return at.Try(ctx, group, t)
+}
+
+// EndTrial ends a trial.
+func (p *places) EndTrial(ctx context.Context, group, trial string) error {
+	at, err := p.trier(group)
+	if err != nil {
+		return err
+	}
+	return at.EndTrial(ctx, group, trial)
+}
+
+// KeepTrials ends trials that nobody asks for any more, until ctx ends. Agents do so by themselves.
+func (p *places) KeepTrials(ctx context.Context) error {
+	if p.trials == nil {
+		return nil
+	}
+	return p.trials.Keep(ctx)
+}
