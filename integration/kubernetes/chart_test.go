@@ -120,7 +120,7 @@ func (i *installer) space(name string) {
 func TestEveryObjectOfTheChartIsAccepted(t *testing.T) {
 	plane := kubernetestest.Start(t)
 	i := newInstaller(t, plane.Config())
-	for _, name := range []string{namespace, "shop", "shop-shadow", "blog"} {
+	for _, name := range []string{namespace, "shop", "shop-shadow", "blog", "blog-shadow"} {
 		i.space(name)
 	}
 	if err := i.install(kubernetestest.Object(shadowscaler.Definition()), false); err != nil {
@@ -249,6 +249,7 @@ func rights(t *testing.T, plane *kubernetestest.ControlPlane, i *installer) {
 			t.Errorf("the provisioner cannot copy: %v", err)
 		}
 	}
+	trialRights(t, as)
 	if err := provisioner.RemoveCopy(t.Context(), "shadow"); err != nil {
 		t.Errorf("the provisioner cannot remove a copy: %v", err)
 	}

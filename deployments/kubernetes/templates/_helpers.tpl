@@ -58,12 +58,37 @@ capabilities: {drop: [ALL]}
 {{- $kind := get $k "kind" | default "Deployment" }}
 {{- $group := "" }}
 {{- if contains "/" $api }}{{- $group = first (splitList "/" $api) }}{{- end }}
-{{- $out = append $out (dict "namespace" $k.namespace "group" $group "resource" (get $plurals $kind | default (printf "%ss" (lower $kind))) "name" $k.name "copy" (get (get $k "copy" | default dict) "enabled" | default false)) }}
+{{- $out = append $out (dict "namespace" $k.namespace "group" $group "resource" (get $plurals $kind | default (printf "%ss" (lower $kind))) "name" $k.name "copy" (get (get $k "copy" | default dict) "enabled" | default false) "shadow" (eq $side "shadow")) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- range .Values.rbac.targets }}
-{{- $out = append $out (dict "namespace" .namespace "group" (get . "group" | default "apps") "resource" (get . "resource" | default "deployments") "name" .name) }}
+{{- $out = append $out (dict "namespace" .namespace "group" (get . "group" | default "apps") "resource" (get . "resource" | default "deployments") "name" .name "shadow" (get . "shadow" | default false)) }}
+{{- end }}
+{{- toJson $out }}
+{{- end }}
+
+{{/* The shadows of which there may be trials, by namespace: their names, as JSON. There are none where production is. */}}
+{{- define "foreshadow.trials" -}}
+{{- $out := dict }}
+{{- $production := dict }}
+{{- if .Values.trials.enabled }}
+{{- $targets := include "foreshadow.targets" . | fromJsonArray }}
+{{- range $targets }}{{- if not .shadow }}{{- $_ := set $production .namespace true }}{{- end }}{{- end }}
+{{- range $targets }}
+{{- if and .shadow (eq .group "apps") (eq .resource "deployments") (not (hasKey $production .namespace)) }}
+{{- $_ := set $out .namespace (append (get $out .namespace | default list) .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $out }}
+{{- end }}
+
+{{/* The names that the trials of the given shadows can have, as a flow of YAML. */}}
+{{- define "foreshadow.trialNames" -}}
+{{- $out := list }}
+{{- range . }}{{- $name := . }}
+{{- range $n := list 1 2 3 4 5 6 7 8 }}{{- $out = append $out (printf "%s-trial-%d" $name (int $n)) }}{{- end }}
 {{- end }}
 {{- toJson $out }}
 {{- end }}
