@@ -122,9 +122,25 @@ type request struct {
 	timeout      time.Duration
 }
 
-// Call makes a request of an agent's own API, below a group, and decodes its answer. body may be nil.
-func (c *Client) Call(ctx context.Context, method, group, below string, body, into any) error {
-	return c.call(ctx, request{method: method, path: groupPath(group) + below, body: body, timeout: callTimeout}, into)
+// Try runs a trial of a group beside it, or renews the lease of one that runs, and returns its state: its instances may not
+// be ready yet. The error is a platform.ErrUnsupported when this platform cannot run it.
+func (c *Client) Try(ctx context.Context, group string, t platform.Trial) (platform.State, error) {
+	var s platform.State
+	err := c.call(ctx, request{method: http.MethodPost, path: groupPath(group) + "/trials", body: t, timeout: callTimeout}, &s)
+	if err != nil {
+		return platform.State{}, fmt.Errorf("try %q of group %q: %w", t.Name, group, err)
+	}
+	return s, nil
+}
+
+// EndTrial ends a trial; one that has ended is no error.
+func (c *Client) EndTrial(ctx context.Context, group, trial string) error {
+	var s platform.State
+	path := groupPath(group) + "/trials/" + url.PathEscape(trial)
+	if err := c.call(ctx, request{method: http.MethodDelete, path: path, timeout: callTimeout}, &s); err != nil {
+		return fmt.Errorf("end trial %q of group %q: %w", trial, group, err)
+	}
+	return nil
 }
 
 func (c *Client) call(ctx context.Context, r request, into any) error {

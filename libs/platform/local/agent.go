@@ -7,13 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/procfs"
 
-	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/platform/agent"
 )
 
@@ -31,10 +29,11 @@ type Deps struct {
 type Agent struct {
 	cfg     AgentConfig
 	log     *slog.Logger
-	metrics *metrics
-	groups  *groupSet
+	metrics *agent.Metrics
+	groups  *agent.Groups[*group]
 	ports   *ports
 	probe   *http.Client
+	proc    procfs.FS // set while it runs
 	timing  timing
 }
 
@@ -78,7 +77,7 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{
-		cfg: cfg, log: deps.Log, metrics: newMetrics(), groups: &groupSet{all: map[string]*group{}, trials: map[string]*trial{}}, ports: newPorts(), timing: defaultTiming(),
+		cfg: cfg, log: deps.Log, metrics: agent.NewMetrics(Platform), groups: agent.NewGroups(vary, MaxInstances, deps.Log), ports: newPorts(), timing: defaultTiming(),
 		// A connection that is kept would hold up the drain of an instance.
 		probe: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true},
@@ -89,9 +88,10 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 		if len(g.Process.Command) == 0 || g.Process.Initial < 0 || g.Process.Initial > MaxInstances {
 			return nil, fmt.Errorf("local platform: group %q: want a command and 0 to %d initial instances", name, MaxInstances)
 		}
-		a.groups.all[name] = newGroup(a, name, g)
+		declared := newGroup(a, name, g)
+		a.groups.Add(name, declared)
+		a.metrics.Add(name, declared)
 	}
-	a.metrics.groups = a.groups.list() // trials come and go, and would be labels without end
 	if deps.Registry != nil {
 		if err := deps.Registry.Register(a.metrics); err != nil {
 			return nil, fmt.Errorf("register metrics of the local platform: %w", err)
@@ -107,8 +107,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			return fmt.Errorf("make log_dir: %w", err)
 		}
 	}
-	proc, err := procfs.NewDefaultFS()
-	if err != nil {
+	var err error
+	if a.proc, err = procfs.NewDefaultFS(); err != nil {
 		return fmt.Errorf("open the process file system, which usage is read from: %w", err)
 	}
 	ln, release, err := agent.Listen(ctx, a.cfg.Socket)
@@ -120,50 +120,22 @@ func (a *Agent) Run(ctx context.Context) error {
 	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	served := make(chan error, 1)
-	go func() { served <- agent.Serve(serveCtx, ln, a.api(serveCtx, proc), a.log) }()
+	go func() { served <- agent.Serve(serveCtx, ln, a.groups.API(serveCtx), a.log) }()
 	groupsCtx, stopGroups := context.WithCancel(ctx)
 	defer stopGroups()
-	var wg sync.WaitGroup
-	wg.Go(func() { a.groups.run(groupsCtx) })
+	kept := make(chan error, 1)
+	go func() { kept <- a.groups.Run(groupsCtx) }()
 	a.log.Info("local platform serves", "address", a.cfg.Socket)
 	select {
 	case err = <-served: // the listener broke; nobody can steer the instances any more
 	case <-ctx.Done():
 	}
 	stopGroups()
-	wg.Wait()
+	err = errors.Join(err, <-kept)
 	stopServing()
 	if err == nil {
 		err = <-served
 	}
 	a.probe.CloseIdleConnections()
 	return err
-}
-
-// served is a group as the API serves it.
-type served struct {
-	*group
-	proc procfs.FS
-}
-
-// State implements agent.Group.
-func (s served) State() (platform.State, <-chan struct{}, error) {
-	state, changed := s.state()
-	return state, changed, nil
-}
-
-// Scale implements agent.Group.
-func (s served) Scale(c platform.Change) (platform.State, error) { return s.scale(c) }
-
-// Usage implements agent.Group.
-func (s served) Usage(context.Context) ([]platform.Usage, error) { return s.usage(s.proc, time.Now()) }
-
-func (a *Agent) api(ctx context.Context, proc procfs.FS) http.Handler {
-	api := agent.NewAPI(ctx, func(name string) (agent.Group, bool) {
-		g, known := a.groups.get(name)
-		return served{g, proc}, known
-	})
-	api.Handle("POST /v1/groups/{group}/trials", a.try)
-	api.Handle("DELETE /v1/groups/{group}/trials/{trial}", a.endTrial)
-	return api
 }

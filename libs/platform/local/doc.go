@@ -17,8 +17,5 @@
 // Draining is announced before the process is told to stop, so that proxies send it no new request; it is never revived.
 // A Failed instance stays listed until its replacement starts, so that the failure can be seen.
 //
-// The API is that of package agent, and:
-//
-//	POST /v1/groups/{group}/trials            platform.Trial -> platform.State; starts it, or renews its lease
-//	DELETE /v1/groups/{group}/trials/{trial}  ends it
+// The API is that of package agent.
 package local

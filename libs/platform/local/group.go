@@ -47,8 +47,8 @@ func newGroup(a *Agent, name string, spec Group) *group {
 	}
 }
 
-// run keeps the group until ctx ends, then stops its instances.
-func (g *group) run(ctx context.Context) {
+// Run implements agent.Member: it keeps the group until ctx ends, then stops its instances.
+func (g *group) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		var due <-chan time.Time
 		var timer *time.Timer
@@ -67,6 +67,7 @@ func (g *group) run(ctx context.Context) {
 	}
 	g.stop()
 	g.wg.Wait()
+	return nil
 }
 
 func (g *group) stop() {
@@ -177,11 +178,11 @@ func (g *group) bump() {
 	g.changed = make(chan struct{})
 }
 
-// state returns a copy and the channel that is closed at the next change.
-func (g *group) state() (platform.State, <-chan struct{}) {
+// State implements agent.Group.
+func (g *group) State() (platform.State, <-chan struct{}, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.snapshot(), g.changed
+	return g.snapshot(), g.changed, nil
 }
 
 func (g *group) snapshot() platform.State {
@@ -195,8 +196,8 @@ func (g *group) snapshot() platform.State {
 	return s
 }
 
-// scale accepts or refuses a change.
-func (g *group) scale(c platform.Change) (platform.State, error) {
+// Scale implements agent.Group.
+func (g *group) Scale(c platform.Change) (platform.State, error) {
 	if c.Instances < 0 || c.Instances > MaxInstances {
 		return platform.State{}, &agent.RequestError{Text: fmt.Sprintf("instances: want 0 to %d, got %d", MaxInstances, c.Instances)}
 	}

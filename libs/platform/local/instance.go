@@ -215,7 +215,7 @@ func (i *instance) fail(reason string) {
 		i.failures++
 	})
 	if failed {
-		i.group.agent.metrics.failed(i.group.name)
+		i.group.agent.metrics.Failed(i.group.name)
 		i.group.log.Warn("instance failed", "instance", i.id, "reason", reason)
 	}
 }

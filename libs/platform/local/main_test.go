@@ -135,7 +135,7 @@ func runAgent(t *testing.T, g Group, adjust func(*Agent)) *Client {
 			t.Errorf("Run = %v after a clean stop", err)
 		}
 		client.Close()
-		for _, i := range a.groups.all["web"].instances {
+		for _, i := range a.groups.List()["web"].instances {
 			if i.process == nil {
 				continue
 			}

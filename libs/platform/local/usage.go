@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +13,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/platform"
 )
 
-// usage reads what the processes of the group have used, from /proc; only the instance's own process counts, not children
+// Usage implements agent.Group: it reads what the processes of the group have used, from /proc; only the instance's own process counts, not children
 // it may have.
 //
 // CPU is exact to the kernel's tick of 10 ms; memory is the resident set, pages shared with other instances included.
@@ -20,7 +21,8 @@ import (
 // process that mostly serves HTTP they are its traffic: payload and HTTP headers, without TCP and IP headers. They also
 // hold files it reads and logs it writes, and they lack what it moves by recv and send: Go, Java and Node use read and
 // write on sockets.
-func (g *group) usage(proc procfs.FS, now time.Time) ([]platform.Usage, error) {
+func (g *group) Usage(context.Context) ([]platform.Usage, error) {
+	now := time.Now()
 	type running struct {
 		process *process
 		usage   platform.Usage
@@ -35,7 +37,7 @@ func (g *group) usage(proc procfs.FS, now time.Time) ([]platform.Usage, error) {
 	g.mu.Unlock()
 	usages := make([]platform.Usage, 0, len(all))
 	for _, r := range all {
-		u, err := measure(proc, r.process, r.usage)
+		u, err := measure(g.agent.proc, r.process, r.usage)
 		if errors.Is(err, errEnded) {
 			continue
 		}
