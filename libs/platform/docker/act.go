@@ -138,35 +138,44 @@ func (g *group) act(ctx context.Context, now time.Time) error {
 	for _, u := range s.drop {
 		g.end(u)
 	}
-	size, template := g.memory.Size, g.template()
-	var like container.InspectResponse
-	if template != nil {
-		like = template.seen
+	o := order{group: g.name, size: g.memory.Size, first: 2}
+	if g.like != nil {
+		o.first = 1 // what they are like is none of them
 	}
-	var taken []string
+	if like := g.pattern(); like != nil {
+		o.like = *like
+	}
 	for _, u := range g.units {
-		taken = append(taken, strings.TrimPrefix(u.seen.Name, "/"))
+		o.taken = append(o.taken, strings.TrimPrefix(u.seen.Name, "/"))
 	}
 	g.mu.Unlock()
 	var errs []error
 	if s.wake != nil {
 		errs = append(errs, g.start(ctx, s.wake, now))
 	}
+	making, release := ctx, func() {}
+	if g.like != nil {
+		making, release = g.outlasting() // one that is half made when the trial ends would be left
+	}
+	defer release()
 	for range s.create {
+		if ctx.Err() != nil {
+			break
+		}
 		// One after the other: each takes the engine well under a second, and their names must not collide.
-		id, err := g.engine.create(ctx, like, g.name, size, taken)
+		id, err := g.engine.create(making, o)
 		if err != nil {
 			errs = append(errs, err)
 			break
 		}
 		g.log.Info("instance made", "instance", short(id))
-		if err := g.admit(ctx, id, now, &taken); err != nil {
+		if err := g.admit(ctx, id, now, &o.taken); err != nil {
 			errs = append(errs, err)
 			break
 		}
 	}
 	for _, u := range s.resize {
-		g.resize(ctx, u, size, now)
+		g.resize(ctx, u, o.size, now)
 	}
 	return errors.Join(errs...)
 }
@@ -206,16 +215,10 @@ func (g *group) end(u *unit) {
 	u.ending = true
 	id, clone, within := u.container(), u.clone, g.spec.DrainTimeout
 	g.ending.Go(func() {
-		// It outlives the agent's own end, but not for long: the engine goes on with it.
-		ctx, cancel := context.WithTimeout(context.Background(), within+2*callTimeout)
+		lasting, release := g.outlasting()
+		defer release()
+		ctx, cancel := context.WithTimeout(lasting, within+2*callTimeout)
 		defer cancel()
-		go func() {
-			select {
-			case <-g.timing.stopped:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
 		err := g.engine.stop(ctx, id, within)
 		if err == nil && clone {
 			err = g.engine.remove(ctx, id)
@@ -234,6 +237,19 @@ func (g *group) end(u *unit) {
 		}
 		g.nudge()
 	})
+}
+
+// outlasting is a context for what outlives the agent's own end, but not for long: the engine goes on with it.
+func (g *group) outlasting() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-g.timing.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // resize changes the size of a unit that runs.

@@ -42,12 +42,13 @@ func (nobody) NotReady(string, string) {}
 
 // Agent keeps the groups of one engine.
 type Agent struct {
-	cfg    AgentConfig
-	log    *slog.Logger
-	engine *engine
-	groups map[string]*group
-	probe  *http.Client
-	timing timing
+	cfg     AgentConfig
+	log     *slog.Logger
+	engine  *engine
+	metrics *agent.Metrics
+	groups  *agent.Groups[*group]
+	probe   *http.Client
+	timing  timing
 }
 
 // timing is how fast an agent works; tests make it faster.
@@ -99,30 +100,38 @@ func New(cfg AgentConfig, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker platform: %w", err)
 	}
+	m := agent.NewMetrics(Platform)
 	a := &Agent{
-		cfg: cfg, log: deps.Log, engine: e, groups: map[string]*group{}, timing: defaultTiming(),
+		cfg: cfg, log: deps.Log, engine: e, metrics: m, timing: defaultTiming(),
 		// A connection that is kept would hold up the drain of an instance.
 		probe: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
-	m := newMetrics(a.groups)
+	a.groups = agent.NewGroups(a.vary, MaxInstances, deps.Log)
+	for name, spec := range deps.Groups {
+		g := a.newGroup(name, spec.withDefaults())
+		g.store, g.health, g.begin = store{filepath.Join(cfg.StateDir, name+".json")}, deps.Health, memory{Desired: -1} // as many as there are
+		a.groups.Add(name, g)
+		m.Add(name, g)
+	}
 	if deps.Registry != nil {
 		if err := deps.Registry.Register(m); err != nil {
 			return nil, fmt.Errorf("register metrics of the docker platform: %w", err)
 		}
 	}
-	for name, spec := range deps.Groups {
-		a.groups[name] = &group{
-			name: name, spec: spec.withDefaults(), engine: e, store: store{filepath.Join(cfg.StateDir, name+".json")},
-			log: deps.Log.With("group", name), health: deps.Health, probe: a.probe, wake: make(chan struct{}, 1),
-			failed: func() { m.failures.WithLabelValues(name).Inc() },
-			// Revisions of an agent that is started later are higher. Microseconds stay exact in every JSON reader.
-			revision: uint64(time.Now().UnixMicro()), changed: make(chan struct{}), // #nosec G115: after 1970
-		}
-	}
 	return a, nil
+}
+
+// newGroup returns a group that remembers nothing.
+func (a *Agent) newGroup(name string, spec Group) *group {
+	return &group{
+		name: name, spec: spec, engine: a.engine, log: a.log.With("group", name), health: nobody{}, probe: a.probe, timing: a.timing,
+		wake: make(chan struct{}, 1), failed: func() { a.metrics.Failed(name) },
+		// Revisions of an agent that is started later are higher. Microseconds stay exact in every JSON reader.
+		revision: uint64(time.Now().UnixMicro()), changed: make(chan struct{}), // #nosec G115: after 1970
+	}
 }
 
 // Run keeps the groups and serves the API until ctx ends. The instances live on.
@@ -141,15 +150,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopWithin, func() { close(a.timing.stopped) }) })
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	for _, group := range a.groups {
+	for _, group := range a.groups.List() {
 		group.timing = a.timing
-		g.Go(func() error { return group.run(ctx) })
+		g.Go(func() error { group.sweep(ctx); return nil })
 	}
-	api := agent.NewAPI(ctx, func(name string) (agent.Group, bool) {
-		group, known := a.groups[name]
-		return group, known
-	})
-	g.Go(func() error { return agent.Serve(ctx, ln, api, a.log) })
+	g.Go(func() error { return a.groups.Run(ctx) })
+	g.Go(func() error { return agent.Serve(ctx, ln, a.groups.API(ctx), a.log) })
 	a.log.Info("docker platform serves", "address", a.cfg.Socket)
 	return g.Wait()
 }

@@ -72,16 +72,25 @@ func nameOf(template container.InspectResponse, n int) string {
 	return fmt.Sprintf("%s-%d", strings.TrimPrefix(template.Name, "/"), n)
 }
 
-// create makes an instance like the template and starts it. taken are the names in use. It returns the container's identity; one
-// that could not be started is removed.
-func (e *engine) create(ctx context.Context, template container.InspectResponse, group string, size platform.Size, taken []string) (string, error) {
-	options, err := clone(template, group, size)
+// order is one of an instance: like another container, for a group and of a size. Its name has the first number from first on
+// that is not among those taken.
+type order struct {
+	like  container.InspectResponse
+	group string
+	size  platform.Size
+	first int
+	taken []string
+}
+
+// create makes an instance and starts it. It returns the container's identity; one that could not be started is removed.
+func (e *engine) create(ctx context.Context, o order) (string, error) {
+	options, err := clone(o.like, o.group, o.size)
 	if err != nil {
 		return "", err
 	}
-	for n, tries := 2, 0; tries < nameTries; n++ {
-		name := nameOf(template, n)
-		if slices.Contains(taken, name) {
+	for n, tries := o.first, 0; tries < nameTries; n++ {
+		name := nameOf(o.like, n)
+		if slices.Contains(o.taken, name) {
 			continue
 		}
 		tries++
@@ -95,7 +104,7 @@ func (e *engine) create(ctx context.Context, template container.InspectResponse,
 		}
 		return id, err
 	}
-	return "", fmt.Errorf("create an instance of %s: every name tried is taken", strings.TrimPrefix(template.Name, "/"))
+	return "", fmt.Errorf("create an instance of %s: every name tried is taken", strings.TrimPrefix(o.like.Name, "/"))
 }
 
 func (e *engine) createNamed(ctx context.Context, options client.ContainerCreateOptions) (string, error) {

@@ -22,6 +22,10 @@
 // known are in a file; an Agent that starts goes on from there. A container that comes without the Agent having made it, or
 // is removed without it, is somebody else's change: as many are wanted from then on as there are, and the state says so.
 //
+// A trial of an experiment is containers like the template but for what is tried, without its labels, aliases and restart
+// policy, so that nobody takes them for the group. They are removed when its lease is over and when the Agent ends; what an
+// Agent that was killed has left, the next one removes before there is another trial.
+//
 // CPU and memory of running containers are changed by the engine's update, first of one instance, then of the rest, and new
 // ones are made with them. The engine bounds no network bandwidth; a change of it is ignored.
 package docker

@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/moby/moby/api/types/container"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/platform/agent"
@@ -16,8 +19,14 @@ import (
 
 // group keeps as many instances as are desired. One goroutine looks and acts; the others read, and say what is desired.
 type group struct {
-	name   string
-	spec   Group
+	name string
+	spec Group
+	// begin is what is wanted when nothing was written down yet.
+	begin memory
+	// like is what the instances of a trial are made like; nil in a group that was declared.
+	like *container.InspectResponse
+	// swept: what trials of it an agent before this one has left is gone, so that there may be new ones.
+	swept  atomic.Bool
 	engine *engine
 	store  store
 	log    *slog.Logger
@@ -42,14 +51,14 @@ type group struct {
 	retryAt  time.Time
 }
 
-// run keeps the group until ctx ends; the instances live on.
-func (g *group) run(ctx context.Context) error {
+// Run implements agent.Member: it keeps the group until ctx ends. The instances live on, but those of a trial.
+func (g *group) Run(ctx context.Context) error {
 	m, found, err := g.store.load()
 	if err != nil {
 		return fmt.Errorf("group %q: %w", g.name, err)
 	}
 	if !found {
-		m.Desired = -1 // as many as there are
+		m = g.begin
 	}
 	g.mu.Lock()
 	g.memory = m
@@ -79,6 +88,11 @@ func (g *group) run(ctx context.Context) error {
 	g.bump()
 	g.mu.Unlock()
 	g.ending.Wait()
+	if g.like != nil {
+		lasting, release := g.outlasting()
+		defer release()
+		g.clear(lasting, g.spec.Labels)
+	}
 	return nil
 }
 
@@ -166,9 +180,8 @@ func (g *group) snapshot() platform.State {
 		Group: g.name, Revision: g.revision, Generation: g.memory.Generation, Desired: max(0, g.memory.Desired), Foreign: g.memory.Foreign,
 		Instances: []platform.Instance{},
 	}
-	template := g.template()
-	if template != nil {
-		s.Size = over(sizeOf(template.seen.HostConfig.Resources), g.memory.Size)
+	if like := g.pattern(); like != nil {
+		s.Size = over(sizeOf(like.HostConfig.Resources), g.memory.Size)
 	}
 	for _, u := range g.units {
 		if u.Phase != asleep {
@@ -201,6 +214,14 @@ func (g *group) template() *unit {
 	return sorted[0]
 }
 
+// pattern is what further instances are made like; nil when there is nothing to be like. The caller holds mu.
+func (g *group) pattern() *container.InspectResponse {
+	if t := g.template(); g.like == nil && t != nil {
+		return &t.seen
+	}
+	return g.like
+}
+
 // State implements agent.Group.
 func (g *group) State() (platform.State, <-chan struct{}, error) {
 	g.mu.Lock()
@@ -217,7 +238,7 @@ func (g *group) usable() error {
 		return fmt.Errorf("group %q: %w: %w", g.name, agent.ErrAway, g.away)
 	case !g.known:
 		return fmt.Errorf("group %q: %w: it was not asked yet", g.name, agent.ErrAway)
-	case len(g.units) == 0:
+	case g.pattern() == nil:
 		return fmt.Errorf("group %q: no container has its labels, so that there is none to be like: %w", g.name, platform.ErrNotFound)
 	default:
 		return nil

@@ -23,12 +23,15 @@ type memory struct {
 	Containers []string `json:"containers"`
 }
 
-// store keeps the memory of one group in a file.
+// store keeps the memory of one group in a file; without a path it keeps nothing, for a trial is not remembered.
 type store struct{ path string }
 
 // load returns false when there is none yet.
 func (s store) load() (memory, bool, error) {
 	var m memory
+	if s.path == "" {
+		return m, false, nil
+	}
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, false, nil
@@ -44,6 +47,9 @@ func (s store) load() (memory, bool, error) {
 
 // save replaces the file in one go, so that one who is killed leaves the old or the new one behind.
 func (s store) save(m memory) error {
+	if s.path == "" {
+		return nil
+	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode what was asked for: %w", err)
