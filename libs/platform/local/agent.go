@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/foreshadow/foreshadow/libs/platform/agent"
+	"github.com/foreshadow/foreshadow/libs/platform/local/internal/cgroup"
 )
 
 // Deps is what an agent needs from its process.
@@ -33,8 +34,11 @@ type Agent struct {
 	groups  *agent.Groups[*group]
 	ports   *ports
 	probe   *http.Client
-	proc    procfs.FS // set while it runs
-	timing  timing
+	// Set while it runs: where usage is read, and where control groups are made, or why they are not.
+	proc   procfs.FS
+	tree   *cgroup.Tree
+	noTree error
+	timing timing
 }
 
 // timing is how fast an agent works; tests make it faster.
@@ -110,6 +114,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	var err error
 	if a.proc, err = procfs.NewDefaultFS(); err != nil {
 		return fmt.Errorf("open the process file system, which usage is read from: %w", err)
+	}
+	if a.tree, a.noTree = cgroup.Find(); a.noTree != nil {
+		a.log.Info("cpu and memory of trials cannot be bounded", "reason", a.noTree.Error())
 	}
 	ln, release, err := agent.Listen(ctx, a.cfg.Socket)
 	if err != nil {

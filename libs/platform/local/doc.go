@@ -17,5 +17,8 @@
 // Draining is announced before the process is told to stop, so that proxies send it no new request; it is never revived.
 // A Failed instance stays listed until its replacement starts, so that the failure can be seen.
 //
+// The instances of a trial are bounded in CPU and memory by control groups where the Agent may make some, see package cgroup;
+// where it may not, a trial that asks for it is refused with the reason. Others are not bounded.
+//
 // The API is that of package agent.
 package local

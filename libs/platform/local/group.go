@@ -18,6 +18,7 @@ import (
 type group struct {
 	name  string
 	spec  Group
+	size  platform.Size // that bounds each instance; 0 = not bounded
 	agent *Agent
 	log   *slog.Logger
 	wake  chan struct{} // capacity 1: reconcile again
@@ -187,7 +188,7 @@ func (g *group) State() (platform.State, <-chan struct{}, error) {
 
 func (g *group) snapshot() platform.State {
 	s := platform.State{
-		Group: g.name, Revision: g.revision, Generation: g.generation, Desired: g.desired,
+		Group: g.name, Revision: g.revision, Generation: g.generation, Desired: g.desired, Size: g.size,
 		Instances: make([]platform.Instance, len(g.instances)),
 	}
 	for n, i := range g.instances {

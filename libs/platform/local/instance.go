@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/local/internal/cgroup"
 )
 
 // idLength is the length of the random part of an identity: 40 bits, so that it is unique over restarts too.
@@ -38,6 +39,7 @@ type instance struct {
 func (i *instance) view() platform.Instance {
 	return platform.Instance{
 		ID: i.id, Address: i.address, Phase: i.phase, Version: i.group.spec.Version, StartTime: i.startTime, ReadyTime: i.readyTime,
+		Size: i.group.size,
 	}
 }
 
@@ -60,7 +62,13 @@ func (i *instance) live(ctx context.Context) {
 		return
 	}
 	defer out.close()
-	p, err := startProcess(i.command(ctx, port, out))
+	bounds, err := i.bounds()
+	if err != nil {
+		i.fail(err.Error())
+		return
+	}
+	defer i.unbind(bounds)
+	p, err := startProcess(i.command(ctx, port, out), bounds)
 	if err != nil {
 		i.fail(err.Error())
 		return
@@ -83,6 +91,24 @@ func (i *instance) live(ctx context.Context) {
 	}
 	if p.stop(within) {
 		g.log.Warn("instance killed", "instance", i.id, "reason", "did not end in time", "duration_ms", within.Milliseconds())
+	}
+}
+
+// bounds makes the control group of the instance; nil when nothing is to be bounded.
+func (i *instance) bounds() (*cgroup.Group, error) {
+	if i.group.size == (platform.Size{}) {
+		return nil, nil
+	}
+	return i.group.agent.tree.New(i.id, i.group.size)
+}
+
+// unbind removes the control group of an instance that has ended.
+func (i *instance) unbind(bounds *cgroup.Group) {
+	if bounds == nil {
+		return
+	}
+	if err := bounds.Remove(); err != nil {
+		i.group.log.Warn("control group stays", "instance", i.id, "err", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -56,7 +57,12 @@ func serverMain(mode string) int {
 	mux.HandleFunc("/break", func(http.ResponseWriter, *http.Request) { broken.Store(true) })
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(1) })
 	mux.HandleFunc("/environment", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, os.Getenv(r.URL.RawQuery))
+		value := os.Getenv(r.URL.RawQuery)
+		if strings.HasPrefix(r.URL.RawQuery, "/proc/") {
+			data, _ := os.ReadFile(r.URL.RawQuery)
+			value = string(data)
+		}
+		_, _ = io.WriteString(w, value)
 	})
 	// An answer that is under way when the process is told to end.
 	mux.HandleFunc("/hold", func(w http.ResponseWriter, _ *http.Request) {

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/platform/local/internal/cgroup"
 )
 
 // process is a child that dies with this process.
@@ -19,19 +21,24 @@ type process struct {
 const outputDelay = time.Second
 
 // startProcess starts a command on an operating system thread of its own: the kernel sends the parent-death signal when
-// the THREAD that forked ends, and Go ends threads as it likes, so the thread stays locked while the child lives.
-func startProcess(cmd *exec.Cmd) (*process, error) {
+// the THREAD that forked ends, and Go ends threads as it likes, so the thread stays locked while the child lives. bounds may
+// be nil.
+func startProcess(cmd *exec.Cmd, bounds *cgroup.Group) (*process, error) {
 	cmd.SysProcAttr = procAttr()
 	cmd.WaitDelay = outputDelay
 	p := &process{done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if err := cmd.Start(); err != nil {
-			started <- err
-			return
+		start := cmd.Start
+		if bounds != nil {
+			start = func() error { return bounds.Start(cmd) }
 		}
+		if err := start(); err != nil {
+			started <- err
+			return // locked, so that the thread ends: it may be in the group
+		}
+		defer runtime.UnlockOSThread()
 		p.pid = cmd.Process.Pid
 		started <- nil
 		p.err = cmd.Wait()

@@ -9,10 +9,11 @@ import (
 	"github.com/foreshadow/foreshadow/libs/platform"
 )
 
-// vary makes the group of a trial: an image is a command, and replaces the first word of the group's.
+// vary makes the group of a trial: an image is a command, and replaces the first word of the group's. CPU and memory are bounded
+// where control groups can be made, and refused where they cannot.
 func vary(base *group, name string, t platform.Trial) (*group, error) {
-	if t.Size() != (platform.Size{}) {
-		return nil, fmt.Errorf("cpu_cores and memory_bytes of a process of this machine are not bounded: %w", platform.ErrUnsupported)
+	if t.Size() != (platform.Size{}) && base.agent.tree == nil {
+		return nil, fmt.Errorf("cpu_cores and memory_bytes of a process of this machine cannot be bounded: %w: %w", platform.ErrUnsupported, base.agent.noTree)
 	}
 	spec := base.spec
 	p := &spec.Process
@@ -23,5 +24,7 @@ func vary(base *group, name string, t platform.Trial) (*group, error) {
 	maps.Copy(p.Env, t.Env)
 	p.Command[0] = cmp.Or(t.Image, p.Command[0])
 	spec.Version = Version(*p)
-	return newGroup(base.agent, name, spec), nil
+	g := newGroup(base.agent, name, spec)
+	g.size = t.Size()
+	return g, nil
 }
