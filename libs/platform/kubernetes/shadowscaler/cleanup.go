@@ -11,9 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/foreshadow/foreshadow/libs/platform/kubernetes"
-	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
 // Finalizer keeps an object until the shadow that was made for it is gone. It stands in those that have one made.
@@ -36,13 +33,30 @@ func (o *Objects) Attend(ctx context.Context, now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// Hold has an object stay, once it is deleted, until it is released; it must be called before anything is made for it.
+// Hold has an object stay, once it is deleted, until it is released; it must be called before anything is made for it. It
+// removes the copies of earlier specs; one that cannot be removed keeps nothing up, and stands in the status.
 func (o *Objects) Hold(ctx context.Context, s Scaler) error {
-	finalizers := s.object.GetFinalizers()
-	if s.Going || slices.Contains(finalizers, Finalizer) {
+	if s.Going || s.place() == "" {
 		return nil
 	}
-	return o.setFinalizers(ctx, s, append(slices.Clone(finalizers), Finalizer))
+	kept, err := o.dropLeft(ctx, s)
+	if err != nil {
+		return err
+	}
+	kept = append(kept, s.place())
+	finalizers := s.object.GetFinalizers()
+	held := slices.Contains(finalizers, Finalizer)
+	if held && slices.Equal(copies(s.object), kept) {
+		return nil
+	}
+	if !held {
+		finalizers = append(slices.Clone(finalizers), Finalizer)
+	}
+	text, err := json.Marshal(kept)
+	if err != nil {
+		return fmt.Errorf("encode copies: %w", err)
+	}
+	return o.setFinalizers(ctx, s, finalizers, string(text))
 }
 
 // Release removes what was made for an object that was deleted, and lets it go. Production is left as it is. One that is held
@@ -52,24 +66,25 @@ func (o *Objects) Release(ctx context.Context, s Scaler) error {
 	if !s.Going || !slices.Contains(finalizers, Finalizer) {
 		return nil
 	}
-	// One that cannot be read any more had nothing made for it since: what was made before cannot be found, and must not hold it.
-	if s.Err == nil {
-		groups, err := kubernetes.Groups([]workload.Workload{s.Workload})
-		if err != nil {
-			return fmt.Errorf("release ShadowScaler %s: %w", s.Name, err)
-		}
-		if err := o.platform.For(groups).RemoveCopy(ctx, s.Workload.Shadow.Group); err != nil && !errors.Is(err, kubernetes.ErrNotCopy) {
-			return fmt.Errorf("release ShadowScaler %s: %w", s.Name, err)
-		}
+	made := copies(s.object)
+	if k := s.Workload.Shadow.Kubernetes; len(made) == 0 && s.Err == nil { // held by a provisioner that kept no list
+		made = []string{k.Namespace + "/" + k.Name}
+	}
+	var errs []error
+	for _, place := range made {
+		errs = append(errs, o.removeCopy(ctx, place))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("release ShadowScaler %s: %w", s.Name, err)
 	}
 	kept := slices.DeleteFunc(slices.Clone(finalizers), func(f string) bool { return f == Finalizer })
-	return o.setFinalizers(ctx, s, kept)
+	return o.setFinalizers(ctx, s, kept, nil)
 }
 
-// setFinalizers is fenced by the version that was read.
-func (o *Objects) setFinalizers(ctx context.Context, s Scaler, finalizers []string) error {
+// setFinalizers is fenced by the version that was read. copies is what the annotation is to say; nil removes it.
+func (o *Objects) setFinalizers(ctx context.Context, s Scaler, finalizers []string, copies any) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": s.object.GetResourceVersion(), "finalizers": finalizers,
+		"resourceVersion": s.object.GetResourceVersion(), "finalizers": finalizers, "annotations": map[string]any{copiesAnnotation: copies},
 	}})
 	if err != nil {
 		return fmt.Errorf("encode finalizers: %w", err)

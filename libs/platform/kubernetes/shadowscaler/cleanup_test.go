@@ -2,6 +2,7 @@ package shadowscaler
 
 import (
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,91 @@ func TestWhatIsNoCopyHoldsNothing(t *testing.T) {
 	}
 	if _, err := f.client.Resource(deployments).Namespace(f.Namespace+"-shadow").Get(t.Context(), "shop", metav1.GetOptions{}); err != nil {
 		t.Errorf("somebody's own was removed: %v", err)
+	}
+}
+
+// copy makes the copy that is declared now, as the provisioner does.
+func (f *fixture) copy(name string) {
+	f.t.Helper()
+	if err := f.objects.Hold(f.t.Context(), f.scaler(name)); err != nil {
+		f.t.Fatal(err)
+	}
+	w := f.scaler(name).Workload
+	groups := map[string]workload.Kubernetes{"web": w.Production.Kubernetes, "web-shadow": w.Shadow.Kubernetes}
+	if err := f.objects.platform.For(groups).Copy(f.t.Context(), "web", "web-shadow"); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// rename has the shadow of an object be called otherwise.
+func (f *fixture) rename(name, shadow string) {
+	f.t.Helper()
+	f.Patch(Group+"/"+Version, Plural, name, map[string]any{"spec": map[string]any{"shadow": map[string]any{"kubernetes": map[string]any{"name": shadow}}}})
+}
+
+func TestACopyUnderAnOldNameIsRemoved(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	if err := f.create("shop", f.copied("shop")); err != nil {
+		t.Fatal(err)
+	}
+	f.copy("shop")
+	f.rename("shop", "renamed")
+	// Nobody lets it be removed.
+	f.Faults.Inject(func(r *http.Request) int {
+		if r.Method == http.MethodDelete {
+			return http.StatusForbidden
+		}
+		return 0
+	})
+	f.copy("shop")
+	if !f.made("shop") || !f.made("renamed") {
+		t.Error("one that cannot be removed keeps the new one from being made")
+	}
+	if err := f.objects.Attend(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.condition("shop", "ShadowLeft"); !strings.Contains(got, f.Namespace+"-shadow/shop") {
+		t.Errorf("the status says %q", got)
+	}
+	f.Faults.Inject(nil)
+	f.copy("shop")
+	f.Until("the old one to be gone", func() bool { return !f.made("shop") })
+	if err := f.objects.Attend(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.condition("shop", "ShadowLeft"); got != "" || !f.made("renamed") {
+		t.Errorf("the status says %q, the new one is there: %v", got, f.made("renamed"))
+	}
+	// One that cannot be read any more leaves nothing behind either.
+	f.rename("shop", "no/name")
+	f.Delete(Group+"/"+Version, Plural, "shop")
+	if err := f.objects.Attend(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	f.Until("object and shadow to be gone", func() bool {
+		return f.Find(Group+"/"+Version, Plural, "shop") == nil && !f.made("renamed")
+	})
+}
+
+// Two objects may have swapped names: what is one's by now is not removed as the other's old one.
+func TestACopyThatIsAnothersNowStays(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	if err := f.create("shop", f.copied("shop")); err != nil {
+		t.Fatal(err)
+	}
+	f.copy("shop")
+	f.rename("shop", "renamed")
+	other := f.copied("other")
+	other["shadow"].(map[string]any)["kubernetes"].(map[string]any)["name"] = "shop"
+	other["shadow"].(map[string]any)["group"] = "other-shadow"
+	if err := f.create("other", other); err != nil {
+		t.Fatal(err)
+	}
+	f.copy("shop")
+	if !f.made("shop") || len(f.scaler("shop").left()) != 0 {
+		t.Errorf("left %v, the other's is there: %v", f.scaler("shop").left(), f.made("shop"))
 	}
 }
 

@@ -172,7 +172,13 @@ func (s Scaler) status(st Status, now time.Time) map[string]any {
 	if !loaded.on {
 		loaded.reason, loaded.message = "NotLoaded", "the provisioner does not work with it"
 	}
-	out["conditions"] = []any{s.condition(valid, now), s.condition(loaded, now)}
+	conditions := []any{s.condition(valid, now), s.condition(loaded, now)}
+	if left := s.left(); len(left) > 0 {
+		conditions = append(conditions, s.condition(condition{
+			kind: "ShadowLeft", on: true, reason: "NotRemoved", message: "of an earlier spec, and to be removed: " + strings.Join(left, ", "),
+		}, now))
+	}
+	out["conditions"] = conditions
 	if st.Known {
 		out["desired"], out["ready"] = int64(st.Desired), int64(st.Ready)
 	}
