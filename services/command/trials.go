@@ -5,16 +5,11 @@ import (
 	"fmt"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	shadowrunner "github.com/foreshadow/foreshadow/services/shadow-runner"
 )
 
-// trier is a place that runs configurations other than a group's, beside it.
-type trier interface {
-	Try(ctx context.Context, group string, t platform.Trial) (platform.State, error)
-	EndTrial(ctx context.Context, group, trial string) error
-}
-
-// trier finds that of a group.
-func (p *places) trier(group string) (trier, error) {
+// trialsOf finds where the trials of a group run.
+func (p *places) trialsOf(group string) (shadowrunner.Trials, error) {
 	at, known := p.groups[group]
 	if !known {
 		return nil, platform.NotFound(group)
@@ -22,7 +17,7 @@ func (p *places) trier(group string) (trier, error) {
 	if at == place(p.kubernetes) {
 		return p.trials, nil
 	}
-	if t, can := at.(trier); can {
+	if t, can := at.(shadowrunner.Trials); can {
 		return t, nil
 	}
 	return nil, fmt.Errorf("group %q: its platform runs no trials: %w", group, platform.ErrUnsupported)
@@ -30,7 +25,7 @@ func (p *places) trier(group string) (trier, error) {
 
 // Try runs a trial of a group, or renews its lease, where its platform can.
 func (p *places) Try(ctx context.Context, group string, t platform.Trial) (platform.State, error) {
-	at, err := p.trier(group)
+	at, err := p.trialsOf(group)
 	if err != nil {
 		return platform.State{}, err
 	}
@@ -39,7 +34,7 @@ func (p *places) Try(ctx context.Context, group string, t platform.Trial) (platf
 
 // EndTrial ends a trial.
 func (p *places) EndTrial(ctx context.Context, group, trial string) error {
-	at, err := p.trier(group)
+	at, err := p.trialsOf(group)
 	if err != nil {
 		return err
 	}

@@ -60,11 +60,10 @@ func varied(like container.InspectResponse, group, name string, t platform.Trial
 	// One that is left by an agent that was killed must not come back with the machine; here it is replaced.
 	host.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyDisabled}
 	for name, n := range like.NetworkSettings.Networks {
-		e := &network.EndpointSettings{}
-		if n != nil {
-			e.Links, e.DriverOpts, e.GwPriority = n.Links, n.DriverOpts, n.GwPriority
+		if n = n.Copy(); n != nil {
+			n.Aliases = nil
 		}
-		networks[name] = e
+		networks[name] = n
 	}
 	like.Config, like.HostConfig, like.NetworkSettings = &config, &host, &container.NetworkSettings{Networks: networks}
 	return like
