@@ -25,8 +25,8 @@ type sighting struct {
 	since   time.Time
 }
 
-// Keep removes the trials that nobody renews any more, until ctx ends; it returns nil then. One is gone at most its lease and
-// 10 s after its last renewal, or after Keep began when that was later. One goroutine may run it.
+// Keep removes the trials that nobody renews any more, until ctx ends; it returns nil then. One is removed at most its lease and
+// twice 10 s after its last renewal, or after Keep began when that was later. One goroutine may run it.
 func (t *Trials) Keep(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
