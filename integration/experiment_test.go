@@ -22,6 +22,7 @@ budget: {instances: 2, minutes: 5}
 configurations:
   - name: as-is
   - {name: other, env: {GOMAXPROCS: "1"}}
+  - {name: sized, cpu_cores: 0.5, memory_bytes: 1073741824}
 loads:
   - {name: half, times: 0.5}
   - {name: now, times: 1}
@@ -90,14 +91,23 @@ func TestAKilledRunnerGoesOnWithItsExperiment(t *testing.T) {
 	}
 	seen := map[string]int{}
 	for _, c := range e.GetCells() {
-		seen[c.GetConfiguration()+"/"+c.GetLoad()]++
+		name := c.GetConfiguration() + "/" + c.GetLoad()
+		seen[name]++
+		// What an instance of a trial uses is read where it runs.
+		if r := c.GetResult(); r != nil && r.GetMemoryBytes() == 0 {
+			t.Errorf("cell %s says that no memory was used", name)
+		}
+		// Where no control group can be made, that is said.
+		if f := c.GetFailure(); f != "" && c.GetConfiguration() == "sized" && !strings.Contains(f, "cannot be bounded") {
+			t.Errorf("cell %s failed: %s", name, f)
+		}
 	}
-	for _, name := range []string{"as-is/half", "as-is/now", "other/half", "other/now"} {
+	for _, name := range []string{"as-is/half", "as-is/now", "other/half", "other/now", "sized/half", "sized/now"} {
 		if seen[name] != 1 {
 			t.Errorf("cell %s is there %d times", name, seen[name])
 		}
 	}
-	if e.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_SUCCEEDED || len(seen) != 4 {
+	if e.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_SUCCEEDED || len(seen) != 6 {
 		t.Errorf("ended as %v with %v", e.GetState(), seen)
 	}
 	t.Logf("\n%s", out.String())
@@ -112,7 +122,7 @@ func TestAWrongExperimentFileStartsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out := execute(t, "experiment", "run", "-f", file, "--shadow-runner", deadAddress(t))
-	for _, want := range []string{"e.yaml:2: unknown key \"holds\"", "e.yaml:3: budget.instances: ", "e.yaml:8: loads[0].times: "} {
+	for _, want := range []string{"e.yaml:2: unknown key \"holds\"", "e.yaml:3: budget.instances: ", "e.yaml:9: loads[0].times: "} {
 		if strings.Count(out, want) != 1 {
 			t.Errorf("want once %q", want)
 		}

@@ -25,6 +25,9 @@ func (g *groups) Try(_ context.Context, group string, t platform.Trial) (platfor
 		return platform.State{}, fmt.Errorf("memory: %w", platform.ErrUnsupported)
 	}
 	name := platform.TrialGroup(group, t.Name)
+	if len(g.ending) > 0 {
+		g.wrong = fmt.Sprintf("%s was begun while these were ending: %v", name, g.ending)
+	}
 	s := platform.State{Group: name}
 	for i := range t.Instances {
 		s.Instances = append(s.Instances, ready(fmt.Sprint(name, i), g.trial))
@@ -37,6 +40,7 @@ func (g *groups) Try(_ context.Context, group string, t platform.Trial) (platfor
 func (g *groups) EndTrial(_ context.Context, group, trial string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.ending[platform.TrialGroup(group, trial)] = 2
 	g.trials = slices.DeleteFunc(g.trials, func(n string) bool { return n == platform.TrialGroup(group, trial) })
 	return nil
 }
@@ -100,6 +104,9 @@ func TestAMatrixRunsOverARestart(t *testing.T) {
 	checkMatrix(t, r, look())
 	if r.stop(); len(r.production.Seen()) != 0 || len(r.platform.trials) != 0 {
 		t.Errorf("production saw %d requests, trials left: %v", len(r.production.Seen()), r.platform.trials)
+	}
+	if r.platform.wrong != "" {
+		t.Error(r.platform.wrong)
 	}
 	if r.platform.kept != 2 {
 		t.Errorf("trials were kept %d times, want once by each of two runners", r.platform.kept)

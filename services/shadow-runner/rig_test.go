@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -30,9 +31,11 @@ type groups struct {
 	mu      sync.Mutex
 	states  map[string]platform.State
 	changed chan struct{}
-	trial   string   // address of the instances of trials
-	trials  []string // that were begun, once per renewal, and did not end
-	kept    int      // how often somebody began to keep them
+	trial   string         // address of the instances of trials
+	trials  []string       // that were begun, once per renewal, and did not end
+	ending  map[string]int // looks until those that were ended are gone
+	wrong   string         // what was done too early
+	kept    int            // how often somebody began to keep them
 }
 
 func (g *groups) set(group string, instances ...platform.Instance) {
@@ -57,7 +60,19 @@ func (g *groups) Watch(ctx context.Context, group string, fn func(platform.State
 	}
 }
 
-func (g *groups) Usage(context.Context, string) ([]platform.Usage, error) { return nil, nil }
+// Usage knows the trials that run, and for one look more: their instances take a while to end.
+func (g *groups) Usage(_ context.Context, group string) ([]platform.Usage, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, _, is := platform.SplitTrialGroup(group); !is || slices.Contains(g.trials, group) {
+		return nil, nil
+	}
+	if g.ending[group]--; g.ending[group] > 0 {
+		return nil, nil
+	}
+	delete(g.ending, group)
+	return nil, platform.NotFound(group)
+}
 
 // rig is a runner between a real broker, a real shadow and a production that must not be reached.
 type rig struct {
@@ -84,7 +99,7 @@ func start(t testing.TB, shadow *referencetest.Server, edit func(*workload.Workl
 	t.Helper()
 	r := &rig{
 		t: t, kafka: kafkatest.NewBroker(t).Config(), shadow: shadow, production: referencetest.New(t, 10, 0),
-		platform: &groups{states: map[string]platform.State{}, changed: make(chan struct{})},
+		platform: &groups{states: map[string]platform.State{}, ending: map[string]int{}, changed: make(chan struct{})},
 	}
 	if err := kafka.EnsureTopics(t.Context(), r.kafka, kafka.DefaultTopics()); err != nil {
 		t.Fatal(err)

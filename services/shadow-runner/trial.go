@@ -41,9 +41,12 @@ const (
 	// trialLease is how long a trial outlives a runner that was killed; it is renewed every trialRenew.
 	trialLease = time.Minute
 	trialRenew = 10 * time.Second
-	// trialLook is how often one that starts is looked at, endTimeout bounds its end.
-	trialLook  = 250 * time.Millisecond
-	endTimeout = 10 * time.Second
+	// trialLook is how often one that starts or ends is looked at. endTimeout bounds the call that ends it, goneTimeout the time
+	// that its instances are waited for, and refusedTimeout how long it may be refused for what may be free a moment later.
+	trialLook      = 250 * time.Millisecond
+	endTimeout     = 10 * time.Second
+	goneTimeout    = time.Minute
+	refusedTimeout = time.Minute
 	// podStart is how long the instances of a trial may take on Kubernetes, where an image may have to be pulled first.
 	podStart = 5 * time.Minute
 )
@@ -169,12 +172,17 @@ func (l *lane) start(ctx context.Context, t platform.Trial) (instances []stagedI
 		if err := l.trials.EndTrial(end, group, t.Name); err != nil {
 			l.log.Warn("trial left to its lease", "err", err)
 		}
+		l.awaitEnd(ctx, platform.TrialGroup(group, t.Name))
 	})
 	begin, timeout := time.Now(), startTimeout(l.workload.Shadow)
+	accepted := begin // when it was not refused for the last time
 	for {
 		state, err := l.trials.Try(ctx, group, t)
+		if err == nil {
+			accepted = time.Now()
+		}
 		switch {
-		case err != nil && (ctx.Err() != nil || errors.Is(err, platform.ErrUnsupported) || time.Since(begin) > timeout):
+		case err != nil && (ctx.Err() != nil || errors.Is(err, platform.ErrUnsupported) || time.Since(accepted) > refusedTimeout || time.Since(begin) > timeout):
 			return nil, release, err.Error()
 		case err == nil && state.Ready() >= t.Instances:
 			for _, i := range state.Instances {
@@ -192,6 +200,20 @@ func (l *lane) start(ctx context.Context, t platform.Trial) (instances []stagedI
 		}
 		if err := pace.Timer(ctx, time.Now().Add(trialLook)); err != nil {
 			return nil, release, err.Error()
+		}
+	}
+}
+
+// awaitEnd returns when the instances of a trial are gone: until then they are part of what the experiment may use.
+func (l *lane) awaitEnd(ctx context.Context, group string) {
+	ctx, cancel := context.WithTimeout(ctx, goneTimeout)
+	defer cancel()
+	for ctx.Err() == nil {
+		if _, err := l.usage(ctx, group); errors.Is(err, platform.ErrNotFound) {
+			return
+		}
+		if pace.Timer(ctx, time.Now().Add(trialLook)) != nil {
+			return
 		}
 	}
 }
