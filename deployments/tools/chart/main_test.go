@@ -51,6 +51,41 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
+// TestTrialsAreGivenNoRightsWhereProductionIs: whoever may create a Deployment may have what its namespace lets a pod have.
+func TestTrialsAreGivenNoRightsWhereProductionIs(t *testing.T) {
+	t.Parallel()
+	shop, err := os.ReadFile("testdata/shop.values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		old, next string
+		roles     int
+	}{
+		"apart from production": {"", "", 1},
+		"beside production":     {"namespace: shop-shadow", "namespace: shop", 0},
+		"not asked for":         {"trials: {enabled: true}", "", 0},
+		"of a StatefulSet":      {"namespace: shop-shadow,", "namespace: shop-shadow, kind: StatefulSet,", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			values := filepath.Join(t.TempDir(), "values.yaml")
+			if err := os.WriteFile(values, []byte(strings.ReplaceAll(string(shop), c.old, c.next)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if err := run([]string{"template", chartDir, values}, &out); err != nil {
+				t.Fatal(err)
+			}
+			for _, what := range []string{"kind: Role\nmetadata:\n  name: foreshadow-try\n", "kind: NetworkPolicy\nmetadata:\n  name: foreshadow-trials\n"} {
+				if n := strings.Count(out.String(), what); n != c.roles {
+					t.Errorf("%d times %q, want %d", n, what, c.roles)
+				}
+			}
+		})
+	}
+}
+
 func TestDefaultsAreLinted(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

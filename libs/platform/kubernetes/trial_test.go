@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -269,6 +271,22 @@ func TestThereAreOnlySoManyTrials(t *testing.T) {
 		if !slices.Contains(names, o.GetName()) {
 			t.Errorf("a trial is called %s, which no role names", o.GetName())
 		}
+	}
+}
+
+// The chart's roles name the objects that trials may have.
+func TestTheChartKnowsTheNamesOfTrials(t *testing.T) {
+	t.Parallel()
+	golden, err := os.ReadFile("../../../deployments/tools/chart/testdata/shop.golden.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i := range trialSlots {
+		names = append(names, strconv.Quote(slotName(object{Kubernetes: workload.Kubernetes{Name: "web"}}, i)))
+	}
+	if want := "resourceNames: [" + strings.Join(names, ",") + "], verbs: [patch, delete]"; !strings.Contains(string(golden), want) {
+		t.Errorf("the chart has no role with %s", want)
 	}
 }
 
