@@ -48,7 +48,9 @@ type Trials struct {
 	production map[string]bool
 	log        *slog.Logger
 	now        func() time.Time
-	seen       sightings
+	// What Keep has seen, and the groups that it may not look at.
+	seen   sightings
+	denied map[string]time.Time
 }
 
 // Trials returns those of the shadows that workloads have on Kubernetes; log may be nil. It does no I/O.
@@ -56,7 +58,7 @@ func (c *Client) Trials(workloads []workload.Workload, log *slog.Logger) *Trials
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	t := &Trials{client: c, production: map[string]bool{}, log: log, now: time.Now, seen: sightings{}}
+	t := &Trials{client: c, production: map[string]bool{}, log: log, now: time.Now, seen: sightings{}, denied: map[string]time.Time{}}
 	for _, w := range workloads {
 		if w.Production.Platform == Platform {
 			t.production[w.Production.Kubernetes.Namespace] = true

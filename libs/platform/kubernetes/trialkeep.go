@@ -12,8 +12,13 @@ import (
 	"github.com/foreshadow/foreshadow/libs/platform"
 )
 
-// sweepEvery is the time between two looks for trials that are over.
-const sweepEvery = 10 * time.Second
+const (
+	// sweepEvery is the time between two looks for trials that are over.
+	sweepEvery = 10 * time.Second
+	// deniedFor is how long it is not asked again for what this process has no right to see: where trials are not enabled there
+	// are none.
+	deniedFor = 5 * time.Minute
+)
 
 // sightings are the trials that were seen.
 type sightings map[types.UID]sighting
@@ -52,12 +57,17 @@ func (t *Trials) sweep(ctx context.Context) error {
 	next := sightings{}
 	var errs []error
 	for _, group := range t.shadows {
-		shadow, err := t.shadow(ctx, group)
-		if errors.Is(err, platform.ErrUnsupported) {
-			continue // there never was one
+		if since, denied := t.denied[group]; denied && t.now().Sub(since) < deniedFor {
+			continue
 		}
+		shadow, err := t.shadow(ctx, group)
 		if err == nil {
 			err = t.sweepOne(ctx, shadow, next)
+		}
+		if errors.Is(err, platform.ErrUnsupported) {
+			t.denied[group] = t.now()
+			t.log.Debug("trials not looked for", "group", group, "err", err)
+			continue
 		}
 		errs = append(errs, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -127,6 +128,22 @@ func TestAMissingRightIsNoUseToWaitFor(t *testing.T) {
 		if _, err := r.Try(t.Context(), "shop", ask("x", 1)); !errors.Is(err, platform.ErrUnsupported) {
 			t.Errorf("%s forbidden: %v", method, err)
 		}
+	}
+	// Where trials are not enabled nobody is asked for them every few seconds.
+	r.Faults.Requests()
+	for at := time.Duration(0); at < deniedFor; at += deniedFor / 10 {
+		r.now = func() time.Time { return time.Now().Add(at) }
+		if err := r.sweep(t.Context()); err != nil {
+			t.Errorf("sweep without the right to: %v", err)
+		}
+	}
+	if n := len(r.Faults.Requests()); n != 1 {
+		t.Errorf("asked %d times in %s", n, deniedFor)
+	}
+	r.now = func() time.Time { return time.Now().Add(deniedFor + time.Minute) }
+	r.Faults.Inject(nil)
+	if err := r.sweep(t.Context()); err != nil || len(r.Faults.Requests()) == 0 {
+		t.Errorf("not asked once the right was given: %v", err)
 	}
 	quota := apierrors.NewForbidden(schema.GroupResource{Resource: "deployments"}, "x", errors.New("exceeded quota: few"))
 	if err := forbidden(quota); errors.Is(err, platform.ErrUnsupported) {

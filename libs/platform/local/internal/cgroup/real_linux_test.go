@@ -151,6 +151,9 @@ func TestTheThreadIsBackWhereItWas(t *testing.T) {
 		if after := own(); after != before {
 			t.Errorf("it is in\n%s and was in\n%s", after, before)
 		}
+		if err := g.Start(exec.Command("/nowhere/to/be/found")); err == nil || own() != before {
+			t.Errorf("a program that is not there: %v; the thread is in\n%s", err, own())
+		}
 		if n := strings.Count(out.String(), g.name); n != len(g.dirs()) {
 			t.Errorf("the process was in\n%s", out)
 		}
