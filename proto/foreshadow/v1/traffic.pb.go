@@ -83,6 +83,75 @@ func (BodyDisposition) EnumDescriptor() ([]byte, []int) {
 	return file_foreshadow_v1_traffic_proto_rawDescGZIP(), []int{0}
 }
 
+// JsonType is the type of a JSON value.
+type JsonType int32
+
+const (
+	// Not set; never published.
+	JsonType_JSON_TYPE_UNSPECIFIED JsonType = 0
+	// An object.
+	JsonType_JSON_TYPE_OBJECT JsonType = 1
+	// A list.
+	JsonType_JSON_TYPE_ARRAY JsonType = 2
+	// A string.
+	JsonType_JSON_TYPE_STRING JsonType = 3
+	// A number.
+	JsonType_JSON_TYPE_NUMBER JsonType = 4
+	// True or false.
+	JsonType_JSON_TYPE_BOOL JsonType = 5
+	// Null.
+	JsonType_JSON_TYPE_NULL JsonType = 6
+)
+
+// Enum value maps for JsonType.
+var (
+	JsonType_name = map[int32]string{
+		0: "JSON_TYPE_UNSPECIFIED",
+		1: "JSON_TYPE_OBJECT",
+		2: "JSON_TYPE_ARRAY",
+		3: "JSON_TYPE_STRING",
+		4: "JSON_TYPE_NUMBER",
+		5: "JSON_TYPE_BOOL",
+		6: "JSON_TYPE_NULL",
+	}
+	JsonType_value = map[string]int32{
+		"JSON_TYPE_UNSPECIFIED": 0,
+		"JSON_TYPE_OBJECT":      1,
+		"JSON_TYPE_ARRAY":       2,
+		"JSON_TYPE_STRING":      3,
+		"JSON_TYPE_NUMBER":      4,
+		"JSON_TYPE_BOOL":        5,
+		"JSON_TYPE_NULL":        6,
+	}
+)
+
+func (x JsonType) Enum() *JsonType {
+	p := new(JsonType)
+	*p = x
+	return p
+}
+
+func (x JsonType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JsonType) Descriptor() protoreflect.EnumDescriptor {
+	return file_foreshadow_v1_traffic_proto_enumTypes[1].Descriptor()
+}
+
+func (JsonType) Type() protoreflect.EnumType {
+	return &file_foreshadow_v1_traffic_proto_enumTypes[1]
+}
+
+func (x JsonType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JsonType.Descriptor instead.
+func (JsonType) EnumDescriptor() ([]byte, []int) {
+	return file_foreshadow_v1_traffic_proto_rawDescGZIP(), []int{1}
+}
+
 // Stratum is the class of traffic a request belongs to. Sampling, weights, metrics and the regression of traffic against
 // resources all work per stratum. Every field is of bounded cardinality.
 type Stratum struct {
@@ -256,8 +325,16 @@ type CapturedRequest struct {
 	// Network of the client, its address truncated to /24 (IPv4) or /48 (IPv6), for example `192.0.2.0/24`; empty when not
 	// known.
 	ClientNetwork string `protobuf:"bytes,19,opt,name=client_network,json=clientNetwork,proto3" json:"client_network,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Media type of production's answer, without its parameters, for example `application/json`; empty when it is not known.
+	ResponseContentType string `protobuf:"bytes,20,opt,name=response_content_type,json=responseContentType,proto3" json:"response_content_type,omitempty"`
+	// Shape of production's answer. Not set when it is not known, which is not the shape of an empty answer; the reason is in
+	// `response_shape_reason`.
+	ResponseShape *BodyShape `protobuf:"bytes,21,opt,name=response_shape,json=responseShape,proto3" json:"response_shape,omitempty"`
+	// Why `response_shape` is not set: `unseen` (this way in sees no answers), `off`, `type` (no JSON), `empty`, `partial`,
+	// `encoding`, `oversize`, `busy`, `budget`, `incomplete`, `unreadable` or `fields`.
+	ResponseShapeReason string `protobuf:"bytes,22,opt,name=response_shape_reason,json=responseShapeReason,proto3" json:"response_shape_reason,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *CapturedRequest) Reset() {
@@ -423,6 +500,156 @@ func (x *CapturedRequest) GetClientNetwork() string {
 	return ""
 }
 
+func (x *CapturedRequest) GetResponseContentType() string {
+	if x != nil {
+		return x.ResponseContentType
+	}
+	return ""
+}
+
+func (x *CapturedRequest) GetResponseShape() *BodyShape {
+	if x != nil {
+		return x.ResponseShape
+	}
+	return nil
+}
+
+func (x *CapturedRequest) GetResponseShapeReason() string {
+	if x != nil {
+		return x.ResponseShapeReason
+	}
+	return ""
+}
+
+// BodyShape says which fields a JSON document has and of which types, and nothing of what they hold. The elements of a list
+// are taken together.
+type BodyShape struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that the value has, in ascending order; several where the elements of a list differ.
+	Types []JsonType `protobuf:"varint,1,rep,packed,name=types,proto3,enum=foreshadow.v1.JsonType" json:"types,omitempty"`
+	// Fields of an object whose names are part of the interface, sorted by name.
+	Fields []*BodyField `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	// The other fields of an object, taken together: those whose names may be data, such as identities of users.
+	Rest *BodyShape `protobuf:"bytes,3,opt,name=rest,proto3" json:"rest,omitempty"`
+	// The elements of a list, taken together; not set when it is empty.
+	Items         *BodyShape `protobuf:"bytes,4,opt,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BodyShape) Reset() {
+	*x = BodyShape{}
+	mi := &file_foreshadow_v1_traffic_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BodyShape) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BodyShape) ProtoMessage() {}
+
+func (x *BodyShape) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_traffic_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BodyShape.ProtoReflect.Descriptor instead.
+func (*BodyShape) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_traffic_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BodyShape) GetTypes() []JsonType {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *BodyShape) GetFields() []*BodyField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *BodyShape) GetRest() *BodyShape {
+	if x != nil {
+		return x.Rest
+	}
+	return nil
+}
+
+func (x *BodyShape) GetItems() *BodyShape {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// BodyField is one field of an object.
+type BodyField struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, an identifier that the answers of several sessions have.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Shape of its value.
+	Shape         *BodyShape `protobuf:"bytes,2,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BodyField) Reset() {
+	*x = BodyField{}
+	mi := &file_foreshadow_v1_traffic_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BodyField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BodyField) ProtoMessage() {}
+
+func (x *BodyField) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_traffic_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BodyField.ProtoReflect.Descriptor instead.
+func (*BodyField) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_traffic_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BodyField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BodyField) GetShape() *BodyShape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
 var File_foreshadow_v1_traffic_proto protoreflect.FileDescriptor
 
 const file_foreshadow_v1_traffic_proto_rawDesc = "" +
@@ -435,7 +662,7 @@ const file_foreshadow_v1_traffic_proto_rawDesc = "" +
 	"\anetwork\x18\x04 \x01(\tR\anetwork\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xe6\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x8f\a\n" +
 	"\x0fCapturedRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12;\n" +
@@ -458,13 +685,32 @@ const file_foreshadow_v1_traffic_proto_rawDesc = "" +
 	"\x13response_size_bytes\x18\x10 \x01(\x03R\x11responseSizeBytes\x128\n" +
 	"\x18response_latency_seconds\x18\x11 \x01(\x01R\x16responseLatencySeconds\x12#\n" +
 	"\rbody_oversize\x18\x12 \x01(\bR\fbodyOversize\x12%\n" +
-	"\x0eclient_network\x18\x13 \x01(\tR\rclientNetwork*\xa1\x01\n" +
+	"\x0eclient_network\x18\x13 \x01(\tR\rclientNetwork\x122\n" +
+	"\x15response_content_type\x18\x14 \x01(\tR\x13responseContentType\x12?\n" +
+	"\x0eresponse_shape\x18\x15 \x01(\v2\x18.foreshadow.v1.BodyShapeR\rresponseShape\x122\n" +
+	"\x15response_shape_reason\x18\x16 \x01(\tR\x13responseShapeReason\"\xca\x01\n" +
+	"\tBodyShape\x12-\n" +
+	"\x05types\x18\x01 \x03(\x0e2\x17.foreshadow.v1.JsonTypeR\x05types\x120\n" +
+	"\x06fields\x18\x02 \x03(\v2\x18.foreshadow.v1.BodyFieldR\x06fields\x12,\n" +
+	"\x04rest\x18\x03 \x01(\v2\x18.foreshadow.v1.BodyShapeR\x04rest\x12.\n" +
+	"\x05items\x18\x04 \x01(\v2\x18.foreshadow.v1.BodyShapeR\x05items\"O\n" +
+	"\tBodyField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\x05shape\x18\x02 \x01(\v2\x18.foreshadow.v1.BodyShapeR\x05shape*\xa1\x01\n" +
 	"\x0fBodyDisposition\x12 \n" +
 	"\x1cBODY_DISPOSITION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15BODY_DISPOSITION_NONE\x10\x01\x12\x19\n" +
 	"\x15BODY_DISPOSITION_FULL\x10\x02\x12\x1b\n" +
 	"\x17BODY_DISPOSITION_PREFIX\x10\x03\x12\x19\n" +
-	"\x15BODY_DISPOSITION_HASH\x10\x04BCZAgithub.com/foreshadow/foreshadow/proto/foreshadow/v1;foreshadowv1b\x06proto3"
+	"\x15BODY_DISPOSITION_HASH\x10\x04*\xa4\x01\n" +
+	"\bJsonType\x12\x19\n" +
+	"\x15JSON_TYPE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10JSON_TYPE_OBJECT\x10\x01\x12\x13\n" +
+	"\x0fJSON_TYPE_ARRAY\x10\x02\x12\x14\n" +
+	"\x10JSON_TYPE_STRING\x10\x03\x12\x14\n" +
+	"\x10JSON_TYPE_NUMBER\x10\x04\x12\x12\n" +
+	"\x0eJSON_TYPE_BOOL\x10\x05\x12\x12\n" +
+	"\x0eJSON_TYPE_NULL\x10\x06BCZAgithub.com/foreshadow/foreshadow/proto/foreshadow/v1;foreshadowv1b\x06proto3"
 
 var (
 	file_foreshadow_v1_traffic_proto_rawDescOnce sync.Once
@@ -478,25 +724,34 @@ func file_foreshadow_v1_traffic_proto_rawDescGZIP() []byte {
 	return file_foreshadow_v1_traffic_proto_rawDescData
 }
 
-var file_foreshadow_v1_traffic_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_foreshadow_v1_traffic_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_foreshadow_v1_traffic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_foreshadow_v1_traffic_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_foreshadow_v1_traffic_proto_goTypes = []any{
 	(BodyDisposition)(0),          // 0: foreshadow.v1.BodyDisposition
-	(*Stratum)(nil),               // 1: foreshadow.v1.Stratum
-	(*Header)(nil),                // 2: foreshadow.v1.Header
-	(*CapturedRequest)(nil),       // 3: foreshadow.v1.CapturedRequest
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(JsonType)(0),                 // 1: foreshadow.v1.JsonType
+	(*Stratum)(nil),               // 2: foreshadow.v1.Stratum
+	(*Header)(nil),                // 3: foreshadow.v1.Header
+	(*CapturedRequest)(nil),       // 4: foreshadow.v1.CapturedRequest
+	(*BodyShape)(nil),             // 5: foreshadow.v1.BodyShape
+	(*BodyField)(nil),             // 6: foreshadow.v1.BodyField
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_foreshadow_v1_traffic_proto_depIdxs = []int32{
-	4, // 0: foreshadow.v1.CapturedRequest.arrive_time:type_name -> google.protobuf.Timestamp
-	2, // 1: foreshadow.v1.CapturedRequest.headers:type_name -> foreshadow.v1.Header
-	0, // 2: foreshadow.v1.CapturedRequest.body_disposition:type_name -> foreshadow.v1.BodyDisposition
-	1, // 3: foreshadow.v1.CapturedRequest.stratum:type_name -> foreshadow.v1.Stratum
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7,  // 0: foreshadow.v1.CapturedRequest.arrive_time:type_name -> google.protobuf.Timestamp
+	3,  // 1: foreshadow.v1.CapturedRequest.headers:type_name -> foreshadow.v1.Header
+	0,  // 2: foreshadow.v1.CapturedRequest.body_disposition:type_name -> foreshadow.v1.BodyDisposition
+	2,  // 3: foreshadow.v1.CapturedRequest.stratum:type_name -> foreshadow.v1.Stratum
+	5,  // 4: foreshadow.v1.CapturedRequest.response_shape:type_name -> foreshadow.v1.BodyShape
+	1,  // 5: foreshadow.v1.BodyShape.types:type_name -> foreshadow.v1.JsonType
+	6,  // 6: foreshadow.v1.BodyShape.fields:type_name -> foreshadow.v1.BodyField
+	5,  // 7: foreshadow.v1.BodyShape.rest:type_name -> foreshadow.v1.BodyShape
+	5,  // 8: foreshadow.v1.BodyShape.items:type_name -> foreshadow.v1.BodyShape
+	5,  // 9: foreshadow.v1.BodyField.shape:type_name -> foreshadow.v1.BodyShape
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_traffic_proto_init() }
@@ -509,8 +764,8 @@ func file_foreshadow_v1_traffic_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_traffic_proto_rawDesc), len(file_foreshadow_v1_traffic_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
