@@ -1,6 +1,7 @@
 package workload_test
 
 import (
+	"math"
 	"fmt"
 	"strings"
 	"testing"
@@ -124,6 +125,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"tap.allow_headers: X-My-Access-Token": func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"X-My-Access-Token"} },
 		"tap.methods":                          func(w *workload.Workload) { w.Tap.Methods = []string{"get"} },
 		"tap.allow_headers: X-Auth-User":       func(w *workload.Workload) { w.Tap.AllowHeaders = []string{"X-Auth-User"} },
+		"tap.answer_shapes_per_second":         func(w *workload.Workload) { w.Tap.AnswerShapes = math.NaN() },
 		"tap.max_strata":                       func(w *workload.Workload) { w.Tap.MaxStrata = 0 },
 		"tap.max_words":                        func(w *workload.Workload) { w.Tap.MaxWords = 0 },
 		"tap.redact_patterns[0]":               func(w *workload.Workload) { w.Tap.RedactPatterns = []string{"("} },

@@ -35,6 +35,9 @@ type Tap struct {
 	// RedactPatterns are regular expressions (RE2); what they match in paths, parameters, allowed headers and bodies of text
 	// is replaced.
 	RedactPatterns []string `yaml:"redact_patterns"`
+	// AnswerShapes is how many copies per second say which fields production's JSON answer had, and of which types, so that
+	// the shadow's can be compared with it; 0 = none. Values never leave, and names only when several sessions' answers have them.
+	AnswerShapes float64 `yaml:"answer_shapes_per_second"`
 	// MaxBodyBytes of a body travel with the copy; larger ones keep size and hash only.
 	MaxBodyBytes int64 `yaml:"max_body_bytes"`
 	// Routes are path templates such as /items/{id} that come before the automatic ones.

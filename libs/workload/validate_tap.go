@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -13,6 +14,9 @@ func (t Tap) validate(fault faultFunc) {
 	}
 	if t.MaxBodyBytes < 0 {
 		fault("tap.max_body_bytes", "must not be negative, got %d", t.MaxBodyBytes)
+	}
+	if !(t.AnswerShapes >= 0) || math.IsInf(t.AnswerShapes, 0) {
+		fault("tap.answer_shapes_per_second", "must not be negative, got %v", t.AnswerShapes)
 	}
 	for key, n := range map[string]int{"max_routes": t.MaxRoutes, "max_words": t.MaxWords, "max_strata": t.MaxStrata} {
 		if n < 1 {

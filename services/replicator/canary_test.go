@@ -30,7 +30,7 @@ import (
 
 const canaries = 10000
 
-// TestCanary plants secrets in every place a request has, lets them pass the replicator, the broker, the aggregator and the
+// TestCanary plants secrets in every place that a request and its answer have, lets them pass the replicator, the broker, the aggregator and the
 // database, and looks for them in every byte of the topics, of the logs, of the metrics and of the tables.
 func TestCanary(t *testing.T) {
 	t.Parallel()
@@ -41,23 +41,25 @@ func TestCanary(t *testing.T) {
 		w.Tap.GeographyHeader, w.Tap.NetworkHeader = "X-Country", "X-Network"
 		w.Tap.Rules = []workload.Rule{{Route: "/**", Methods: []string{"GET", "POST"}}}
 		w.Tap.RedactPatterns = []string{`ssn-[0-9]+`}
+		w.Tap.AnswerShapes = 1e6
 	}})
+	c := &planter{rng: rand.New(rand.NewPCG(7, 7)), answers: make(chan answer, 1)}
 	instance := serve(t, func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		w.Header().Set("Set-Cookie", "sid="+req.URL.Path)
-		_, _ = io.WriteString(w, req.URL.RawQuery)
+		(<-c.answers).write(w)
 	})
 	r.use(instance)
 	database := embeddedtest.Postgres(t)
 	metrics := startAggregator(t, r, database, logger)
 
-	c := &planter{rng: rand.New(rand.NewPCG(7, 7))}
 	sent := c.plant(t, strings.TrimPrefix(r.url, "http://"))
 
 	copies := r.captured()
 	if len(c.secrets) < canaries || len(copies) < sent*9/10 {
 		t.Fatalf("planted %d secrets in %d requests, of which %d were copied", len(c.secrets), sent, len(copies))
 	}
+	c.checkShapes(t, copies)
 	page := metrics(len(r.records(kafka.TopicMetricsObserved)))
 	where := map[string]string{"log": log.String(), "metrics of the replicator": r.metrics(), "metrics of the aggregator": page, "database": dump(t, database)}
 	for _, topic := range kafka.DefaultTopics() {
@@ -213,10 +215,15 @@ func dump(t *testing.T, database string) string {
 	return all.String()
 }
 
-// planter makes secrets and the requests that carry them.
+// planter makes secrets, and the requests and answers that carry them.
 type planter struct {
 	rng     *rand.Rand
 	secrets []secret
+	// answers are those to the requests that are sent, and inAnswers how many secrets they hold.
+	answers   chan answer
+	inAnswers int
+	// key was one in the answer before.
+	key string
 }
 
 type secret struct{ place, value string }
@@ -308,8 +315,11 @@ func (c *planter) plant(t *testing.T, address string) int {
 	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	in := bufio.NewReader(conn)
 	sent := 0
-	for ; len(c.secrets) < canaries; sent++ {
+	for ; len(c.secrets)-c.inAnswers < canaries; sent++ {
 		raw := c.request(sent)
+		before := len(c.secrets)
+		c.answers <- c.answer(sent)
+		c.inAnswers += len(c.secrets) - before
 		if _, err := io.WriteString(conn, raw); err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func TestCopyOfARequestIsWholeAndRedacted(t *testing.T) {
 		},
 		BodyDisposition: foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE,
 		Stratum:         &foreshadowv1.Stratum{Route: "GET /items/{id}", Geography: "DE", Device: "mobile", Network: "wifi"},
-		Weight:          1 / 0.999999, ResponseStatus: 200, ResponseSizeBytes: 4,
+		Weight:          1 / 0.999999, ResponseStatus: 200, ResponseSizeBytes: 4, ResponseContentType: "text/plain", ResponseShapeReason: "type",
 		ClientNetwork: "127.0.0.0/24",
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform(),

@@ -306,6 +306,9 @@ func (c *answerSide) head(head []byte, at time.Time) (framing, bool) {
 	if !c.interim {
 		x.res.Status, x.res.Failed = a.status, a.status >= http.StatusInternalServerError
 		x.res.Latency = at.Sub(x.arrive)
+		if x.tapped != nil && x.tapped.Sampled() {
+			x.answer = x.tapped.Answer(answerHead(head, a))
+		}
 	}
 	if a.framing.opaque {
 		x.res.Upgraded, x.sent, x.answered = true, true, true
@@ -316,13 +319,22 @@ func (c *answerSide) head(head []byte, at time.Time) (framing, bool) {
 	return a.framing, true
 }
 
-func (c *answerSide) body(p []byte) { c.hole(int64(len(p))) }
+func (c *answerSide) body(p []byte) {
+	x := c.reading
+	if x == nil {
+		return
+	}
+	x.count(int64(len(p)))
+	if x.answer != nil && !c.interim {
+		_, _ = x.answer.Write(p) // it keeps or it forgets, it does not err
+	}
+}
 
 // hole counts like what was seen: answers are measured, not copied.
 func (c *answerSide) hole(n int64) {
-	if c.reading != nil {
-		c.reading.res.ResponseBytes += n
-		c.reading.res.ResponseBodyBytes += n
+	if x := c.reading; x != nil {
+		x.count(n)
+		x.res.Cut = true
 	}
 }
 

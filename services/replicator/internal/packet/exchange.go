@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,6 +32,14 @@ type exchange struct {
 	sent     bool // the request is whole, or given up
 	answered bool // the response is whole, or given up
 	weight   int  // bytes that it holds, roughly
+	// answer is where the answer's body is shown to the tap; nil when that does not want to see it.
+	answer io.Writer
+}
+
+// count takes a part of the answer's body into account.
+func (x *exchange) count(n int64) {
+	x.res.ResponseBytes += n
+	x.res.ResponseBodyBytes += n
 }
 
 // giveUpAnswer settles an exchange whose answer will not be seen to its end.
@@ -38,7 +47,7 @@ func (x *exchange) giveUpAnswer() {
 	if x.answered {
 		return
 	}
-	x.answered = true
+	x.answered, x.res.Cut = true, true
 	if x.res.Status == 0 {
 		x.res.Blind = true
 		return
@@ -140,6 +149,26 @@ func readAnswer(head []byte, method string) (answer, error) {
 		a.framing = framing{}
 	}
 	return a, nil
+}
+
+// answerHead is what the tap wants to know of an answer that it copies.
+func answerHead(head []byte, a answer) tap.AnswerHead {
+	out := tap.AnswerHead{Status: a.status, Length: a.framing.length}
+	if a.framing.chunked || a.framing.toClose {
+		out.Length = -1
+	}
+	for line := range bytes.Lines(head) {
+		name, value, _ := bytes.Cut(line, []byte{':'})
+		switch text := string(bytes.TrimSpace(value)); {
+		case bytes.EqualFold(name, []byte("Content-Type")) && out.ContentType == "":
+			out.ContentType = text
+		case bytes.EqualFold(name, []byte("Content-Encoding")) && out.Encoding != "":
+			out.Encoding += ", " + text
+		case bytes.EqualFold(name, []byte("Content-Encoding")):
+			out.Encoding = text
+		}
+	}
+	return out
 }
 
 // beginsRequest reports whether bytes may be the beginning of a request line.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/foreshadow/foreshadow/services/replicator/internal/balance"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/tap"
 )
 
 // hopByHop lists the headers that end at a proxy.
@@ -49,9 +50,10 @@ func (c *client) answerOther(up *balance.Conn, o *outcome) {
 		return
 	}
 	defer res.Body.Close()
+	seen := look(c.tapped, res)
 	chunked := c.head(res, o)
 	if o.clientErr == nil {
-		c.copyBody(res, chunked, o)
+		c.copyBody(res, body{chunked: chunked, seen: seen}, o)
 	}
 	o.keep = o.clientErr == nil && !o.cut && !res.Close && br.Buffered() == 0
 }
@@ -140,8 +142,22 @@ const (
 	endBytes  = len("\r\n")
 )
 
+// look is where the body of an answer is to be shown to the tap; nil when that does not want to see it.
+func look(x *tap.Exchange, res *http.Response) io.Writer {
+	if !x.Sampled() {
+		return nil
+	}
+	return x.Answer(tap.AnswerHeadOf(res))
+}
+
+// body is how that of an answer is passed on, and to whom it is shown.
+type body struct {
+	chunked bool
+	seen    io.Writer
+}
+
 // copyBody passes on every piece as it comes.
-func (c *client) copyBody(res *http.Response, chunked bool, o *outcome) {
+func (c *client) copyBody(res *http.Response, b body, o *outcome) {
 	h := c.front.handler
 	buf := h.buffers.Get()
 	defer h.buffers.Put(buf)
@@ -149,12 +165,13 @@ func (c *client) copyBody(res *http.Response, chunked bool, o *outcome) {
 		n, err := res.Body.Read(buf[sizeBytes : len(buf)-endBytes])
 		if n > 0 {
 			piece := buf[sizeBytes : sizeBytes+n]
-			if chunked {
+			if b.chunked {
 				piece = frame(buf, n)
 			}
 			if _, o.clientErr = c.conn.Write(piece); o.clientErr != nil {
 				return
 			}
+			show(b.seen, buf[sizeBytes:sizeBytes+n])
 			o.ResponseBodyBytes += int64(n)
 		}
 		switch {
@@ -162,7 +179,7 @@ func (c *client) copyBody(res *http.Response, chunked bool, o *outcome) {
 			continue
 		case !errors.Is(err, io.EOF):
 			o.cut = true
-		case chunked:
+		case b.chunked:
 			_, o.clientErr = c.conn.Write(appendTrailer(append(c.out[:0], "0\r\n"...), res.Trailer))
 		}
 		return

@@ -52,7 +52,7 @@ func (c *client) exchange(instance *balance.Instance) bool {
 	c.unwatch()
 	c.judge(&o, arrive)
 	h.metrics.observe(o.Result, o.reason)
-	c.tapped.End(o.Result)
+	h.end(c.tapped, o.Result)
 	return o.clientErr == nil && !o.cut && !c.gone.Load() && !c.request.Closes
 }
 
@@ -168,6 +168,10 @@ func (c *client) answer(up *balance.Conn, o *outcome) {
 func (c *client) answerPlain(up *balance.Conn, o *outcome) {
 	r := &c.response
 	o.Status = r.Status
+	var seen io.Writer
+	if c.tapped.Sampled() {
+		seen = c.tapped.Answer(answerHead(r))
+	}
 	c.out = r.Append(c.out[:0], c.closes())
 	o.ResponseBytes = int64(len(c.out))
 	have := min(int64(up.Filled-r.Head), r.Body)
@@ -177,6 +181,7 @@ func (c *client) answerPlain(up *balance.Conn, o *outcome) {
 		return
 	}
 	o.ResponseBodyBytes = have
+	show(seen, up.Buffer[r.Head:r.Head+int(have)])
 	if have == r.Body {
 		return
 	}
@@ -190,6 +195,7 @@ func (c *client) answerPlain(up *balance.Conn, o *outcome) {
 			if _, o.clientErr = c.conn.Write(buf[:n]); o.clientErr != nil {
 				return
 			}
+			show(seen, buf[:n])
 			left -= int64(n)
 			o.ResponseBodyBytes += int64(n)
 		}
@@ -197,6 +203,29 @@ func (c *client) answerPlain(up *balance.Conn, o *outcome) {
 			o.cut = true
 			return
 		}
+	}
+}
+
+// answerHead is what the tap wants to know of a plain answer.
+func answerHead(r *wire.Response) tap.AnswerHead {
+	head := tap.AnswerHead{Status: r.Status, Length: r.Body}
+	for _, f := range r.Fields {
+		switch {
+		case f.Name == "Content-Type" && head.ContentType == "":
+			head.ContentType = f.Value
+		case f.Name == "Content-Encoding" && head.Encoding != "":
+			head.Encoding += ", " + f.Value
+		case f.Name == "Content-Encoding":
+			head.Encoding = f.Value
+		}
+	}
+	return head
+}
+
+// show has the tap see a piece of the answer, if it wants to, once the client was sent it.
+func show(seen io.Writer, piece []byte) {
+	if seen != nil {
+		_, _ = seen.Write(piece) // it keeps or it forgets, it does not err
 	}
 }
 
@@ -239,7 +268,7 @@ func (c *client) fail(err error, o *outcome) {
 func (c *client) judge(o *outcome, arrive time.Time) {
 	h, now := c.front.handler, time.Now()
 	o.BodyRead, o.Latency = true, now.Sub(arrive)
-	o.RequestBytes, o.RequestBodyBytes = c.request.Size(), c.request.Body
+	o.RequestBytes, o.RequestBodyBytes, o.Cut = c.request.Size(), c.request.Body, o.cut
 	o.ResponseBytes += o.ResponseBodyBytes
 	if o.streaming && !o.headAt.IsZero() {
 		o.Latency = o.headAt.Sub(arrive)

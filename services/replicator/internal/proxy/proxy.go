@@ -82,6 +82,7 @@ func (h *Handler) Wait() { h.open.Wait() }
 // call is what is known of one request on its way.
 type call struct {
 	arrive    time.Time
+	tapped    *tap.Exchange
 	instance  *balance.Instance
 	body      *requestBody
 	response  *responseBody
@@ -112,7 +113,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := h.tap.Begin(r, arrive)
-	c := &call{arrive: arrive}
+	c := &call{arrive: arrive, tapped: x}
 	out := r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	if r.ContentLength != 0 {
 		c.body = &requestBody{src: r.Body, copyTo: x.Body()}
@@ -186,7 +187,18 @@ func (h *Handler) finish(x *tap.Exchange, c *call, w *responseWriter, r *http.Re
 		_ = http.NewResponseController(w).Flush()
 	}
 	h.metrics.observe(res, c.reason)
-	x.End(res)
+	h.end(x, res)
+}
+
+// end tells the tap. Reading an answer is done beside: net/http sends the end of a chunked one, and of one by HTTP/2, when the
+// handler has returned, and the next request of a connection would wait, too.
+func (h *Handler) end(x *tap.Exchange, res tap.Result) {
+	if !x.Describes() {
+		x.End(res)
+		return
+	}
+	x.Detach()
+	h.open.Go(func() { x.End(res) })
 }
 
 func (h *Handler) result(c *call, w *responseWriter, r *http.Request) tap.Result {
@@ -209,6 +221,7 @@ func (h *Handler) result(c *call, w *responseWriter, r *http.Request) tap.Result
 		res.Latency = w.headAt.Sub(c.arrive)
 	}
 	cut := c.response != nil && c.response.err != nil
+	res.Cut = cut
 	switch {
 	case h.ending.Err() != nil && (cut || c.reason == ReasonShutdown):
 		c.reason = ReasonShutdown

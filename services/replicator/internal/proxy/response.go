@@ -51,15 +51,17 @@ func (w *responseWriter) waited(arrive, now time.Time) time.Duration {
 	return w.headAt.Sub(arrive)
 }
 
-// responseBody notes whether the instance's response was cut off.
+// responseBody notes whether the instance's response was cut off, and shows it to the tap, if that wants to see it.
 type responseBody struct {
 	io.ReadCloser
-	err error
+	seen io.Writer
+	err  error
 }
 
 // Read implements io.Reader.
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	show(b.seen, p[:n])
 	if err != nil && err != io.EOF {
 		b.err = err
 	}

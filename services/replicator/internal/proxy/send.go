@@ -111,7 +111,7 @@ func modifyResponse(res *http.Response) error {
 	if balance.IsGRPC(res.Request) {
 		c.answer = res
 	}
-	c.response = &responseBody{ReadCloser: res.Body}
+	c.response = &responseBody{ReadCloser: res.Body, seen: look(c.tapped, res)}
 	res.Body = c.response
 	return nil
 }

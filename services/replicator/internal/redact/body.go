@@ -112,9 +112,23 @@ func (r *Redactor) part(w *multipart.Writer, part *multipart.Part, value string)
 	return err
 }
 
+// Admits reports whether the name of a field may leave.
+func (r *Redactor) Admits(name string) bool {
+	return shape.IsName(name) && !shape.LooksSecret(name) && len(r.matches(name)) == 0
+}
+
+// Media returns the media type of a content type, without its parameters; empty when it is none, or may be a secret.
+func (r *Redactor) Media(contentType string) string {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil || ascii(media) != media || r.Text(media) != media {
+		return ""
+	}
+	return media
+}
+
 // identifier replaces a name that is none.
 func (r *Redactor) identifier(name string) string {
-	if shape.IsName(name) && !shape.LooksSecret(name) && len(r.matches(name)) == 0 {
+	if r.Admits(name) {
 		return name
 	}
 	return r.sampler.Pseudonym(kindQuery, name)

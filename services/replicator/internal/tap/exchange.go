@@ -32,6 +32,8 @@ type Result struct {
 	Upgraded bool
 	// Blind: this way in does not see how requests end. Then there is no status, and the request counts as no response.
 	Blind bool
+	// Cut: the body of the answer was not passed on, or seen, to its end.
+	Cut bool
 	// Lost says why the copy would not be the whole request, beyond what BodyRead says; empty when it is whole.
 	Lost string
 	// BodyRead: the request body was read to its end.
@@ -61,6 +63,7 @@ type Exchange struct {
 	probability float64
 	drop        string
 	capture     *capture
+	answer      *answer
 }
 
 // Body returns where the request body is to be written as it streams by, or nil when it is not wanted.
@@ -99,6 +102,7 @@ func (x *Exchange) End(res Result) {
 		c.Sampled = x.tap.hand(x.event(res))
 	}
 	x.tap.accumulator.Complete(x.stratum, c)
+	x.answer.release()
 }
 
 // whole says why a copy would not be the request that production got; "" when it would.
@@ -150,6 +154,7 @@ func (x *Exchange) event(res Result) kafka.Event[*foreshadowv1.CapturedRequest] 
 	if x.capture != nil {
 		x.capture.fill(m, set.redactor, r.Header.Get("Content-Type"))
 	}
+	x.describe(m, res)
 	return kafka.Event[*foreshadowv1.CapturedRequest]{
 		Key: name + "/" + session, Message: m, Time: x.arrive, Traceparent: traceparent(r.Header),
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/foreshadow/foreshadow/libs/traffic"
+	"github.com/foreshadow/foreshadow/libs/traffic/bodyshape"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/redact"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/stratum"
@@ -27,6 +28,8 @@ type settings struct {
 	trace          bool
 	trustForwarded bool
 	share          func() float64
+	// vocabulary has learnt which names of fields may leave.
+	vocabulary *bodyshape.Vocabulary
 }
 
 // newSettings builds the settings; before is what held until now, or nil.
@@ -47,6 +50,12 @@ func newSettings(cfg Config, before *settings) (*settings, error) {
 	}
 	if t.SampleKey == "" {
 		s.madeUp = key
+	}
+	// A name that was learnt is not asked about again: other patterns begin anew.
+	if before != nil && slices.Equal(t.RedactPatterns, before.workload.Tap.RedactPatterns) {
+		s.vocabulary = before.vocabulary
+	} else {
+		s.vocabulary = bodyshape.NewVocabulary(s.redactor.Admits)
 	}
 	// A classifier has learned which routes, countries and networks there are: a new one would let the bound on them be
 	// reached twice.

@@ -60,6 +60,7 @@ type Tap struct {
 	accumulator *observe.Accumulator
 	settings    atomic.Pointer[settings]
 	sampler     *sample.Sampler
+	answers     *answers
 
 	// handing orders handing over against reading the ledger: whoever hands over holds it for reading, so that the
 	// ledger never sees an item in both books or in none.
@@ -70,7 +71,7 @@ type Tap struct {
 // New returns a tap; it reads the databases that the configuration names.
 func New(cfg Config) (*Tap, error) {
 	t := &Tap{
-		publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop),
+		publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop), answers: newAnswers(cfg.Workload.Tap.AnswerShapes),
 		sampler: sample.New(cfg.Workload.Tap.Sampling, time.Now()),
 	}
 	return t, t.Reload(cfg)
@@ -85,6 +86,7 @@ func (t *Tap) Reload(cfg Config) error {
 	}
 	t.settings.Store(set)
 	t.sampler.Configure(cfg.Workload.Tap.Sampling)
+	t.answers.configure(cfg.Workload.Tap.AnswerShapes)
 	return nil
 }
 
