@@ -1,8 +1,8 @@
 package workload_test
 
 import (
-	"math"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"

@@ -3,25 +3,35 @@ package shadowrunner
 import (
 	"context"
 	"math/rand/v2"
+	"mime"
 	"net/http"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/traffic/bodyshape"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/compare"
 )
 
 const (
-	// compareShare of the replayed requests are sent a second time, so that what differs between equal shadows is known.
-	compareShare = 0.01
 	// compareReport is how many comparisons pass between two looks at what differs.
 	compareReport = 100
+	// reported differences of a look, at most.
+	reported = 10
 )
 
-// compare looks at one answer in a hundred beside production's. Only what is safe to send twice is; the second goes to another
-// instance where there is one.
+// choose decides whether the answers to a request are compared, before it is handed on. Only what is safe to send twice is.
+// What production answered to the others would only take memory.
+func (l *lane) choose(r *captured.Request) {
+	r.Compare = r.Method == http.MethodGet && r.Production.Status != 0 && rand.Float64() < l.cfg.CompareRatio
+	if !r.Compare {
+		r.Production.Shape = nil
+	}
+}
+
+// compare looks at an answer beside production's. The request is sent again, to another instance where there is one.
 func (l *lane) compare(ctx context.Context, r *captured.Request, first platform.Instance, out client.Outcome) {
-	if r.Production.Status == 0 || out.Err != nil || r.Method != http.MethodGet || rand.Float64() >= compareShare {
+	if !r.Compare || out.Err != nil {
 		return
 	}
 	second := first
@@ -38,25 +48,38 @@ func (l *lane) compare(ctx context.Context, r *captured.Request, first platform.
 		return
 	}
 	l.compared.Pass(1)
-	answer := func(o client.Outcome) compare.Answer {
-		return compare.Answer{Status: o.Status, Bytes: o.Bytes, Kind: o.Kind, Body: o.Head}
-	}
-	production := compare.Answer{Status: r.Production.Status, Bytes: r.Production.Bytes}
-	l.differ.Add(r.Stratum.Route, production, answer(out), answer(again))
-	if l.differ.Compared()%compareReport == 0 {
+	p := r.Production
+	outcome := l.differ.Add(compare.Exchange{
+		Route: r.Stratum.Route, Session: r.Session,
+		Production: compare.Answer{Status: p.Status, Bytes: p.Bytes, Media: p.Media, Shape: p.Shape},
+		First:      answerOf(out), Second: answerOf(again),
+	})
+	l.metrics.shapes.WithLabelValues(l.workload.Name, string(outcome)).Inc()
+	if l.comparisons.Add(1)%compareReport == 0 {
 		l.reportDifferences()
 	}
 }
 
+// answerOf is what is known of the shadow's answer.
+func answerOf(o client.Outcome) compare.Answer {
+	a := compare.Answer{Status: o.Status, Bytes: o.Bytes}
+	a.Media, _, _ = mime.ParseMediaType(o.Kind) // none is empty
+	if bodyshape.IsJSON(o.Kind) && uint64(len(o.Head)) == o.Bytes {
+		a.Shape, _ = bodyshape.Read(o.Encoding, o.Head) // what cannot be read has no shape that is known
+	}
+	return a
+}
+
 func (l *lane) reportDifferences() {
-	worst := map[string]float64{"status": 0, "size": 0}
-	for _, d := range l.differ.Differences() {
-		if d.Field == "status" || d.Field == "size" {
-			worst[d.Field] = max(worst[d.Field], d.Raw-d.Noise)
-			l.log.Info("shadow answers otherwise than production", "route", d.Route, "field", d.Field, "share", d.Raw, "noise", d.Noise, "compared", d.Compared)
+	worst := map[compare.Kind]float64{}
+	for i, d := range l.differ.Differences() {
+		worst[d.Kind] = max(worst[d.Kind], d.Raw-d.Noise)
+		if i < reported {
+			l.log.Info("shadow answers otherwise than production", "route", d.Route, "kind", d.Kind, "field", d.Path, "how", d.How,
+				"share", d.Raw, "noise", d.Noise, "compared", d.Compared)
 		}
 	}
-	for field, share := range worst {
-		l.metrics.difference.WithLabelValues(l.workload.Name, field).Set(share)
+	for _, kind := range compare.Kinds() {
+		l.metrics.difference.WithLabelValues(l.workload.Name, string(kind)).Set(worst[kind])
 	}
 }

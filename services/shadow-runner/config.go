@@ -38,6 +38,9 @@ type Config struct {
 	ReservoirBytes int `yaml:"reservoir_bytes"`
 	// MaxSteps bounds the load levels of one session of a capacity measurement; sessions go on until it is precise.
 	MaxSteps int `yaml:"max_steps"`
+	// CompareRatio is the share of the replayed GETs whose answers are compared with production's, in [0, 1]. Each is sent a
+	// second time, so that what differs between equal shadows is known.
+	CompareRatio float64 `yaml:"compare_ratio"`
 }
 
 // DefaultConfig works on one machine.
@@ -45,6 +48,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:7002", Admin: "127.0.0.1:9102", Lag: time.Second, MaxLate: 250 * time.Millisecond,
 		MaxQueued: 50_000, MaxQueuedBytes: 64 << 20, ReservoirRequests: 5_000, ReservoirBytes: 32 << 20, MaxSteps: 7,
+		CompareRatio: 0.01,
 	}
 }
 
@@ -68,6 +72,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxSteps < 3 {
 		errs = append(errs, fmt.Errorf("shadow_runner.max_steps: must be at least 3, got %d", c.MaxSteps))
+	}
+	if !(c.CompareRatio >= 0 && c.CompareRatio <= 1) {
+		errs = append(errs, fmt.Errorf("shadow_runner.compare_ratio: want a value from 0 to 1, got %v", c.CompareRatio))
 	}
 	return errors.Join(errs...)
 }

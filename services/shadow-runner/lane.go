@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,6 +49,7 @@ type lane struct {
 	stubs       []*stub.Stub
 	differ      *compare.Differ
 	compared    *metric.Book
+	comparisons atomic.Int64
 	recorder    *observe.Recorder
 	holder      *measure.Holder
 	experiments *experiment.Store
@@ -155,6 +157,7 @@ func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
 
 // take gives the lane a captured request.
 func (l *lane) take(r *captured.Request) {
+	l.choose(r)
 	if l.allow.Reason(r) == "" {
 		l.reservoir.Add(r)
 	}

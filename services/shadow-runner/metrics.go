@@ -11,7 +11,7 @@ import (
 // metrics are what /ledger does not show.
 type metrics struct {
 	lag, capacity, difference *prometheus.GaugeVec
-	measurements              *prometheus.CounterVec
+	measurements, shapes      *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -26,14 +26,18 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"workload"}),
 		difference: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "foreshadow_shadow_runner_response_difference_ratio",
-			Help: "Largest share, over routes, of answers that differ from production's beyond what differs between equal shadows.",
-		}, []string{"workload", "field"}),
+			Help: "Largest share, over routes and fields, of answers that differ from production's beyond what differs between equal shadows.",
+		}, []string{"workload", "field"}), // status, size, type or shape
+		shapes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "foreshadow_shadow_runner_response_shapes_total",
+			Help: "Answers whose shapes were compared, or why they were not.",
+		}, []string{"workload", "outcome"}),
 		measurements: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "foreshadow_shadow_runner_measurements_total",
 			Help: "Capacity measurements, by whether they may be used.",
 		}, []string{"workload", "valid"}),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.capacity, m.difference, m.measurements} {
+	for _, c := range []prometheus.Collector{m.lag, m.capacity, m.difference, m.measurements, m.shapes} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

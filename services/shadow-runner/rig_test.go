@@ -126,7 +126,7 @@ func (r *rig) run() {
 	t := r.t
 	t.Helper()
 	cfg := shadowrunner.DefaultConfig()
-	cfg.Listen, cfg.Lag = freeAddress(t), 700*time.Millisecond
+	cfg.Listen, cfg.Lag, cfg.CompareRatio = freeAddress(t), 700*time.Millisecond, 1
 	r.listen = cfg.Listen
 	registry := telemetry.NewRegistry()
 	r.admin = telemetry.NewAdmin(registry)

@@ -251,8 +251,8 @@ func TestConfigNamesEveryFault(t *testing.T) {
 	if err := shadowrunner.DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := shadowrunner.Config{Listen: "x"}.Validate()
-	for _, key := range []string{"listen", "admin", "lag", "max_queued", "reservoir_requests", "reservoir_bytes", "max_steps"} {
+	err := shadowrunner.Config{Listen: "x", CompareRatio: -1}.Validate()
+	for _, key := range []string{"listen", "admin", "lag", "max_queued", "reservoir_requests", "reservoir_bytes", "max_steps", "compare_ratio"} {
 		if err == nil || !strings.Contains(err.Error(), "shadow_runner."+key) {
 			t.Errorf("error %v does not name shadow_runner.%s", err, key)
 		}

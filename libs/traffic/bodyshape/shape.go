@@ -56,6 +56,18 @@ type Shape struct {
 	isMap bool
 }
 
+// Size is the number of values that are told apart; 0 of nil.
+func (s *Shape) Size() int {
+	if s == nil {
+		return 0
+	}
+	n := 1 + s.Rest.Size() + s.Items.Size()
+	for _, child := range s.Fields {
+		n += child.Size()
+	}
+	return n
+}
+
 // IsName reports whether the name of a field may be that of an interface: an identifier of ASCII with few digits, which is
 // not a number in hexadecimal.
 func IsName(name string) bool {

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/traffic"
+	"github.com/foreshadow/foreshadow/libs/traffic/bodyshape"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 )
@@ -105,6 +107,36 @@ func TestParse(t *testing.T) {
 		if req := r.HTTP(t.Context(), "127.0.0.1:1"); req.URL.Host != "127.0.0.1:1" {
 			t.Errorf("%s: goes to %v", name, req)
 		}
+	}
+}
+
+func TestWhatIsKnownOfProductionsAnswer(t *testing.T) {
+	t.Parallel()
+	shape, err := bodyshape.Read("", []byte(`{"id":1,"tags":["x"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := event()
+	without, err := captured.Parse(e)
+	if err != nil || without.Production.Shape != nil || without.Production.Media != "" || without.Production.Status != 0 {
+		t.Errorf("%+v, %v", without.Production, err)
+	}
+	e.ResponseStatus, e.ResponseSizeBytes, e.ResponseContentType, e.ResponseShape = 200, 20, "application/json", shape.Proto()
+	with, err := captured.Parse(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(shape, with.Production.Shape, cmpopts.IgnoreUnexported(bodyshape.Shape{})); diff != "" {
+		t.Errorf("shape (-want +got):\n%s", diff)
+	}
+	if p := with.Production; p.Status != 200 || p.Bytes != 20 || p.Media != "application/json" || with.Size() <= without.Size() {
+		t.Errorf("%+v, %d bytes, %d without", p, with.Size(), without.Size())
+	}
+	for range 30 { // deeper than any that is published
+		e.ResponseShape = &foreshadowv1.BodyShape{Items: e.ResponseShape}
+	}
+	if hostile, err := captured.Parse(e); err != nil || hostile.Production.Shape != nil || hostile.Production.Status != 200 {
+		t.Errorf("%+v, %v", hostile, err)
 	}
 }
 

@@ -14,10 +14,11 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/traffic"
+	"github.com/foreshadow/foreshadow/libs/traffic/bodyshape"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
-// Request is a captured request, ready to be sent any number of times. It is never changed after Parse.
+// Request is a captured request, ready to be sent any number of times. It is never changed once it was handed on.
 type Request struct {
 	// Arrive is when production received it.
 	Arrive time.Time
@@ -35,7 +36,12 @@ type Request struct {
 	Production struct {
 		Status int
 		Bytes  uint64
+		// Media is its type without parameters, and Shape that of its body; empty and nil when they are not known.
+		Media string
+		Shape *bodyshape.Shape
 	}
+	// Compare: the shadow's answer is to be compared with it.
+	Compare bool
 	// Complete is false when its body did not travel with it: it cannot be sent as it was.
 	Complete bool
 
@@ -79,6 +85,10 @@ func Parse(p *foreshadowv1.CapturedRequest) (*Request, error) {
 		r.header.Del(name)
 	}
 	r.Production.Status, r.Production.Bytes = int(p.GetResponseStatus()), uint64(max(0, p.GetResponseSizeBytes()))
+	r.Production.Media = p.GetResponseContentType()
+	if shape, err := bodyshape.FromProto(p.GetResponseShape()); err == nil {
+		r.Production.Shape = shape // one that cannot be read is not known; the request is good all the same
+	}
 	r.HTTP2 = strings.HasPrefix(p.GetProtocol(), "HTTP/2")
 	if r.GRPC = strings.HasPrefix(r.header.Get("Content-Type"), "application/grpc"); r.GRPC {
 		r.header.Set("Te", "trailers") // without it servers refuse the call
@@ -130,7 +140,10 @@ var pseudonym = regexp.MustCompile(`^[A-Za-z0-9_-]{16}$`)
 func (r *Request) Body() []byte { return r.body }
 
 // Size is about what the request keeps in memory, in bytes.
-func (r *Request) Size() int { return 512 + int(r.WireBytes()) }
+func (r *Request) Size() int { return 512 + int(r.WireBytes()) + fieldBytes*r.Production.Shape.Size() }
+
+// fieldBytes is about what a field of a shape takes.
+const fieldBytes = 200
 
 // WireBytes is the size of head and body as they are sent, without the marks.
 func (r *Request) WireBytes() uint64 {

@@ -76,9 +76,10 @@ type Outcome struct {
 	Status int
 	// Bytes of the response's body.
 	Bytes uint64
-	// Kind is the response's content type, Head the beginning of its body, where somebody looks into it.
-	Kind string
-	Head []byte
+	// Kind is the response's content type, Encoding its content codings, Head the beginning of its body, where somebody looks
+	// into it.
+	Kind, Encoding string
+	Head           []byte
 	// Err is a transport error, a timeout included.
 	Err error
 }
@@ -115,7 +116,7 @@ func (c *Client) Send(ctx context.Context, address string, r *captured.Request) 
 	if err != nil {
 		err = fmt.Errorf("read answer of %s: %w", address, err)
 	}
-	out := Outcome{Done: c.o.Now().Add(-travelled()), Status: resp.StatusCode, Bytes: uint64(n), Kind: resp.Header.Get("Content-Type"), Head: head.data, Err: err}
+	out := Outcome{Done: c.o.Now().Add(-travelled()), Status: resp.StatusCode, Bytes: uint64(n), Kind: resp.Header.Get("Content-Type"), Encoding: strings.Join(resp.Header["Content-Encoding"], ", "), Head: head.data, Err: err}
 	if r.GRPC && err == nil {
 		out.Status = grpcStatus(resp)
 	}

@@ -2,18 +2,23 @@
 // (Twitter, 2015): the same request goes to two equal shadows as well, and what differs between those is noise. A field that
 // differs from production no more often than the shadows differ from each other says nothing.
 //
-// Production's answer is known by its status and size only; between the shadows the shape of the body is compared too, which
-// shows what of it cannot be relied upon.
+//	production --tap--> status, size, type, shape of the body
+//	                         |                                   raw:   production and first differ
+//	the same request --> first shadow --> the same four  ------+ noise: first and second differ in it
+//	                 \-> second shadow --> the same four ------/
+//
+// What is not known of production, or of a shadow, is not compared: it is neither equal nor a difference. Shapes are compared
+// where all three answered with the same status, for an error has a shape of its own.
 package compare
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
+
+	"github.com/foreshadow/foreshadow/libs/traffic/bodyshape"
 )
 
 const (
@@ -24,29 +29,72 @@ const (
 	fewest = 20
 	// maxRoutes, maxFields and maxSamples bound the memory.
 	maxRoutes, maxFields, maxSamples = 200, 100, 3
-	maxDepth                         = 6
 	// sizeStep: sizes that differ by less than a twentieth are equal; a clock or a price in the answer makes that.
 	sizeStep = 1.05
 )
+
+// Kind is what of an answer is compared.
+type Kind string
+
+// Kinds of differences.
+const (
+	Status Kind = "status"
+	Size   Kind = "size"
+	Type   Kind = "type"
+	Shape  Kind = "shape"
+)
+
+// Kinds lists them.
+func Kinds() []Kind { return []Kind{Status, Size, Type, Shape} }
 
 // Answer is what is known of a response.
 type Answer struct {
 	Status int
 	Bytes  uint64
-	// Kind is the content type and Body the beginning of the body; empty of production.
-	Kind string
-	Body []byte
+	// Media is the type of the body without parameters; empty when it is not known.
+	Media string
+	// Shape of the body; nil when it is not known.
+	Shape *bodyshape.Shape
 }
+
+// Exchange is one request's answers: production's, and those of two equal shadows.
+type Exchange struct {
+	Route string
+	// Session tells whose it is: names in the shadow's answers are written out once several sessions' answers have them.
+	Session                   string
+	Production, First, Second Answer
+}
+
+// Outcome says what became of the comparison of shapes.
+type Outcome string
+
+// Outcomes.
+const (
+	Compared          Outcome = "compared"
+	ProductionUnknown Outcome = "production_unknown" // the copy says why
+	ShadowUnknown     Outcome = "shadow_unknown"     // one of them had no JSON, or too much of it
+	OtherStatus       Outcome = "other_status"       // and so it is another answer
+)
 
 // Differ is safe for concurrent use.
 type Differ struct {
-	mu     sync.Mutex
-	routes map[string]*route
+	names *bodyshape.Vocabulary
+
+	mu       sync.Mutex
+	routes   map[string]*route
+	compared int
 }
 
+// route holds, by kind, how many answers were compared and what differed.
 type route struct {
-	compared int
-	fields   map[string]*field
+	compared map[Kind]int
+	fields   map[place]*field
+}
+
+// place is a kind and, of a shape, the path of a field.
+type place struct {
+	kind Kind
+	path string
 }
 
 type field struct {
@@ -55,104 +103,120 @@ type field struct {
 }
 
 // NewDiffer returns an empty one.
-func NewDiffer() *Differ { return &Differ{routes: map[string]*route{}} }
+func NewDiffer() *Differ {
+	return &Differ{routes: map[string]*route{}, names: bodyshape.NewVocabulary(bodyshape.IsName)}
+}
 
-// Add compares one request's answers: production's, and those of two equal shadows.
-func (d *Differ) Add(name string, production, first, second Answer) {
-	p, a, b := facts(production, false), facts(first, true), facts(second, true)
+// Add compares the answers to one request.
+func (d *Differ) Add(e Exchange) Outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r := d.routes[name]
+	outcome := e.outcome()
+	r := d.routes[e.Route]
 	if r == nil {
 		if len(d.routes) >= maxRoutes {
-			return
+			return outcome
 		}
-		r = &route{fields: map[string]*field{}}
-		d.routes[name] = r
+		r = &route{compared: map[Kind]int{}, fields: map[place]*field{}}
+		d.routes[e.Route] = r
 	}
-	r.compared++
-	for key, value := range p {
-		if a[key] != value {
-			f := r.at(key)
-			f.raw++
-			if len(f.samples) < maxSamples {
-				f.samples = append(f.samples, fmt.Sprintf("%s, want %s", a[key], value))
-			}
+	d.compared++
+	p, a, b := e.Production, e.First, e.Second
+	r.compare(Status, fmt.Sprint(p.Status), fmt.Sprint(a.Status), fmt.Sprint(b.Status))
+	r.compare(Size, step(p.Bytes), step(a.Bytes), step(b.Bytes))
+	if p.Media != "" {
+		r.compare(Type, p.Media, a.Media, b.Media)
+	}
+	if outcome == Compared {
+		r.compareShapes(e, d.names.Describe(e.Route, e.Session, a.Shape))
+	}
+	return outcome
+}
+
+func (e Exchange) outcome() Outcome {
+	p, a, b := e.Production, e.First, e.Second
+	switch {
+	case p.Shape == nil:
+		return ProductionUnknown
+	case a.Status != p.Status || b.Status != p.Status:
+		return OtherStatus
+	case a.Shape == nil || b.Shape == nil:
+		return ShadowUnknown
+	}
+	return Compared
+}
+
+// step makes sizes that are nearly the same equal.
+func step(bytes uint64) string {
+	return fmt.Sprint(int(math.Round(math.Log(float64(bytes)+1) / math.Log(sizeStep))))
+}
+
+func (r *route) compare(kind Kind, want, first, second string) {
+	r.compared[kind]++
+	if first != want {
+		r.at(place{kind: kind}).differ(first + ", want " + want)
+	}
+	if first != second {
+		r.at(place{kind: kind}).noise++
+	}
+}
+
+// compareShapes holds both shadows' against production's: what differs from it in one of them only is noise.
+func (r *route) compareShapes(e Exchange, shown *bodyshape.Shape) {
+	r.compared[Shape]++
+	var differs [2]map[string]string
+	for i, shadow := range []Answer{e.First, e.Second} {
+		differs[i] = map[string]string{}
+		bodyshape.Compare(e.Production.Shape, shadow.Shape, shown, func(path, how string) { differs[i][path] = how })
+	}
+	for path, how := range differs[0] {
+		f := r.at(place{Shape, path})
+		if f.differ(how); differs[1][path] != how {
+			f.noise++
 		}
 	}
-	for key := range union(a, b) {
-		if a[key] != b[key] {
-			r.at(key).noise++
+	for path := range differs[1] {
+		if differs[0][path] == "" {
+			r.at(place{Shape, path}).noise++
 		}
 	}
 }
 
-func union(a, b map[string]string) map[string]bool {
-	out := map[string]bool{}
-	for key := range a {
-		out[key] = true
-	}
-	for key := range b {
-		out[key] = true
-	}
-	return out
-}
-
-func (r *route) at(key string) *field {
-	f := r.fields[key]
+func (r *route) at(p place) *field {
+	f := r.fields[p]
 	if f == nil {
 		if len(r.fields) >= maxFields {
-			key = "other"
-			if f = r.fields[key]; f != nil {
+			p.path = "other"
+			if f = r.fields[p]; f != nil {
 				return f
 			}
 		}
 		f = &field{}
-		r.fields[key] = f
+		r.fields[p] = f
 	}
 	return f
 }
 
-// facts are what answers are compared by.
-func facts(a Answer, body bool) map[string]string {
-	out := map[string]string{"status": fmt.Sprint(a.Status), "size": fmt.Sprint(int(math.Round(math.Log(float64(a.Bytes)+1) / math.Log(sizeStep))))}
-	var document any
-	if body && strings.Contains(a.Kind, "json") && json.Unmarshal(a.Body, &document) == nil {
-		shape(out, "$", document, maxDepth)
-	}
-	return out
-}
-
-// shape notes which fields there are and of which type; elements of a list have one shape.
-func shape(out map[string]string, path string, v any, depth int) {
-	if len(out) >= maxFields || depth == 0 {
-		return
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		out[path] = "object"
-		for key, value := range v {
-			shape(out, path+"."+key, value, depth-1)
-		}
-	case []any:
-		out[path] = "list"
-		if len(v) > 0 {
-			shape(out, path+"[]", v[0], depth-1)
-		}
-	default:
-		out[path] = fmt.Sprintf("%T", v)
+func (f *field) differ(how string) {
+	f.raw++
+	if len(f.samples) < maxSamples && !slices.Contains(f.samples, how) {
+		f.samples = append(f.samples, how)
 	}
 }
 
-// Difference is one field of one route.
+// Difference is what of a route's answers differs.
 type Difference struct {
-	Route, Field string
+	Route string `json:"route"`
+	Kind  Kind   `json:"kind"`
+	// Path of the field, of a shape.
+	Path string `json:"path,omitempty"`
+	// How are a few of the differences: what the shadow answered, or has not.
+	How []string `json:"how"`
 	// Compared is how many answers were; Raw the share that differs from production, Noise the share that differs between
 	// equal shadows.
-	Compared   int
-	Raw, Noise float64
-	// Samples of what differed, a few.
-	Samples []string
+	Compared int     `json:"compared"`
+	Raw      float64 `json:"raw_ratio"`
+	Noise    float64 `json:"noise_ratio"`
 }
 
 // Differences are those beyond the noise, the largest first.
@@ -161,16 +225,19 @@ func (d *Differ) Differences() []Difference {
 	defer d.mu.Unlock()
 	var out []Difference
 	for name, r := range d.routes {
-		for key, f := range r.fields {
-			over, n := float64(f.raw-f.noise), float64(r.compared)
-			if r.compared < fewest || over <= 0 || over/float64(f.raw+f.noise) <= relative || over/n <= absolute {
+		for p, f := range r.fields {
+			compared := r.compared[p.kind]
+			over, n := float64(f.raw-f.noise), float64(compared)
+			if compared < fewest || over <= 0 || over/float64(f.raw+f.noise) <= relative || over/n <= absolute {
 				continue
 			}
-			out = append(out, Difference{Route: name, Field: key, Compared: r.compared, Raw: float64(f.raw) / n, Noise: float64(f.noise) / n, Samples: slices.Clone(f.samples)})
+			out = append(out, Difference{
+				Route: name, Kind: p.kind, Path: p.path, How: slices.Clone(f.samples), Compared: compared, Raw: float64(f.raw) / n, Noise: float64(f.noise) / n,
+			})
 		}
 	}
 	slices.SortFunc(out, func(a, b Difference) int {
-		return cmp.Or(cmp.Compare(b.Raw-b.Noise, a.Raw-a.Noise), cmp.Compare(a.Route, b.Route), cmp.Compare(a.Field, b.Field))
+		return cmp.Or(cmp.Compare(b.Raw-b.Noise, a.Raw-a.Noise), cmp.Compare(a.Route, b.Route), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Path, b.Path))
 	})
 	return out
 }
@@ -179,9 +246,5 @@ func (d *Differ) Differences() []Difference {
 func (d *Differ) Compared() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := 0
-	for _, r := range d.routes {
-		n += r.compared
-	}
-	return n
+	return d.compared
 }

@@ -1,0 +1,95 @@
+package shadowrunner_test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/traffic/bodyshape"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/referencetest"
+)
+
+// shop answers as production does, but for what is missing in it: a price, an own page for errors, and a list of users.
+func shop(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch r.URL.Path {
+	case "/items":
+		_, _ = io.WriteString(w, `{"items":[{"id":1}]}`)
+	case "/zipped":
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = io.WriteString(z, `{"items":[{"id":1}]}`)
+		_ = z.Close()
+	case "/page":
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<html>an error</html>")
+	case "/large":
+		_, _ = io.WriteString(w, `{"items":["`+strings.Repeat("x", bodyshape.MaxBytes)+`"]}`)
+	default:
+		_, _ = io.WriteString(w, `{"items":[{"id":2,"price":1.5}]}`)
+	}
+}
+
+// TestDifferencesOfShapes replays requests whose answers production gave another shape.
+func TestDifferencesOfShapes(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(shop))
+	t.Cleanup(server.Close)
+	r := start(t, referencetest.New(t, 10, 0), asIs)
+	r.platform.set("shop-shadow", ready("a", strings.TrimPrefix(server.URL, "http://")))
+	shape, err := bodyshape.Read("", []byte(`{"items":[{"id":7,"price":2.5}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const each = 60
+	paths := []string{"/items", "/zipped", "/page", "/large", "/same", "/unknown"}
+	ask := func(round int) {
+		var batch []kafka.RawMessage
+		for i := range each * len(paths) {
+			path := paths[i%len(paths)]
+			batch = append(batch, r.event(fmt.Sprint("s", round, i%10), path, func(e *foreshadowv1.CapturedRequest) {
+				e.ResponseStatus, e.ResponseSizeBytes, e.ResponseContentType, e.ResponseShape = 200, 30, "application/json", shape.Proto()
+				if path == "/unknown" {
+					e.ResponseContentType, e.ResponseShape, e.ResponseShapeReason = "", nil, "unseen"
+				}
+			}))
+		}
+		r.send(batch...)
+	}
+	line := func(field string) string {
+		return `foreshadow_shadow_runner_response_difference_ratio{field="` + field + `",workload="shop"} `
+	}
+	var asked time.Time
+	r.await("differences", func() bool {
+		if time.Since(asked) > 5*time.Second { // again, should a busy machine have dropped too many as late
+			asked = time.Now()
+			ask(asked.Nanosecond())
+		}
+		return strings.Contains(r.metrics(), line("shape")+"1\n")
+	})
+	page := r.metrics()
+	for _, want := range []string{line("type") + "1\n", line("status") + "0\n", line("size") + "1\n"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	for _, outcome := range []string{"compared", "production_unknown", "shadow_unknown"} {
+		if !strings.Contains(page, `foreshadow_shadow_runner_response_shapes_total{outcome="`+outcome+`"`) {
+			t.Errorf("no answers are %s", outcome)
+		}
+	}
+}
+
+// metrics is the admin page.
+func (r *rig) metrics() string {
+	rec := httptest.NewRecorder()
+	r.admin.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return rec.Body.String()
+}
