@@ -360,7 +360,7 @@ func Default() Workload {
 		Tap: Tap{
 			SampleRatio: 0.1, Methods: []string{"GET", "HEAD", "OPTIONS"}, MaxBodyBytes: 64 << 10, MaxRoutes: 100,
 			AllowHeaders: []string{"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "User-Agent"},
-			RedactQuery:  []string{"*"}, RedactJSON: []string{"*"}, MaxWords: 30, MaxStrata: 2000, AnswerShapes: 100,
+			RedactQuery:  []string{"*"}, RedactJSON: []string{"*"}, MaxWords: 30, MaxStrata: 2000, AnswerShapes: 10,
 			Sampling: Sampling{Minimum: 10, Interval: 10 * time.Second, Span: time.Minute},
 		},
 		Replay: Replay{

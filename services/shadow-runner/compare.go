@@ -2,7 +2,6 @@ package shadowrunner
 
 import (
 	"context"
-	"math/rand/v2"
 	"mime"
 	"net/http"
 
@@ -23,7 +22,7 @@ const (
 // choose decides whether the answers to a request are compared, before it is handed on. Only what is safe to send twice is.
 // What production answered to the others would only take memory.
 func (l *lane) choose(r *captured.Request) {
-	r.Compare = r.Method == http.MethodGet && r.Production.Status != 0 && rand.Float64() < l.cfg.CompareRatio
+	r.Compare = r.Method == http.MethodGet && r.Production.Status != 0 && l.turns.Next(r.Production.Shape != nil)
 	if !r.Compare {
 		r.Production.Shape = nil
 	}

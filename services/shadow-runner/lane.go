@@ -50,6 +50,7 @@ type lane struct {
 	differ      *compare.Differ
 	compared    *metric.Book
 	comparisons atomic.Int64
+	turns       *compare.Turns
 	recorder    *observe.Recorder
 	holder      *measure.Holder
 	experiments *experiment.Store
@@ -99,6 +100,7 @@ func newLane(cfg Config, deps Deps, w workload.Workload, b books) (*lane, error)
 		reservoir: reservoir.New(cfg.ReservoirRequests, cfg.ReservoirBytes),
 		recorder:  observe.NewRecorder(w.Name, w.SLO.Latency, time.Now),
 		trials:    deps.Trials, usage: deps.Instances.Usage, differ: compare.NewDiffer(), compared: b.compared,
+		turns: compare.NewTurns(cfg.CompareRatio),
 	}
 	allow := replay.Allow{Methods: w.Tap.Methods, StateChanging: w.Replay.StateChanging}
 	l.allow = allow

@@ -25,6 +25,9 @@ var (
 
 // IsJSON reports whether a content type is that of one JSON document.
 func IsJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
 	media, _, err := mime.ParseMediaType(contentType)
 	return err == nil && (media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json") && !strings.HasPrefix(media, "application/grpc"))
 }

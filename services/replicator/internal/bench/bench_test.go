@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,13 @@ func TestRatiosAreTakenWithinRounds(t *testing.T) {
 	}
 	if s.ratio("on", "nothing") != (ratio{}) || s.median("nothing") != 0 || s.median("off") != 3 {
 		t.Errorf("%v %v %v", s.ratio("on", "nothing"), s.median("nothing"), s.median("off"))
+	}
+}
+
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	if d := document(); len(d) != 1024 || !json.Valid([]byte(d)) {
+		t.Errorf("%d bytes: %s", len(d), d)
 	}
 }
 

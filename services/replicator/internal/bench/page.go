@@ -12,6 +12,13 @@ import (
 	"time"
 )
 
+// document is 1 KiB of JSON, as a shop's list: the tap looks into the answers that it copies.
+func document() string {
+	const item = `{"id":4711,"name":"A thing to be bought","price":{"amount":12.5,"currency":"EUR"},"tags":["red","small"],"available":true},`
+	list := `{"items":[` + strings.TrimSuffix(strings.Repeat(item, 1024/len(item)-1), ",") + `],"next":"`
+	return list + strings.Repeat("x", 1024-len(list)-len(`"}`)) + `"}`
+}
+
 // page is an application that costs as little as one can: it answers each GET with the same 1 KiB.
 func page(ctx context.Context, delay time.Duration) error {
 	runtime.GOMAXPROCS(1)
@@ -21,7 +28,7 @@ func page(ctx context.Context, delay time.Duration) error {
 	}
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	fmt.Println(ln.Addr())
-	answer := []byte("HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 16:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024))
+	answer := []byte("HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 16:00:00 GMT\r\nContent-Type: application/json\r\nContent-Length: 1024\r\n\r\n" + document())
 	var open sync.WaitGroup
 	defer open.Wait()
 	for {

@@ -58,6 +58,7 @@ type Handler struct {
 	reverse *httputil.ReverseProxy
 	ending  context.Context
 	open    sync.WaitGroup
+	later   later
 	buffers *buffers
 }
 
@@ -77,7 +78,10 @@ func New(ending context.Context, cfg Config, pool *balance.Pool, t *tap.Tap, m *
 }
 
 // Wait returns when every request has ended, those of upgraded connections included.
-func (h *Handler) Wait() { h.open.Wait() }
+func (h *Handler) Wait() {
+	h.open.Wait()
+	h.later.wait()
+}
 
 // call is what is known of one request on its way.
 type call struct {
@@ -190,15 +194,15 @@ func (h *Handler) finish(x *tap.Exchange, c *call, w *responseWriter, r *http.Re
 	h.end(x, res)
 }
 
-// end tells the tap. Reading an answer is done beside: net/http sends the end of a chunked one, and of one by HTTP/2, when the
-// handler has returned, and the next request of a connection would wait, too.
+// end tells the tap. An answer is read later: net/http sends the end of a chunked one, and of one by HTTP/2, when the handler
+// has returned, and the next request of a connection would wait, too.
 func (h *Handler) end(x *tap.Exchange, res tap.Result) {
 	if !x.Describes() {
 		x.End(res)
 		return
 	}
 	x.Detach()
-	h.open.Go(func() { x.End(res) })
+	h.later.do(func() { x.End(res) })
 }
 
 func (h *Handler) result(c *call, w *responseWriter, r *http.Request) tap.Result {

@@ -118,7 +118,9 @@ func (r *Redactor) Admits(name string) bool {
 }
 
 // Media returns the media type of a content type, without its parameters; empty when it is none, or may be a secret.
-func (r *Redactor) Media(contentType string) string {
+func (r *Redactor) Media(contentType string) string { return r.known.header(r, mediaType, contentType) }
+
+func (r *Redactor) media(contentType string) string {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil || ascii(media) != media || r.Text(media) != media {
 		return ""

@@ -24,6 +24,9 @@ func (r *Redactor) Headers(h http.Header) []*foreshadowv1.Header {
 	return out
 }
 
+// mediaType stands, among the names of headers, for a content type of which no more than that is wanted.
+const mediaType = "media type"
+
 const (
 	maxKnown      = 2048
 	maxKnownBytes = 512
@@ -64,6 +67,8 @@ func (r *Redactor) header(name, value string) string {
 		return r.location(value)
 	case "Content-Type":
 		return r.contentType(value)
+	case mediaType:
+		return r.media(value)
 	case "X-Forwarded-For", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip":
 		return addresses(value)
 	case "Forwarded":

@@ -39,7 +39,7 @@ func TestAnAnswerIsDescribed(t *testing.T) {
 	t.Parallel()
 	p := &topic{}
 	cfg := config(p, 1)
-	cfg.Workload.Tap.RedactPatterns = []string{"^internal"}
+	cfg.Workload.Tap.RedactPatterns, cfg.Workload.Tap.AnswerShapes = []string{"^internal"}, 1e6
 	tapped := build(t, cfg)
 	body := `{"id":7,"tags":["x"],"internalNote":"s3cret","ghp_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa":1}`
 	var m *foreshadowv1.CapturedRequest
