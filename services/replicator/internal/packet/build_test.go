@@ -57,6 +57,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	w.Tap.Methods = []string{"GET", "HEAD", "POST", "CONNECT"}
 	r := &rig{copies: &copies{}, acc: observe.NewAccumulator(time.Now)}
 	var err error
+	w.Tap.AnswerShapes = 1e6
 	r.tap, err = tap.New(tap.Config{Workload: w, KeepBodies: []string{"text/plain", "application/octet-stream"}, Publisher: r.copies, Accumulator: r.acc})
 	if err != nil {
 		t.Fatal(err)

@@ -92,6 +92,40 @@ func TestKeepAlivePipeliningAndFramings(t *testing.T) {
 	}
 }
 
+// TestShapesOfAnswers: what passes by is described like what passes through, and what was not seen whole is not.
+func TestShapesOfAnswers(t *testing.T) {
+	t.Parallel()
+	const typed = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	document := `{"items":[{"id":1}],"next":"` + strings.Repeat("x", 3000) + `"}`
+	length := fmt.Sprintf("Content-Length: %d\r\n\r\n", len(document))
+	w := newWire()
+	c := w.dial(40000)
+	c.ask(ask("/whole")).answer(typed + length + document[:1000]).answer(document[1000:])
+	c.ask(ask("/chunked")).answer(typed + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"items\":\r\n").answer("3;x=y\r\n[1]\r\n1\r\n}\r\n0\r\n\r\n")
+	c.ask(ask("/hinted")).answer("HTTP/1.1 103 Early Hints\r\nContent-Type: text/plain\r\n\r\n" + typed + length + document)
+	c.ask(ask("/page")).answer("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nContent-Length: 2\r\n\r\n{}")
+	c.ask(ask("/coded")).answer(typed + "Content-Encoding: gzip\r\ncontent-encoding: br\r\nContent-Length: 2\r\n\r\n{}")
+	c.ask(ask("/lost")).answer(typed + length + document[:1000])
+	lost := c.send(false, []byte(document[1000:2000]), nil)
+	c.answer(document[2000:])
+	c.ask(ask("/cut")).answer(typed + length + document[:1000])
+	c.hangUp()
+	w.drop(lost)
+	r := newRig(t, func(*Config) {}).play(t, w)
+	got := map[string]string{}
+	for _, m := range r.list {
+		if got[m.GetTarget()] = m.GetResponseShapeReason(); (m.GetResponseShape() != nil) != (m.GetResponseShapeReason() == "") {
+			t.Errorf("%s: reason %q, shape %v", m.GetTarget(), m.GetResponseShapeReason(), m.GetResponseShape())
+		}
+	}
+	want := map[string]string{
+		"/whole": "", "/chunked": "", "/hinted": "", "/page": "type", "/coded": "encoding", "/lost": "incomplete", "/cut": "incomplete",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("why shapes are not known (-want +got):\n%s", diff)
+	}
+}
+
 // TestLostSegments drops one packet and looks what that costs.
 func TestLostSegments(t *testing.T) {
 	t.Parallel()
