@@ -75,11 +75,12 @@ type Admin struct {
 	mu      sync.Mutex
 	unready map[string]string
 	ledgers []func() metric.Ledger
+	pages   map[string]func() any
 }
 
 // NewAdmin returns the admin pages over a registry.
 func NewAdmin(registry *prometheus.Registry) *Admin {
-	a := &Admin{registry: registry, unready: map[string]string{}}
+	a := &Admin{registry: registry, unready: map[string]string{}, pages: map[string]func() any{}}
 	registry.MustRegister(a)
 	return a
 }
@@ -89,6 +90,13 @@ func (a *Admin) AddLedger(read func() metric.Ledger) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ledgers = append(a.ledgers, read)
+}
+
+// Show serves what read returns, as JSON, at a path of its own. It must come before Handler and Serve.
+func (a *Admin) Show(path string, read func() any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pages[path] = read
 }
 
 // NotReady declares that a part cannot do its work and why; the process is ready when no part says so.
@@ -122,14 +130,23 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(a.Ledgers())
+		writeJSON(w, a.Ledgers())
 	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for path, read := range a.pages {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, read()) })
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.Handle("/debug/pprof/", loopback(http.HandlerFunc(pprof.Index)))
 	mux.Handle("/debug/pprof/profile", loopback(http.HandlerFunc(pprof.Profile)))
 	mux.Handle("/debug/pprof/trace", loopback(http.HandlerFunc(pprof.Trace)))
 	return mux
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // an error is the reader's going away
 }
 
 func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {

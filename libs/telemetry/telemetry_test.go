@@ -34,6 +34,7 @@ func TestAdminPages(t *testing.T) {
 	a.AddLedger(book.Ledger)
 	book.See(3)
 	book.Drop("queue_full", 1)
+	a.Show("/differences", func() any { return []int{1, 2} })
 	h := a.Handler()
 
 	a.NotReady("kafka", "no broker at 127.0.0.1:1")
@@ -42,7 +43,7 @@ func TestAdminPages(t *testing.T) {
 	}
 	a.Ready("kafka")
 	for path, want := range map[string]string{
-		"/readyz": "ok", "/livez": "ok", "/ledger": `"hop":"replicator/tap","seen":3`,
+		"/readyz": "ok", "/livez": "ok", "/ledger": `"hop":"replicator/tap","seen":3`, "/differences": "[1,2]",
 		"/metrics": `foreshadow_ledger_items_total{fate="dropped",hop="replicator/tap",reason="queue_full"} 1`,
 	} {
 		if code, body := get(t, h, path, "192.0.2.1:5"); code != 200 || !strings.Contains(body, want) {

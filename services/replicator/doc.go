@@ -66,6 +66,9 @@
 //     JSON, multipart forms and text are written anew, redacted; one that cannot be read as what it says it is leaves size and
 //     keyed hash alone, and so does one beyond tap.max_body_bytes, which is flagged. Any other media type in keep_bodies
 //     travels as it is.
+//   - The body of an answer is passed on as it comes, and leaves no more than its shape: of sampled JSON answers, at most
+//     tap.answer_shapes_per_second, up to 64 KiB are copied while they stream by (16 MiB in all), and read when the client has
+//     them. No value leaves, and no name but those that several sessions' answers share (libs/traffic/bodyshape).
 //   - A copy's weight is the inverse of the probability with which it was chosen, and each second says how well the copies
 //     show production (internal/sample says how, and why it can be believed).
 //

@@ -15,8 +15,8 @@ import (
 const (
 	// compareReport is how many comparisons pass between two looks at what differs.
 	compareReport = 100
-	// reported differences of a look, at most.
-	reported = 10
+	// reported differences of a look, and shown on the page, at most.
+	reported, shown = 10, 100
 )
 
 // choose decides whether the answers to a request are compared, before it is handed on. Only what is safe to send twice is.
@@ -67,6 +67,22 @@ func answerOf(o client.Outcome) compare.Answer {
 		a.Shape, _ = bodyshape.Read(o.Encoding, o.Head) // what cannot be read has no shape that is known
 	}
 	return a
+}
+
+// differences are those of each workload, as its admin page shows them.
+func (s *Service) differences() any {
+	type page struct {
+		Workload    string               `json:"workload"`
+		Compared    int                  `json:"compared"`
+		Differences []compare.Difference `json:"differences"`
+	}
+	pages := []page{}
+	for _, w := range s.deps.Workloads {
+		d := s.lanes[w.Name].differ
+		worst := d.Differences()
+		pages = append(pages, page{w.Name, d.Compared(), worst[:min(len(worst), shown)]})
+	}
+	return pages
 }
 
 func (l *lane) reportDifferences() {

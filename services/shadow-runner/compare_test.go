@@ -80,6 +80,14 @@ func TestDifferencesOfShapes(t *testing.T) {
 			t.Errorf("no %q", want)
 		}
 	}
+	for _, want := range []string{
+		`{"route":"GET /items","kind":"shape","path":"$.items[].price","how":["missing"],"compared":`, `{"route":"GET /zipped","kind":"shape"`,
+		`{"route":"GET /page","kind":"type","how":["text/html, want application/json"],`, `"raw_ratio":1,"noise_ratio":0}`,
+	} {
+		if list := r.page("/differences"); !strings.Contains(list, want) || strings.Contains(list, "GET /same\",\"kind\":\"shape") {
+			t.Errorf("no %s among the differences %s", want, list)
+		}
+	}
 	for _, outcome := range []string{"compared", "production_unknown", "shadow_unknown"} {
 		if !strings.Contains(page, `foreshadow_shadow_runner_response_shapes_total{outcome="`+outcome+`"`) {
 			t.Errorf("no answers are %s", outcome)
@@ -87,9 +95,11 @@ func TestDifferencesOfShapes(t *testing.T) {
 	}
 }
 
-// metrics is the admin page.
-func (r *rig) metrics() string {
+func (r *rig) metrics() string { return r.page("/metrics") }
+
+// page is one of the admin listener's.
+func (r *rig) page(path string) string {
 	rec := httptest.NewRecorder()
-	r.admin.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	r.admin.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
 	return rec.Body.String()
 }

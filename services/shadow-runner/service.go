@@ -75,6 +75,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	for _, book := range []*metric.Book{b.captured, b.extra, b.probe, b.dependencies, b.compared} {
 		deps.Admin.AddLedger(book.Ledger)
 	}
+	deps.Admin.Show("/differences", s.differences)
 	deps.Admin.AddLedger(func() metric.Ledger { return published("shadow-runner/observations", s.observations.Ledger()) })
 	deps.Admin.AddLedger(func() metric.Ledger { return published("shadow-runner/capacities", s.capacities.Ledger()) })
 	return s, nil

@@ -223,7 +223,7 @@ type Difference struct {
 func (d *Differ) Differences() []Difference {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var out []Difference
+	out := []Difference{}
 	for name, r := range d.routes {
 		for p, f := range r.fields {
 			compared := r.compared[p.kind]
