@@ -159,13 +159,13 @@ func answerHead(head []byte, a answer) tap.AnswerHead {
 	}
 	for line := range bytes.Lines(head) {
 		name, value, _ := bytes.Cut(line, []byte{':'})
-		switch text := string(bytes.TrimSpace(value)); {
+		switch value = bytes.TrimSpace(value); {
 		case bytes.EqualFold(name, []byte("Content-Type")) && out.ContentType == "":
-			out.ContentType = text
+			out.ContentType = string(value)
 		case bytes.EqualFold(name, []byte("Content-Encoding")) && out.Encoding != "":
-			out.Encoding += ", " + text
+			out.Encoding += ", " + string(value)
 		case bytes.EqualFold(name, []byte("Content-Encoding")):
-			out.Encoding = text
+			out.Encoding = string(value)
 		}
 	}
 	return out

@@ -154,7 +154,7 @@ func step(bytes uint64) string {
 func (r *route) compare(kind Kind, want, first, second string) {
 	r.compared[kind]++
 	if first != want {
-		r.at(place{kind: kind}).differ(first + ", want " + want)
+		r.at(place{kind: kind}).differ(cmp.Or(first, "none") + ", want " + want)
 	}
 	if first != second {
 		r.at(place{kind: kind}).noise++
