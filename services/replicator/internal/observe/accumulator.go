@@ -96,6 +96,14 @@ func (a *Accumulator) Complete(st traffic.Stratum, c Completion) {
 	}
 }
 
+// Copy counts a copy that was made after its request was completed.
+func (a *Accumulator) Copy(st traffic.Stratum) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.roll()
+	a.current.Strata.At(st).Sampled++
+}
+
 // InFlight is the number of requests that arrived and have not ended.
 func (a *Accumulator) InFlight() int {
 	a.mu.Lock()

@@ -52,7 +52,7 @@ func (c *client) exchange(instance *balance.Instance) bool {
 	c.unwatch()
 	c.judge(&o, arrive)
 	h.metrics.observe(o.Result, o.reason)
-	h.end(c.tapped, o.Result)
+	c.tapped.EndLater(o.Result, h.later.do)
 	return o.clientErr == nil && !o.cut && !c.gone.Load() && !c.request.Closes
 }
 

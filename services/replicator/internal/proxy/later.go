@@ -13,7 +13,9 @@ const (
 	maxLater = 256
 )
 
-// later does things beside the requests, some at a time. It is safe for concurrent use, and its zero value is ready.
+// later does things beside the requests, some at a time: net/http sends the end of a chunked answer, and of one by HTTP/2, when
+// the handler has returned, and the next request of a connection would wait, too. It is safe for concurrent use, and its zero
+// value is ready.
 type later struct {
 	mu      sync.Mutex
 	waiting []func()

@@ -191,18 +191,7 @@ func (h *Handler) finish(x *tap.Exchange, c *call, w *responseWriter, r *http.Re
 		_ = http.NewResponseController(w).Flush()
 	}
 	h.metrics.observe(res, c.reason)
-	h.end(x, res)
-}
-
-// end tells the tap. An answer is read later: net/http sends the end of a chunked one, and of one by HTTP/2, when the handler
-// has returned, and the next request of a connection would wait, too.
-func (h *Handler) end(x *tap.Exchange, res tap.Result) {
-	if !x.Describes() {
-		x.End(res)
-		return
-	}
-	x.Detach()
-	h.later.do(func() { x.End(res) })
+	x.EndLater(res, h.later.do)
 }
 
 func (h *Handler) result(c *call, w *responseWriter, r *http.Request) tap.Result {

@@ -1,7 +1,6 @@
 package tap
 
 import (
-	"context"
 	"io"
 	"math"
 	"net/http"
@@ -133,11 +132,8 @@ func (x *Exchange) skipsAnswer(head AnswerHead) string {
 	return ""
 }
 
-// Describes reports whether End will read an answer, which takes longer than all else that it does.
-func (x *Exchange) Describes() bool { return x.answer != nil && x.answer.reason == "" }
-
-// Detach lets End come when the request is no longer the caller's.
-func (x *Exchange) Detach() { x.request = x.request.Clone(context.Background()) }
+// kept reports whether there is something to read.
+func (a *answer) kept() bool { return a != nil && a.reason == "" }
 
 // Write implements io.Writer; it never errs.
 func (a *answer) Write(p []byte) (int, error) {

@@ -171,7 +171,7 @@ func TestOnlyCopiesAreLookedAt(t *testing.T) {
 	t.Parallel()
 	tapped := build(t, config(&topic{}, 0))
 	x := tapped.Begin(get("s", "/"), time.Now())
-	if w := x.Answer(tap.AnswerHead{Status: 200, ContentType: jsonType, Length: 10}); w != nil || x.Describes() {
+	if w := x.Answer(tap.AnswerHead{Status: 200, ContentType: jsonType, Length: 10}); w != nil {
 		t.Error("the answer to a request outside of the sample is looked at")
 	}
 	x.End(tap.Result{Status: 200, BodyRead: true})
@@ -212,18 +212,36 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-func TestADetachedRequestIsItsOwn(t *testing.T) {
+// TestCopiesThatAreMadeLater: the request is complete at once, its copy, and all that is said of copies, comes later, and is of
+// the request as it was. Copies without an answer to be read do not wait.
+func TestCopiesThatAreMadeLater(t *testing.T) {
 	t.Parallel()
 	p := &topic{}
-	tapped := build(t, config(p, 1))
+	cfg := config(p, 1)
+	tapped := build(t, cfg)
 	r := httptest.NewRequest(http.MethodGet, "/before", nil)
 	r.Header.Set("Accept", "before")
+	var waiting []func()
+	later := func(f func()) { waiting = append(waiting, f) }
+	tapped.Begin(r, time.Now()).EndLater(tap.Result{Status: 200, BodyRead: true}, later)
 	x := tapped.Begin(r, time.Now())
-	x.Detach()
+	_, _ = x.Answer(tap.AnswerHead{Status: 200, ContentType: jsonType, Length: 2}).Write([]byte("{}"))
+	x.EndLater(tap.Result{Status: 200, BodyRead: true}, later)
 	r.URL.Path = "/after"
 	r.Header.Set("Accept", "after")
-	x.End(tap.Result{Status: 200, BodyRead: true})
-	if m := p.events[0].Message; m.GetTarget() != "/before" || m.GetHeaders()[0].GetValue() != "before" {
+	if l := tapped.Ledger(); len(waiting) != 1 || len(p.events) != 1 || cfg.Accumulator.InFlight() != 0 || !l.Balanced() || l.Pending != 2 {
+		t.Fatalf("%d wait, %d were made, %d are in flight, ledger %+v", len(waiting), len(p.events), cfg.Accumulator.InFlight(), l)
+	}
+	waiting[0]()
+	if m := p.events[1].Message; m.GetTarget() != "/before" || m.GetHeaders()[0].GetValue() != "before" || m.GetResponseShape() == nil {
 		t.Errorf("copy %v", m)
+	}
+	var sampled, responses uint64
+	for _, s := range cfg.Accumulator.TakeAll() {
+		sampled += s.Strata.Total().Sampled
+		responses += s.Strata.Total().Responses
+	}
+	if l := tapped.Ledger(); sampled != 2 || responses != 2 || !l.Balanced() || l.Pending != 2 {
+		t.Errorf("%d sampled, %d responses, ledger %+v", sampled, responses, l)
 	}
 }

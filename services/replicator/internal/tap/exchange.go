@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -78,7 +79,11 @@ func (x *Exchange) Body() io.Writer {
 func (x *Exchange) Sampled() bool { return x.drop == "" }
 
 // End counts the completion and offers the copy.
-func (x *Exchange) End(res Result) {
+func (x *Exchange) End(res Result) { x.EndLater(res, nil) }
+
+// EndLater is End that has later make a copy whose answer has to be read, which takes longer than all the rest; it is not called for
+// others. The request is the caller's again when it returns.
+func (x *Exchange) EndLater(res Result, later func(func())) {
 	slo := x.set.workload.SLO.Latency
 	c := observe.Completion{
 		Failed:       res.Failed,
@@ -96,13 +101,27 @@ func (x *Exchange) End(res Result) {
 	if x.drop == "" && !x.tap.sampler.Admit(time.Now(), res.RequestBytes) {
 		x.drop = ReasonCap
 	}
-	if x.drop != "" {
+	switch {
+	case x.drop != "":
 		x.tap.book.Drop(x.drop, 1)
-	} else {
-		c.Sampled = x.tap.hand(x.event(res))
+		x.answer.release()
+	case later != nil && x.answer.kept():
+		x.request = x.request.Clone(context.Background())
+		later(func() {
+			if x.copy(res) {
+				x.tap.accumulator.Copy(x.stratum)
+			}
+		})
+	default:
+		c.Sampled = x.copy(res)
 	}
 	x.tap.accumulator.Complete(x.stratum, c)
-	x.answer.release()
+}
+
+// copy makes the copy, and reports whether it was taken.
+func (x *Exchange) copy(res Result) bool {
+	defer x.answer.release()
+	return x.tap.hand(x.event(res))
 }
 
 // whole says why a copy would not be the request that production got; "" when it would.
