@@ -122,10 +122,10 @@ func (d *Differ) Add(e Exchange) Outcome {
 	}
 	d.compared++
 	p, a, b := e.Production, e.First, e.Second
-	r.compare(Status, fmt.Sprint(p.Status), fmt.Sprint(a.Status), fmt.Sprint(b.Status))
-	r.compare(Size, step(p.Bytes), step(a.Bytes), step(b.Bytes))
+	r.compare(Status, fmt.Sprint(a.Status, ", want ", p.Status), a.Status == p.Status, a.Status == b.Status)
+	r.compare(Size, fmt.Sprint(a.Bytes, " bytes, want ", p.Bytes), step(a.Bytes) == step(p.Bytes), step(a.Bytes) == step(b.Bytes))
 	if p.Media != "" {
-		r.compare(Type, p.Media, a.Media, b.Media)
+		r.compare(Type, cmp.Or(a.Media, "none")+", want "+p.Media, a.Media == p.Media, a.Media == b.Media)
 	}
 	if outcome == Compared {
 		r.compareShapes(e, d.names.Describe(e.Route, e.Session, a.Shape))
@@ -147,16 +147,15 @@ func (e Exchange) outcome() Outcome {
 }
 
 // step makes sizes that are nearly the same equal.
-func step(bytes uint64) string {
-	return fmt.Sprint(int(math.Round(math.Log(float64(bytes)+1) / math.Log(sizeStep))))
-}
+func step(bytes uint64) float64 { return math.Round(math.Log(float64(bytes)+1) / math.Log(sizeStep)) }
 
-func (r *route) compare(kind Kind, want, first, second string) {
+// compare counts one comparison: whether the first shadow is right, and whether the second is the same.
+func (r *route) compare(kind Kind, how string, right, same bool) {
 	r.compared[kind]++
-	if first != want {
-		r.at(place{kind: kind}).differ(cmp.Or(first, "none") + ", want " + want)
+	if !right {
+		r.at(place{kind: kind}).differ(how)
 	}
-	if first != second {
+	if !same {
 		r.at(place{kind: kind}).noise++
 	}
 }

@@ -44,7 +44,7 @@ func TestNoiseIsNoDifference(t *testing.T) {
 		d.Add(exchange("GET /sometimes", ok(10), status, ok(10)))
 	}
 	got := d.Differences()
-	if len(got) != 1 && len(got) != 2 || got[0].Route != "GET /smaller" || got[0].Kind != compare.Size || got[0].Raw != 1 || got[0].Noise != 0 || len(got[0].How) != 1 || got[0].Compared != 500 {
+	if len(got) != 1 && len(got) != 2 || got[0].Route != "GET /smaller" || got[0].Kind != compare.Size || got[0].Raw != 1 || got[0].Noise != 0 || len(got[0].How) != 1 || got[0].How[0] != "500 bytes, want 5000" || got[0].Compared != 500 {
 		t.Errorf("differences %+v", got)
 	}
 	for _, g := range got[1:] {
