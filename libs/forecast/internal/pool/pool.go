@@ -26,9 +26,12 @@ var (
 // Options say what to fit for.
 type Options struct {
 	Horizon int    // steps ahead that are weighted and calibrated
-	Hints   []int  // cycle lengths worth trying
+	Hints   []int  // cycle lengths worth trying: a day and a week
 	Method  string // one model only; empty for the pool
 }
+
+// far says that the forecast reaches about a whole cycle ahead, where the next days matter and not the next minutes.
+func (o Options) far(cycle int) bool { return 2*o.Horizon >= cycle }
 
 // Pool is a fitted pool. It is not safe for concurrent use.
 type Pool struct {
@@ -65,7 +68,7 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	data.Periods = period.Detect(data.Y, opt.Hints)
+	data.Periods = periods(data.Y, opt)
 	if n := len(data.Periods); n > 0 {
 		bridge(data, data.Periods[n-1])
 	}
@@ -84,6 +87,15 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 	p.errs, p.scaler = bt.errors(p.weigher, p.combine)
 	p.scratch = make([][]float64, len(p.models))
 	return p, nil
+}
+
+// periods are the cycles of a history, the shorter first.
+func periods(y []float64, opt Options) []int {
+	found := period.Detect(y, opt.Hints)
+	if len(opt.Hints) == 2 && opt.far(opt.Hints[0]) {
+		return period.WithWeek(y, found, opt.Hints[0], opt.Hints[1])
+	}
+	return found
 }
 
 // Append adds the next point; NaN is a missing point, which the pool bridges with its own forecast.

@@ -180,3 +180,27 @@ func TestWeightsKnowTheDayOfTheWeek(t *testing.T) {
 		t.Errorf("weights %v on another day", got)
 	}
 }
+
+func TestDayAheadKnowsTheWeekBehindAPromotion(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	values := make([]float64, 5*168)
+	for i := range values {
+		values[i] = (100 - 60*math.Cos(2*math.Pi*float64(i)/24)) * (1 + 0.1*rng.NormFloat64())
+		if i/24%7 >= 5 {
+			values[i] *= 0.8
+		}
+		if i/24 == 2 || i/24 == 3 {
+			values[i] *= 5
+		}
+	}
+	for horizon, want := range map[int]bool{4: false, 24: true} {
+		p, err := Fit(values, Options{Horizon: horizon, Hints: []int{24, 168}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Equal(p.Periods(), []int{24, 168}); got != want {
+			t.Errorf("%d hours ahead: periods %v", horizon, p.Periods())
+		}
+	}
+}
