@@ -115,13 +115,15 @@ func (f *Features) cycleRow(c cycle, origin, target int, x []float64) int {
 }
 
 // Restore maps a predicted change back to the unit of the series.
-func (f *Features) Restore(origin int, change float64) float64 {
+func (f *Features) Restore(origin, _ int, change float64) float64 {
 	v := f.at(origin-1) + change
 	if f.log {
 		return math.Exp(v) - f.offset
 	}
 	return v
 }
+
+func (f *Features) missing(i int) bool { return f.data.Missing[i] }
 
 func (f *Features) at(i int) float64 { return f.z[min(max(i, 0), len(f.z)-1)] }
 

@@ -58,7 +58,7 @@ func (m *Harmonic) Train(end int) Predictor {
 	for i := m.done; i < end; i++ {
 		if !m.data.Missing[i] {
 			m.row(i, x)
-			m.sums.add(x, m.data.Y[i])
+			m.sums.add(x, m.data.Y[i], 1)
 		}
 	}
 	m.done = max(m.done, end)

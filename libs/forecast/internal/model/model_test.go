@@ -31,6 +31,7 @@ func lineup(d *Data) []Trainer {
 		SeasonalChange{Data: d, Period: 24, Cycles: 2, Smooth: 3, Label: "change_recent"},
 		NewRidge("ridge", NewFeatures(d, false), 12, 0.1),
 		NewRidge("ridge_log", NewFeatures(d, true), 12, 0.1),
+		NewRobustRidge("week", NewDeviations(d, 24, 168, 6), 12, 0.1),
 		NewAnalog("analog", d, AnalogOptions{Window: 16, Matches: 12}),
 		NewAnalog("analog_log", d, AnalogOptions{Window: 12, Matches: 20, Log: true}),
 		NewAnalog("analog_phase", d, AnalogOptions{Period: 24, Window: 6, Matches: 3}),
@@ -150,7 +151,7 @@ func TestRidgeSolvesLeastSquares(t *testing.T) {
 	m := newMoments(3)
 	for range 500 {
 		x := []float64{rng.NormFloat64(), 100 * rng.NormFloat64(), 7}
-		m.add(x, 2*x[0]-0.05*x[1]+3)
+		m.add(x, 2*x[0]-0.05*x[1]+3, 1)
 	}
 	coef := m.solve(0)
 	for i, want := range []float64{2, -0.05, 0, 3} {

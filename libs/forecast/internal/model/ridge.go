@@ -1,7 +1,9 @@
 package model
 
 import (
+	"iter"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -10,19 +12,35 @@ import (
 // coefficients per step ahead, on features that only know the past. Coefficients are learnt at a few steps and interpolated
 // between them.
 type Ridge struct {
-	features *Features
+	features regressors
 	label    string
 	penalty  float64
+	robust   bool
 	knots    []int
 	sums     []*moments
+	coef     [][]float64 // per knot, as learnt last
 	done     int
 }
 
+// regressors turn the history before an origin into what the value some steps ahead is regressed on.
+type regressors interface {
+	Width() int
+	// First is the first origin whose row is all real.
+	First() int
+	// Row fills x for step k (0-based) from origin and returns the target, NaN when it is not known yet.
+	Row(origin, k int, x []float64) float64
+	// Restore maps the prediction of a target back to the unit of the series.
+	Restore(origin, k int, target float64) float64
+	extend()
+	missing(i int) bool
+}
+
 // NewRidge prepares a ridge model for forecasts of up to horizon steps. penalty is relative to the number of rows.
-func NewRidge(label string, f *Features, horizon int, penalty float64) *Ridge {
+func NewRidge(label string, f regressors, horizon int, penalty float64) *Ridge {
 	r := &Ridge{features: f, label: label, penalty: penalty, knots: stepKnots(horizon)}
 	for range r.knots {
 		r.sums = append(r.sums, newMoments(f.Width()))
+		r.coef = append(r.coef, nil)
 	}
 	return r
 }
@@ -41,27 +59,39 @@ func (r *Ridge) Name() string { return r.label }
 // Train adds the rows whose targets became known since the last call and solves for the coefficients.
 func (r *Ridge) Train(end int) Predictor {
 	r.features.extend()
-	x := make([]float64, r.features.Width())
-	first := r.features.First()
+	r.coef = slices.Clone(r.coef) // predictors keep theirs
 	for i, k := range r.knots {
-		for target := max(r.done, first+k); target < end; target++ {
-			if r.features.data.Missing[target] {
-				continue
+		rows := r.rows(k, end)
+		if r.robust {
+			r.addRobustly(i, rows)
+		} else {
+			for x, y := range rows {
+				r.sums[i].add(x, y, 1)
 			}
-			y := r.features.Row(target-k, k, x)
-			r.sums[i].add(x, y)
 		}
+		r.coef[i] = r.sums[i].solve(r.penalty)
 	}
 	r.done = max(r.done, end)
-	p := &ridgePredictor{features: r.features, knots: r.knots}
-	for _, s := range r.sums {
-		p.coef = append(p.coef, s.solve(r.penalty))
+	return &ridgePredictor{features: r.features, knots: r.knots, coef: r.coef}
+}
+
+// rows yields what was not learnt yet for step k; x is overwritten by the next row.
+func (r *Ridge) rows(k, end int) iter.Seq2[[]float64, float64] {
+	return func(yield func([]float64, float64) bool) {
+		x := make([]float64, r.features.Width())
+		for target := max(r.done, r.features.First()+k); target < end; target++ {
+			if r.features.missing(target) {
+				continue
+			}
+			if y := r.features.Row(target-k, k, x); !yield(x, y) {
+				return
+			}
+		}
 	}
-	return p
 }
 
 type ridgePredictor struct {
-	features *Features
+	features regressors
 	knots    []int
 	coef     [][]float64 // per knot: one per feature, the intercept last
 	x        []float64
@@ -83,7 +113,7 @@ func (p *ridgePredictor) Forecast(origin int, out []float64) {
 			w := float64(k-p.knots[i]) / float64(p.knots[i+1]-p.knots[i])
 			v = (1-w)*v + w*dot(p.coef[i+1], p.x)
 		}
-		out[k] = p.features.Restore(origin, v)
+		out[k] = p.features.Restore(origin, k, v)
 	}
 }
 
@@ -110,10 +140,12 @@ func newMoments(size int) *moments {
 	return &moments{x: make([]float64, size), xx: make([]float64, size*size), xy: make([]float64, size), size: size}
 }
 
-func (m *moments) add(x []float64, y float64) {
-	m.n++
-	m.y += y
+// add counts one row with a weight.
+func (m *moments) add(x []float64, y, weight float64) {
+	m.n += weight
+	m.y += weight * y
 	for i, v := range x {
+		v *= weight
 		m.x[i] += v
 		m.xy[i] += v * y
 		rest := x[i:]

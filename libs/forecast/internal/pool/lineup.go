@@ -45,11 +45,30 @@ func lineup(d *model.Data, opt Options) []model.Trainer {
 			all = append(all, seasonalAR(d, m, "seasonal_ar"+suffixes[i]), analogPhase(d, m, "analog_phase"+suffixes[i]))
 		}
 	}
+	all = append(all, dayAhead(d, opt)...)
 	if opt.Method == "" {
 		return all
 	}
 	all = append(all, comparisons(d)...)
 	return slices.DeleteFunc(all, func(t model.Trainer) bool { return t.Name() != opt.Method })
+}
+
+// dayAhead are what the pool has besides for forecasts about a day ahead, where there is a week to deviate from: one that trusts
+// the average week and one that is quick to leave it.
+func dayAhead(d *model.Data, opt Options) []model.Trainer {
+	if !opt.dayAhead(d.Periods) {
+		return nil
+	}
+	ridge := func(label string, halfLife, penalty float64) model.Trainer {
+		of := func(d *model.Data) model.Trainer {
+			return model.NewRobustRidge(label, model.NewDeviations(d, d.Periods[0], d.Periods[1], halfLife), opt.Horizon, penalty)
+		}
+		if !d.Positive {
+			return of(d)
+		}
+		return model.NewLogged(d, of)
+	}
+	return []model.Trainer{ridge("week", 6, 0.3), ridge("week_recent", 3, 0.05)}
 }
 
 // suffixes tell the models of the shorter cycle from those of the longer one.

@@ -30,8 +30,11 @@ type Options struct {
 	Method  string // one model only; empty for the pool
 }
 
-// far says that the forecast reaches about a whole cycle ahead, where the next days matter and not the next minutes.
-func (o Options) far(cycle int) bool { return 2*o.Horizon >= cycle }
+// far says that the forecast reaches about a day ahead, where the next days matter and not the next minutes.
+func (o Options) far() bool { return len(o.Hints) == 2 && 2*o.Horizon >= o.Hints[0] }
+
+// dayAhead says that it does so for a history that shows both the day and the week.
+func (o Options) dayAhead(periods []int) bool { return o.far() && slices.Equal(periods, o.Hints) }
 
 // Pool is a fitted pool. It is not safe for concurrent use.
 type Pool struct {
@@ -92,7 +95,7 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 // periods are the cycles of a history, the shorter first.
 func periods(y []float64, opt Options) []int {
 	found := period.Detect(y, opt.Hints)
-	if len(opt.Hints) == 2 && opt.far(opt.Hints[0]) {
+	if opt.far() {
 		return period.WithWeek(y, found, opt.Hints[0], opt.Hints[1])
 	}
 	return found
