@@ -86,7 +86,7 @@ func Fit(values []float64, opt Options) (*Pool, error) {
 		bt.run(t)
 		p.models = append(p.models, t.Train(len(data.Y)))
 	}
-	p.weigher = newWeigher(bt, data.Periods)
+	p.weigher = newWeigher(bt, data.Periods, opt.dayAhead(data.Periods))
 	p.errs, p.scaler = bt.errors(p.weigher, p.combine)
 	p.scratch = make([][]float64, len(p.models))
 	return p, nil

@@ -194,13 +194,19 @@ func TestDayAheadKnowsTheWeekBehindAPromotion(t *testing.T) {
 			values[i] *= 5
 		}
 	}
-	for horizon, want := range map[int]bool{4: false, 24: true} {
-		p, err := Fit(values, Options{Horizon: horizon, Hints: []int{24, 168}})
+	for _, tc := range []struct {
+		values  []float64
+		horizon int
+		week    bool
+	}{{values, 4, false}, {values, 24, true}, {values[:14*24], 24, false}} {
+		p, err := Fit(tc.values, Options{Horizon: tc.horizon, Hints: []int{24, 168}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slices.Equal(p.Periods(), []int{24, 168}); got != want {
-			t.Errorf("%d hours ahead: periods %v", horizon, p.Periods())
+		names, _ := p.Weights()
+		got := []bool{slices.Equal(p.Periods(), []int{24, 168}), slices.Contains(names, "week"), p.weigher.leads != nil}
+		if !slices.Equal(got, slices.Repeat([]bool{tc.week}, 3)) {
+			t.Errorf("%d hours ahead of %d: week found, models of it, weights by target: %v, want %v", tc.horizon, len(tc.values), got, tc.week)
 		}
 	}
 }

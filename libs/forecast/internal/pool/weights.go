@@ -15,6 +15,7 @@ type weigher struct {
 	unit    float64     // keeps losses of any magnitude within a float32
 	recent  []float64   // [origin] how much it counts for being recent
 	total   []float64   // weighted sum of losses
+	leads   [][]float64 // [step][past step] how alike they are as distances; nil unless targets are compared instead of origins
 }
 
 const (
@@ -24,10 +25,14 @@ const (
 	sameDay   = 6    // how much more an origin of the same day of the week counts than one of another
 )
 
-func newWeigher(b *backtest, periods []int) *weigher {
+// newWeigher compares origins, or with far what was forecast, see targetWeights.
+func newWeigher(b *backtest, periods []int, far bool) *weigher {
 	w := &weigher{origins: b.origins, models: len(b.made), horizon: b.horizon}
 	if len(periods) > 0 {
 		w.period = periods[0]
+	}
+	if far && w.period > 0 {
+		w.leads = leadKernels(w.horizon)
 	}
 	if len(periods) > 1 && periods[1] >= 2*periods[0] {
 		w.longer = periods[1]
@@ -45,7 +50,7 @@ func newWeigher(b *backtest, periods []int) *weigher {
 				}
 			}
 			for k := range w.horizon {
-				from, to := max(0, k-k/3-1), min(w.horizon, k+k/3+2)
+				from, to := w.around(k)
 				row[k*w.models+i] = float32((raw[to] - raw[from]) / float64(to-from) / w.unit)
 			}
 		}
@@ -57,6 +62,15 @@ func newWeigher(b *backtest, periods []int) *weigher {
 		w.losses = append(w.losses, row)
 	}
 	return w
+}
+
+// around are the steps over which the losses at step k are smoothed.
+func (w *weigher) around(k int) (from, to int) {
+	reach := k/3 + 1
+	if w.leads != nil {
+		reach = max(1, int(bandwidth*float64(w.period)))
+	}
+	return max(0, k-reach), min(w.horizon, k+reach+1)
 }
 
 // phaseKernel says how alike the phases of two origins are, from 0 to 1.
@@ -92,6 +106,9 @@ func distance(a, b, period int) int {
 // weights are those of the models per step for a forecast from origin; origins of the backtest within exclude points of it
 // are left out, so that an origin of the backtest is not judged by itself.
 func (w *weigher) weights(origin, exclude int) [][]float64 {
+	if w.leads != nil {
+		return w.targetWeights(origin, exclude)
+	}
 	sum := make([]float64, len(w.total))
 	for c, v := range w.total {
 		sum[c] = elsewhere * v
@@ -109,6 +126,11 @@ func (w *weigher) weights(origin, exclude int) [][]float64 {
 			sum[c] += u * float64(v)
 		}
 	}
+	return w.shares(sum)
+}
+
+// shares turns the losses per step and model into weights in place.
+func (w *weigher) shares(sum []float64) [][]float64 {
 	out := make([][]float64, w.horizon)
 	for k := range out {
 		out[k] = share(sum[k*w.models : (k+1)*w.models])
