@@ -69,6 +69,12 @@ setup: ## Find or install PostgreSQL, Chromium and nginx
 evaluate-scaling: ## Play every CSV of a directory through all policies and summarise (TRACES=dir, SCALING="--fleets 10,40")
 	$(GO) run ./ backtest --dir $(TRACES) $(SCALING)
 
+# The folder of real series beside this repository, and the rows of the list that reach a day ahead.
+SERIES ?= ../shared/traces/series
+.PHONY: evaluate-day-ahead
+evaluate-day-ahead: ## Forecast a day ahead from three to eight weeks of real series and summarise (SERIES=dir, EVALUATE="--origins 40")
+	$(GO) run ./ evaluate --series libs/forecast/evaluation/testdata/day_ahead.csv --dir $(SERIES) $(EVALUATE)
+
 .PHONY: lint
 lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser
 	$(GO) vet ./...
