@@ -37,6 +37,41 @@ func BenchmarkFit4320(b *testing.B) {
 	}
 }
 
+// weeks is n points of a noisy demand with quieter weekends, day points a day.
+func weeks(n, day int) []float64 {
+	rng := rand.New(rand.NewPCG(3, 4))
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = (300 - 150*math.Cos(2*math.Pi*float64(i)/float64(day))) * (1 + 0.1*rng.NormFloat64())
+		if i/day%7 >= 5 {
+			out[i] *= 0.7
+		}
+	}
+	return out
+}
+
+// BenchmarkFitDayAhead fits for a whole day ahead: eight weeks of hours and of half hours, three weeks of five minutes.
+func BenchmarkFitDayAhead(b *testing.B) {
+	for _, cfg := range []forecast.Config{
+		{Step: time.Hour, History: 1344, Horizon: 24},
+		{Step: 30 * time.Minute, History: 2688, Horizon: 48},
+		{Step: 5 * time.Minute, History: 6048, Horizon: 288},
+	} {
+		b.Run(cfg.Step.String(), func(b *testing.B) {
+			e, _ := forecast.New(cfg)
+			if err := e.Load(forecast.Series{Start: epoch, Step: cfg.Step, Values: weeks(cfg.History, cfg.Horizon)}); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := e.Refit(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkObserve(b *testing.B) {
 	values := fortnight()
 	e, _ := forecast.New(fiveMinutes)
