@@ -27,6 +27,7 @@ import (
 
 type options struct {
 	seeds   int
+	others  int
 	first   uint64
 	real    int
 	budget  time.Duration
@@ -40,9 +41,10 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.seeds, "seeds", 60, "runs of each law in virtual time")
+	flag.IntVar(&o.others, "others", 25, "runs of each of the laws that the measuring was not made by, in virtual time")
 	flag.IntVar(&o.real, "real", 1, "runs of each law over real sockets")
 	flag.Uint64Var(&o.first, "first", 0, "the first seed")
-	flag.DurationVar(&o.budget, "budget", 30*time.Second, "after how long a run over real sockets begins no further session")
+	flag.DurationVar(&o.budget, "budget", 75*time.Second, "after how long a run over real sockets begins no further session")
 	flag.StringVar(&o.only, "only", "load,memory,virtual,real", "parts to run")
 	flag.StringVar(&o.rates, "rates", "2000,10000,15000,20000", "requests per second that are offered")
 	flag.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the runner")

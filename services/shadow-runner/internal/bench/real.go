@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/platform"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
@@ -31,56 +29,52 @@ type found struct {
 	steps   int
 	invalid string
 	took    time.Duration
+	served  reference.Served
 }
 
-// realKnees measures all laws of a seed at the same time, but for those that need a core for themselves.
+// realKnees measures one law after another: on two cores there is room for one server and the load generator.
 func realKnees(ctx context.Context, o options, t *table) error {
-	var cases []reference.RealCase
+	near, formula, runs := 0, 0, 0
 	for _, c := range reference.RealCases() {
-		if o.law == "" || o.law == c.Name {
-			cases = append(cases, c)
+		if o.law != "" && o.law != c.Name {
+			continue
 		}
-	}
-	results := make([][]found, len(cases))
-	for i := range results {
-		results[i] = make([]found, o.real)
-	}
-	for n := range o.real {
-		for _, alone := range []bool{false, true} {
-			g, gctx := errgroup.WithContext(ctx)
-			for i, c := range cases {
-				if c.Alone == alone {
-					g.Go(func() (err error) {
-						results[i][n], err = measureReal(gctx, c, o.first+uint64(n), o.budget)
-						return err
-					})
-				}
+		for seed := o.first; seed < o.first+uint64(o.real); seed++ {
+			f, err := measureReal(ctx, c, seed, o.budget)
+			if err != nil {
+				return fmt.Errorf("%s, seed %d: %w", c.Name, seed, err)
 			}
-			if err := g.Wait(); err != nil {
-				return err
-			}
-		}
-	}
-	near, runs := 0, 0
-	for i, c := range cases {
-		want := c.Real.Law.Knee(c.SLO)
-		for n, f := range results[i] {
-			name := fmt.Sprintf("knee, real sockets: %s, seed %d", c.Name, o.first+uint64(n))
 			runs++
-			if f.invalid != "" {
-				t.check(false, name, "named right", "not valid: %s", f.invalid)
-				continue
-			}
-			off := f.knee.Rate/want - 1
-			if math.Abs(off) <= nearEnough {
-				near++
-			}
-			t.check(f.named == wire[c.Bottleneck], name, fmt.Sprintf("%.0f/s, %v", want, label(wire[c.Bottleneck])), "%.0f/s (%+.1f %%) [%.0f, %.0f], %v, %d steps, %.0f s",
-				f.knee.Rate, 100*off, f.knee.Lower, f.knee.Upper, label(f.named), f.steps, f.took.Seconds())
+			asServed, byFormula := tellReal(t, c, seed, f)
+			near, formula = near+asServed, formula+byFormula
 		}
 	}
-	t.check(float64(near) >= wantNear*float64(runs), "knees over real sockets within 5 %", "19 of 20", "%d of %d", near, runs)
+	t.check(float64(near) >= wantNear*float64(runs), "knees over real sockets within 5 %", "19 of 20", "%d of %d; of the formula %d of %d", near, runs, formula, runs)
 	return nil
+}
+
+// tellReal adds a run to the table and returns 1 for each law, that which the server followed and that of the formula, whose knee was
+// found.
+func tellReal(t *table, c reference.RealCase, seed uint64, f found) (asServed, byFormula int) {
+	name, formula := fmt.Sprintf("knee, real sockets: %s, seed %d", c.Name, seed), c.Real.Law.Knee(c.SLO)
+	target := fmt.Sprintf("%.0f/s, %v", formula, label(wire[c.Bottleneck]))
+	if f.invalid != "" {
+		t.check(false, name, target, "not valid: %s", f.invalid)
+		return 0, 0
+	}
+	served := f.served.Law(c.Real).Knee(c.SLO)
+	of := func(want float64) (off float64, within int) {
+		off = f.knee.Rate/want - 1
+		if math.Abs(off) <= nearEnough {
+			within = 1
+		}
+		return 100 * off, within
+	}
+	offServed, asServed := of(served)
+	offFormula, byFormula := of(formula)
+	t.check(f.named == wire[c.Bottleneck], name, target, "%.0f/s [%.0f, %.0f], %+.1f %%; %+.1f %% of the %.0f/s that it could serve, %.2f ms each and %.2f ms late; %v, %d steps, %.0f s",
+		f.knee.Rate, f.knee.Lower, f.knee.Upper, offFormula, offServed, served, 1e3*f.served.MeanTook().Seconds(), 1e3*f.served.MeanLate().Seconds(), label(f.named), f.steps, f.took.Seconds())
+	return asServed, byFormula
 }
 
 var wire = map[probe.Resource]foreshadowv1.Bottleneck{
@@ -123,25 +117,34 @@ func measureReal(ctx context.Context, c reference.RealCase, seed uint64, budget 
 	if c.Memory > 0 {
 		order.Limits.MemoryBytes = idle[0].MemoryBytes + c.Memory
 	}
-	return sessions(ctx, h, order, budget)
+	f, err := sessions(ctx, h, order, budget)
+	if err != nil {
+		return found{}, err
+	}
+	f.served, err = server.served()
+	return f, err
 }
 
+// sessions keeps the last valid result, as the runner does.
 func sessions(ctx context.Context, h *measure.Holder, order measure.Order, budget time.Duration) (f found, err error) {
-	begin := time.Now()
-	for {
+	for begin := time.Now(); ; {
 		m, err := h.Capacity(ctx, order)
 		if err != nil {
 			return f, err
 		}
-		f = found{
-			knee:  probe.Knee{Rate: m.GetRequestsPerSecond(), Lower: m.GetLowerRequestsPerSecond(), Upper: m.GetUpperRequestsPerSecond()},
-			named: m.GetBottleneck(), steps: len(m.GetSteps()), invalid: m.GetInvalidReason(), took: time.Since(begin),
-		}
-		if m.GetPrecise() || time.Since(begin) > budget {
-			return f, nil
-		}
-		if m.GetValid() {
+		switch {
+		case m.GetValid():
 			order.Plan.Before = measure.StepsFrom(m.GetSteps())
+			f = found{
+				knee:  probe.Knee{Rate: m.GetRequestsPerSecond(), Lower: m.GetLowerRequestsPerSecond(), Upper: m.GetUpperRequestsPerSecond()},
+				named: m.GetBottleneck(), steps: len(m.GetSteps()),
+			}
+		case f.steps == 0:
+			f.invalid = m.GetInvalidReason()
+		}
+		f.took = time.Since(begin)
+		if m.GetPrecise() || f.took > budget {
+			return f, nil
 		}
 	}
 }

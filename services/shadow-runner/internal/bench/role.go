@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,7 +23,8 @@ import (
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
 )
 
-// play is a server. It prints its address, and ends when its input does: also when the bench was killed.
+// play is a server. It prints its address, and ends when its input does: also when the bench was killed. One with a law then
+// prints how it served.
 func play(ctx context.Context, o options) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +39,8 @@ func play(ctx context.Context, o options) error {
 	}
 	for _, c := range reference.RealCases() {
 		if c.Name == o.law {
-			return reference.Serve(ctx, ln, c.Real, o.first)
+			served, err := reference.Serve(ctx, ln, c.Real, o.first)
+			return errors.Join(err, json.NewEncoder(os.Stdout).Encode(served))
 		}
 	}
 	return fmt.Errorf("no law %q", o.law)
@@ -73,6 +77,7 @@ type child struct {
 	address string
 	command *exec.Cmd
 	stop    func()
+	said    []byte // after its address, once it was stopped
 }
 
 func start(ctx context.Context, args ...string) (*child, error) {
@@ -93,14 +98,28 @@ func start(ctx context.Context, args ...string) (*child, error) {
 	if err := c.command.Start(); err != nil {
 		return nil, fmt.Errorf("start %v: %w", args, err)
 	}
-	c.stop = sync.OnceFunc(func() { _ = input.Close(); _ = c.command.Wait() })
-	line, err := bufio.NewReader(output).ReadString('\n')
+	lines := bufio.NewReader(output)
+	c.stop = sync.OnceFunc(func() {
+		_ = input.Close()
+		c.said, _ = io.ReadAll(lines) // what is missing is missed by whoever reads it
+		_ = c.command.Wait()
+	})
+	line, err := lines.ReadString('\n')
 	if err != nil {
 		c.stop()
 		return nil, fmt.Errorf("start %v: no address: %w", args, err)
 	}
 	c.address = strings.TrimSpace(line)
 	return c, nil
+}
+
+// served ends the server, and is how it served.
+func (c *child) served() (s reference.Served, err error) {
+	c.stop()
+	if err := json.Unmarshal(c.said, &s); err != nil {
+		return s, fmt.Errorf("how the server served: %w", err)
+	}
+	return s, nil
 }
 
 // usage is what the server has used so far.

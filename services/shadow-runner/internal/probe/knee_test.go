@@ -31,7 +31,7 @@ func TestKneeOfKnownLaws(t *testing.T) {
 			want := c.Law.Knee(slo)
 			near, inside, square, steps := 0, 0, 0.0, 0
 			for seed := range uint64(kneeSeeds) {
-				got, all, err := c.Measure(seed)
+				got, all, err := c.Measure(seed, want)
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}

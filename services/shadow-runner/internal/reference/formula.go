@@ -88,12 +88,15 @@ func solve(forgiven, top float64, bad func(lambda float64) float64) float64 {
 	return low
 }
 
-// Knee is the highest rate at which the law meets the SLO, in requests per second. Fixed service times need an SLO that leaves
-// whole multiples of them.
+// Knee is the highest rate at which the law meets the SLO, in requests per second: by formula where there is one, else by
+// simulation. Fixed service times need an SLO that leaves whole multiples of them.
 func (l Law) Knee(slo probe.SLO) float64 {
 	top := float64(l.Workers) / l.Service.Seconds()
-	if l.Refuses {
+	if l.Refuses { // Erlang's formula holds for service times of any distribution
 		return solve(slo.ErrorRatio, top, func(lambda float64) float64 { return erlangB(l.Workers, lambda*l.Service.Seconds()) })
+	}
+	if l.Draw != nil || l.Delay != nil || l.Shared || l.Pause > 0 {
+		return l.simulated(slo, 0.99*top)
 	}
 	left := (slo.Latency - l.Base).Seconds()
 	return solve(1-slo.Quantile, 0.97*top, func(lambda float64) float64 {

@@ -29,10 +29,10 @@ func TestFormulasAgreeWithWhatIsPrinted(t *testing.T) {
 // The queue in virtual time is the formula's queue.
 func TestTheQueueFollowsItsFormula(t *testing.T) {
 	t.Parallel()
-	slo := SLO()
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
+			slo := c.SLO
 			rate := 0.97 * c.Law.Knee(slo)
 			share := func(s probe.Step) float64 {
 				if c.Law.Refuses {

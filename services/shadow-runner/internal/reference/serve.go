@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
 	"time"
 
@@ -29,23 +28,32 @@ type Real struct {
 	Connections bool
 }
 
-// Serve answers on ln until ctx ends. Requests leave when the law says, worked out from when they came: a machine that wakes up
-// late makes one answer late and not the queue longer. With Burn it does make it longer, for the work is real.
-func Serve(ctx context.Context, ln net.Listener, r Real, seed uint64) error {
+// Serve answers on ln until ctx ends, and returns how it served. Requests leave when the law says, worked out from when they
+// came: a machine that wakes up late makes one answer late and not the queue longer. With Burn it does make it longer, for the
+// work is real.
+func Serve(ctx context.Context, ln net.Listener, r Real, seed uint64) (Served, error) {
 	s := &server{Real: r, rng: rand.New(rand.NewPCG(seed, 2)), free: make([]time.Time, r.Law.Workers)}
 	if r.Connections {
 		ln = &narrow{Listener: ln, room: make(chan struct{}, r.Law.Workers)}
 	}
-	return telemetry.ServeHTTP(ctx, ln, &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}, time.Second)
+	if r.Burn {
+		s.stove = newStove()
+		defer s.stove.close()
+	}
+	err := telemetry.ServeHTTP(ctx, ln, &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}, time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served, err
 }
 
 type server struct {
 	Real
-	burning sync.Mutex // the one worker
+	stove *stove // with Burn
 
-	mu   sync.Mutex
-	rng  *rand.Rand
-	free []time.Time // when each worker is, in any order
+	mu     sync.Mutex
+	rng    *rand.Rand
+	free   []time.Time // when each worker is, in any order
+	served Served
 }
 
 // ServeHTTP answers one request.
@@ -56,7 +64,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Burn {
-		s.burn(need)
+		if took, ok := s.stove.burn(need); ok {
+			s.note(took, 0)
+		}
 		return
 	}
 	if s.HoldBytes > 0 {
@@ -68,16 +78,20 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer func() { _ = unix.Munmap(held) }()
 	}
 	_ = pace.Precise(r.Context(), leaves) // who has left needs no answer
+	s.note(need, time.Since(leaves))
+}
+
+func (s *server) note(took, late time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.served.note(took, late)
 }
 
 // admit gives a request to the worker that is free first.
 func (s *server) admit(now time.Time) (leaves time.Time, need time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	need = s.Law.Service
-	if s.Law.Random {
-		need = time.Duration(s.rng.ExpFloat64() * float64(need))
-	}
+	need = s.Law.need(s.rng)
 	if s.Connections { // each has a worker
 		return now.Add(need + s.Law.Base), need, true
 	}
@@ -95,22 +109,6 @@ func (s *server) admit(now time.Time) (leaves time.Time, need time.Duration, ok 
 	}
 	s.free[first] = at.Add(need)
 	return at.Add(need + s.Law.Base), need, true
-}
-
-// burn uses as much CPU as asked for, on one thread at a time.
-func (s *server) burn(need time.Duration) {
-	s.burning.Lock()
-	defer s.burning.Unlock()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for begin := threadTime(); threadTime()-begin < need; {
-	}
-}
-
-func threadTime() time.Duration {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // the clock is there on every Linux
-	return time.Duration(t.Nano())
 }
 
 // hold takes memory from the kernel, and gives it back by Munmap: a heap would keep it.

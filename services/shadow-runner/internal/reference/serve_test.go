@@ -28,7 +28,10 @@ func serve(t *testing.T, r reference.Real) (url string, c *http.Client) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- reference.Serve(ctx, ln, r, 1) }()
+	go func() {
+		_, err := reference.Serve(ctx, ln, r, 1)
+		done <- err
+	}()
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -38,6 +41,38 @@ func serve(t *testing.T, r reference.Real) (url string, c *http.Client) {
 		}
 	})
 	return "http://" + ln.Addr().String(), &http.Client{Transport: transport}
+}
+
+func TestAServerSaysHowItServed(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]reference.Real{
+		"waits": {Law: reference.Law{Workers: 2, Service: 5 * time.Millisecond}},
+		"burns": {Law: reference.Law{Workers: 1, Service: 5 * time.Millisecond}, Burn: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			var served reference.Served
+			done := make(chan error, 1)
+			go func() {
+				var err error
+				served, err = reference.Serve(ctx, ln, r, 1)
+				done <- err
+			}()
+			transport := &http.Transport{}
+			got := together(t, "http://"+ln.Addr().String(), &http.Client{Transport: transport}, 4)
+			transport.CloseIdleConnections()
+			stop()
+			// A machine may serve more slowly than the law says, never faster.
+			if err := <-done; err != nil || got[http.StatusOK] != 4 || len(served.Took) != 4 || served.MeanTook() < r.Law.Service || served.MeanLate() < 0 {
+				t.Errorf("%v, %v: %+v", err, got, served)
+			}
+		})
+	}
 }
 
 // together sends n requests at once and counts the statuses; 0 is none.
