@@ -61,6 +61,7 @@ func (l *lane) runExperiment(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
+	defer l.release(ctx, job)
 	l.log.Info("experiment started", "experiment", job.ID, "cells", len(job.Cells)+len(job.Amplifications))
 	failure := ""
 	switch {
@@ -68,7 +69,7 @@ func (l *lane) runExperiment(ctx context.Context) bool {
 		failure = missing.Error()
 	case job.Matrix != nil:
 		if l.matrix(jobCtx, job) != nil {
-			return true // cancelled, or the runner is stopping and goes on when it is back
+			return true // cancelled, lost to another runner, or this one is stopping
 		}
 	default:
 		if failure = l.amplify(jobCtx, job); jobCtx.Err() != nil {
@@ -77,6 +78,21 @@ func (l *lane) runExperiment(ctx context.Context) bool {
 	}
 	l.finish(ctx, job, failure)
 	return true
+}
+
+// releaseTimeout bounds how long a runner that stops waits for its claim on an experiment to be given up.
+const releaseTimeout = 2 * time.Second
+
+// release lets another runner go on at once, when this one stops.
+func (l *lane) release(ctx context.Context, job experiment.Job) {
+	if ctx.Err() == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := l.experiments.Release(ctx, job.ID); err != nil {
+		l.log.Warn("experiment left to its lease", "experiment", job.ID, "err", err)
+	}
 }
 
 func (l *lane) finish(ctx context.Context, job experiment.Job, failure string) {
@@ -125,13 +141,15 @@ func (l *lane) amplify(ctx context.Context, job experiment.Job) (failure string)
 	if !known || mix == nil {
 		return "no recent traffic of production is known"
 	}
-	for _, a := range job.Amplifications {
+	for i, a := range job.Amplifications {
 		level := probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold}
 		step, failure := l.hold(ctx, l.holder, stagedInstance{instance, l.workload.Shadow.Group}, mix, level)
 		if failure != "" {
 			return failure
 		}
-		if l.persist(ctx, func(ctx context.Context) error { return l.experiments.Record(ctx, job.ID, measure.Step(step)) }) != nil {
+		if l.persist(ctx, func(ctx context.Context) error {
+			return l.experiments.Record(ctx, job.ID, job.Held+i, measure.Step(step))
+		}) != nil {
 			return "the runner was stopped"
 		}
 	}

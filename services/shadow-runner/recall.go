@@ -8,27 +8,17 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
 )
 
-// recallAll reads what earlier runs have published and then closes recalled: a restart must not take an instance out of the
-// replay to measure what is known, and goes on with the experiments where they were.
+// recallAll reads what earlier runs, and other runners, have published, and then closes recalled: a restart must not take an instance
+// out of the replay to measure what is known, and goes on with the experiments where they were. Experiments it goes on reading.
 func (s *Service) recallAll(ctx context.Context, recalled chan<- struct{}) error {
 	g, gctx := errgroup.WithContext(ctx)
+	experiments := make(chan struct{})
 	g.Go(func() error {
-		return s.recall(gctx, kafka.TopicCapacityMeasured, func(r kafka.Record) error {
-			var m foreshadowv1.CapacityMeasured
-			if err := r.Decode(&m); err != nil {
-				return err
-			}
-			if l := s.lanes[m.GetWorkload()]; l != nil {
-				l.recall(&m, time.Now())
-			}
-			return nil
-		})
-	})
-	g.Go(func() error {
-		return s.recall(gctx, kafka.TopicExperimentRecorded, func(r kafka.Record) error {
+		return s.follow(gctx, kafka.TopicExperimentRecorded, func() { close(experiments) }, func(r kafka.Record) error {
 			var e foreshadowv1.Experiment
 			if err := r.Decode(&e); err != nil {
 				return err
@@ -37,21 +27,49 @@ func (s *Service) recallAll(ctx context.Context, recalled chan<- struct{}) error
 			return nil
 		})
 	})
-	err := g.Wait()
-	if err == nil && ctx.Err() == nil {
-		s.experiments.Recalled()
-		close(recalled)
-	}
-	return err
+	g.Go(func() error {
+		capacities, caughtUp := context.WithCancel(gctx)
+		defer caughtUp()
+		if err := s.follow(capacities, kafka.TopicCapacityMeasured, caughtUp, func(r kafka.Record) error {
+			var m foreshadowv1.CapacityMeasured
+			if err := r.Decode(&m); err != nil {
+				return err
+			}
+			if l := s.lanes[m.GetWorkload()]; l != nil {
+				l.recall(&m, time.Now())
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		select {
+		case <-gctx.Done():
+		case <-experiments:
+			s.experiments.Recalled()
+			close(recalled)
+			s.renewExperiments(gctx)
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
-// recall passes on all that the topic held when it began. A record that cannot be read is left out.
-func (s *Service) recall(ctx context.Context, topic string, fn func(kafka.Record) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	return kafka.Tail(ctx, kafka.TailConfig{Kafka: s.deps.Kafka, Topic: topic, Logger: s.deps.Log, CaughtUp: cancel}, func(r kafka.Record) error {
+// renewExperiments tells other runners that what is carried out here still is.
+func (s *Service) renewExperiments(ctx context.Context) {
+	const times = 6 // in a lease
+	for pace.Timer(ctx, time.Now().Add(experiment.DefaultLease/times)) == nil {
+		if err := s.experiments.Renew(ctx); err != nil && ctx.Err() == nil {
+			s.deps.Log.Warn("experiment not renewed", "err", err)
+		}
+	}
+}
+
+// follow passes on what the topic holds and what comes, until ctx ends; caughtUp is called once all is passed on that it held at the
+// beginning. A record that cannot be read is left out.
+func (s *Service) follow(ctx context.Context, topic string, caughtUp func(), fn func(kafka.Record) error) error {
+	return kafka.Tail(ctx, kafka.TailConfig{Kafka: s.deps.Kafka, Topic: topic, Logger: s.deps.Log, CaughtUp: caughtUp}, func(r kafka.Record) error {
 		if err := fn(r); err != nil {
-			s.deps.Log.Warn("record of an earlier run left out", "topic", topic, "err", err)
+			s.deps.Log.Warn("record of a runner left out", "topic", topic, "err", err)
 		}
 		return nil
 	})

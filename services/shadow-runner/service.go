@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
@@ -59,7 +60,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.experiments = experiment.NewStore(experiment.Options{
-		Check: s.experimentable, Log: experiment.NewTopic(s.sender, source, time.Now), Now: time.Now,
+		Check: s.experimentable, Log: experiment.NewTopic(s.sender, source, time.Now), Runner: uuid.NewString(), Now: time.Now,
 	})
 	for _, w := range deps.Workloads {
 		l, err := newLane(cfg, deps, w, b)

@@ -441,7 +441,8 @@ func (x *ExperimentCell) GetCompleteTime() *timestamppb.Timestamp {
 }
 
 // Experiment is a list of loads that the shadow is put under, one after another, and what it did.
-// Topic foreshadow.experiment.recorded.v1, key experiment_id; the highest revision is how it stands.
+// Topic foreshadow.experiment.recorded.v1, key experiment_id. Of an experiment that stands at a revision, the first record of the next
+// one counts and any other is void: so all who read agree, whoever writes.
 type Experiment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique identity.
@@ -475,7 +476,12 @@ type Experiment struct {
 	// request_id of the call that created it.
 	RequestId string `protobuf:"bytes,15,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Minutes that loads were held so far.
-	UsedMinutes   float64 `protobuf:"fixed64,16,opt,name=used_minutes,json=usedMinutes,proto3" json:"used_minutes,omitempty"`
+	UsedMinutes float64 `protobuf:"fixed64,16,opt,name=used_minutes,json=usedMinutes,proto3" json:"used_minutes,omitempty"`
+	// The run of a runner that carries it out; empty while none does. It renews that by recording, and another takes over when it
+	// has recorded nothing for a while.
+	Runner string `protobuf:"bytes,17,opt,name=runner,proto3" json:"runner,omitempty"`
+	// Unique identity of this change, by which who recorded it sees whether it counts.
+	ChangeId      string `protobuf:"bytes,18,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -620,6 +626,20 @@ func (x *Experiment) GetUsedMinutes() float64 {
 		return x.UsedMinutes
 	}
 	return 0
+}
+
+func (x *Experiment) GetRunner() string {
+	if x != nil {
+		return x.Runner
+	}
+	return ""
+}
+
+func (x *Experiment) GetChangeId() string {
+	if x != nil {
+		return x.ChangeId
+	}
+	return ""
 }
 
 // CreateExperimentRequest describes the experiment.
@@ -1090,7 +1110,7 @@ const file_foreshadow_v1_experiment_service_proto_rawDesc = "" +
 	"\x06result\x18\x04 \x01(\v2\x1b.foreshadow.v1.CapacityStepR\x06result\x12\x18\n" +
 	"\afailure\x18\x05 \x01(\tR\afailure\x12*\n" +
 	"\x11price_per_million\x18\x06 \x01(\x01R\x0fpricePerMillion\x12?\n" +
-	"\rcomplete_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\"\xca\x05\n" +
+	"\rcomplete_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fcompleteTime\"\xff\x05\n" +
 	"\n" +
 	"Experiment\x12#\n" +
 	"\rexperiment_id\x18\x01 \x01(\tR\fexperimentId\x12\x1a\n" +
@@ -1111,7 +1131,9 @@ const file_foreshadow_v1_experiment_service_proto_rawDesc = "" +
 	"\brevision\x18\x0e \x01(\x04R\brevision\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x0f \x01(\tR\trequestId\x12!\n" +
-	"\fused_minutes\x18\x10 \x01(\x01R\vusedMinutes\"\xd8\x01\n" +
+	"\fused_minutes\x18\x10 \x01(\x01R\vusedMinutes\x12\x16\n" +
+	"\x06runner\x18\x11 \x01(\tR\x06runner\x12\x1b\n" +
+	"\tchange_id\x18\x12 \x01(\tR\bchangeId\"\xd8\x01\n" +
 	"\x17CreateExperimentRequest\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12&\n" +
 	"\x0eamplifications\x18\x02 \x03(\x01R\x0eamplifications\x12!\n" +

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/workload"
@@ -73,17 +74,26 @@ func TestAKilledRunnerGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-func TestRevisionsMayComeInAnyOrder(t *testing.T) {
+// Copies of records, and what was made of an earlier revision than the last, change nothing.
+func TestOnlyTheNextRevisionCounts(t *testing.T) {
 	t.Parallel()
 	log := &memory{}
 	s := log.reopen()
 	id := create(t, s, "shop", "r").GetExperimentId()
-	_, _, _ = s.Take(t.Context(), "shop")
+	take(t, s)
 	record(t, s, id, 40)
+	stale := proto.CloneOf(get(t, s, id))
 	finish(t, s, id, "")
-	log.list[0], log.list[2] = log.list[2], log.list[0]
-	if e := get(t, log.reopen(), id); e.GetState() != succeeded || len(e.GetResults()) != 1 {
-		t.Errorf("restored %v", e)
+	stale.Revision++
+	stale.Failure = "made of what was before"
+	for _, e := range append([]*foreshadowv1.Experiment{stale}, log.list...) {
+		s.Restore(proto.CloneOf(e))
+	}
+	log.list = append(log.list, stale)
+	for name, s := range map[string]*experiment.Store{"the same": s, "another": log.reopen()} {
+		if e := get(t, s, id); e.GetState() != succeeded || len(e.GetResults()) != 1 || e.GetFailure() != "" {
+			t.Errorf("%s: stands as %v", name, e)
+		}
 	}
 }
 
@@ -95,7 +105,7 @@ func TestNothingHappensThatIsNotDurable(t *testing.T) {
 	id := create(t, s, "shop", "r").GetExperimentId()
 	_, ctx, _ := s.Take(t.Context(), "shop")
 	log.away = errors.New("no broker")
-	if err := s.Record(t.Context(), id, &foreshadowv1.CapacityStep{}); err == nil || len(get(t, s, id).GetResults()) != 0 {
+	if err := s.Record(t.Context(), id, 0, &foreshadowv1.CapacityStep{}); err == nil || len(get(t, s, id).GetResults()) != 0 {
 		t.Errorf("recorded nowhere: %v, %v", err, get(t, s, id))
 	}
 	if _, err := s.CancelExperiment(t.Context(), &foreshadowv1.CancelExperimentRequest{ExperimentId: id}); status.Code(rpc.Status(err)) != codes.Unavailable || ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,11 +27,15 @@ const (
 	cancelled = foreshadowv1.ExperimentState_EXPERIMENT_STATE_CANCELLED
 )
 
-// memory is a log that a test reads, and that can be away.
+// memory is a log that stores share, and that can be away. Its clock is the stores'.
 type memory struct {
-	mu   sync.Mutex
-	list []*foreshadowv1.Experiment
-	away error
+	mu     sync.Mutex
+	list   []*foreshadowv1.Experiment
+	stores []*experiment.Store
+	away   error
+
+	runners int
+	elapsed atomic.Int64
 }
 
 func (m *memory) Append(_ context.Context, e *foreshadowv1.Experiment) error {
@@ -40,20 +45,40 @@ func (m *memory) Append(_ context.Context, e *foreshadowv1.Experiment) error {
 		return m.away
 	}
 	m.list = append(m.list, proto.CloneOf(e))
+	for _, s := range m.stores {
+		s.Restore(proto.CloneOf(e))
+	}
 	return nil
 }
 
-// reopen is the store of a runner that starts after the one that wrote the log was killed.
-func (m *memory) reopen() *experiment.Store {
-	s := experiment.NewStore(experiment.Options{Check: check, Log: m, Now: func() time.Time { return time.Unix(2000, 0) }})
+func (m *memory) time() time.Time { return time.Unix(2000, 0).Add(time.Duration(m.elapsed.Load())) }
+
+// join is the store of one more runner.
+func (m *memory) join() *experiment.Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.runners++
+	s := experiment.NewStore(experiment.Options{Check: check, Log: m, Runner: fmt.Sprint("runner-", m.runners), Now: m.time})
 	for _, e := range m.list {
 		s.Restore(proto.CloneOf(e))
 	}
 	s.Recalled()
+	m.stores = append(m.stores, s)
 	return s
 }
+
+// reopen is the store of a runner that starts after all others were killed, once their lease is over.
+func (m *memory) reopen() *experiment.Store {
+	m.mu.Lock()
+	m.stores = nil
+	m.mu.Unlock()
+	s := m.join()
+	m.pass(experiment.DefaultLease)
+	return s
+}
+
+// pass lets time pass in which nobody records anything.
+func (m *memory) pass(d time.Duration) { m.elapsed.Add(int64(d)) }
 
 func check(w string) (float64, error) {
 	switch w {
@@ -65,11 +90,7 @@ func check(w string) (float64, error) {
 	return 0, fmt.Errorf("workload %q: %w", w, rpc.ErrNotFound)
 }
 
-func newStore() *experiment.Store {
-	s := experiment.NewStore(experiment.Options{Check: check, Log: &memory{}, Now: func() time.Time { return time.Unix(1000, 0) }})
-	s.Recalled()
-	return s
-}
+func newStore() *experiment.Store { return (&memory{}).join() }
 
 func request(workload, id string) *foreshadowv1.CreateExperimentRequest {
 	return &foreshadowv1.CreateExperimentRequest{Workload: workload, Amplifications: []float64{1, 2}, RequestId: id}
@@ -95,9 +116,20 @@ func get(t *testing.T, s *experiment.Store, id string) *foreshadowv1.Experiment 
 
 func record(t *testing.T, s *experiment.Store, id string, rate float64) {
 	t.Helper()
-	if err := s.Record(t.Context(), id, &foreshadowv1.CapacityStep{OfferedPerSecond: rate}); err != nil {
+	others := len(get(t, s, id).GetResults())
+	if err := s.Record(t.Context(), id, others, &foreshadowv1.CapacityStep{OfferedPerSecond: rate}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// take is the job that waits, and its context.
+func take(t *testing.T, s *experiment.Store) (experiment.Job, context.Context) {
+	t.Helper()
+	job, ctx, ok := s.Take(t.Context(), "shop")
+	if !ok {
+		t.Fatal("nothing waits")
+	}
+	return job, ctx
 }
 
 func finish(t *testing.T, s *experiment.Store, id, failure string) {
@@ -138,6 +170,7 @@ func TestAnExperimentFromBeginningToEnd(t *testing.T) {
 		t.Errorf("ends as %v", got)
 	}
 	next := create(t, s, "shop", "r3")
+	take(t, s)
 	finish(t, s, next.GetExperimentId(), "the shadow went away")
 	if got := get(t, s, next.GetExperimentId()); got.GetState() != failed || got.GetFailure() != "the shadow went away" {
 		t.Errorf("failed as %v", got)
@@ -198,7 +231,11 @@ func TestListIsPagedNewestFirst(t *testing.T) {
 	t.Parallel()
 	s := newStore()
 	for i := range 7 {
-		e := create(t, s, []string{"shop", "blog"}[i%2], fmt.Sprint(i))
+		w := []string{"shop", "blog"}[i%2]
+		e := create(t, s, w, fmt.Sprint(i))
+		if _, _, ok := s.Take(t.Context(), w); !ok {
+			t.Fatal("nothing waits")
+		}
 		finish(t, s, e.GetExperimentId(), fmt.Sprint(i))
 	}
 	var got []string

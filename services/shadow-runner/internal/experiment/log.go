@@ -29,8 +29,8 @@ func NewTopic(sender *kafka.Sender, source string, now func() time.Time) *Topic 
 	return &Topic{sender: sender, source: source, producer: uuid.NewString(), now: now}
 }
 
-// Append implements Log: it returns once all replicas have the record. A record that is written twice is no fault, since the
-// revision tells.
+// Append implements Log: it returns once all replicas have the record. The topic has one partition, so all read its records in the
+// same order. A record that is written twice is no fault, since the revision tells.
 func (t *Topic) Append(ctx context.Context, e *foreshadowv1.Experiment) error {
 	value, err := proto.Marshal(e)
 	if err != nil {

@@ -21,13 +21,16 @@ const (
 	maxPage     = 1000
 	// kept bounds the memory: the oldest experiment beyond it is forgotten.
 	kept = 1000
-	// appendTimeout bounds how long a caller waits for the log.
+	// appendTimeout bounds how long a caller waits for the log, to write and to read what was written.
 	appendTimeout = 5 * time.Second
+	// DefaultLease is how long who carries out an experiment may be silent before another takes over.
+	DefaultLease = 30 * time.Second
 )
 
-// Log keeps experiments beyond the life of the process.
+// Log keeps experiments beyond the life of the process. All stores over one log read its records in the same order.
 type Log interface {
-	// Append returns once the experiment, as it then stands, is durable. It tries until ctx ends.
+	// Append returns once the experiment, as it would then stand, is durable. It tries until ctx ends. The record comes back by
+	// Restore, to this store like to any other.
 	Append(ctx context.Context, e *foreshadowv1.Experiment) error
 }
 
@@ -38,6 +41,10 @@ type Options struct {
 	Check func(workload string) (rate float64, err error)
 	// Log keeps the experiments.
 	Log Log
+	// Runner is the identity of this run of the runner.
+	Runner string
+	// Lease is DefaultLease, but for tests.
+	Lease time.Duration
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -53,48 +60,69 @@ type Store struct {
 
 	mu       sync.Mutex
 	recalled bool
-	list     []*entry // oldest first
-	running  *entry
+	list     []*entry      // in the order of the log
+	changed  chan struct{} // closed with each record
 }
 
 type entry struct {
 	experiment *foreshadowv1.Experiment // replaced as a whole, never changed
-	taken      bool
-	cancel     context.CancelFunc
+	heard      time.Time                // when its last record was read
+	held       *held                    // while it is carried out here
 }
 
 // NewStore returns an empty store, which answers once Recalled was called.
-func NewStore(o Options) *Store { return &Store{o: o} }
+func NewStore(o Options) *Store {
+	if o.Lease == 0 {
+		o.Lease = DefaultLease
+	}
+	return &Store{o: o, changed: make(chan struct{})}
+}
 
-// Restore adds an experiment as an earlier run left it. Of several revisions of one the highest wins, in any order.
+// Restore takes the next record of the log. It counts when it is the first to go on from how the experiment stands.
 func (s *Store) Restore(e *foreshadowv1.Experiment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, old := range s.list {
-		if old.experiment.GetExperimentId() == e.GetExperimentId() {
-			if e.GetRevision() > old.experiment.GetRevision() {
-				old.experiment = e
-			}
-			return
-		}
+	defer func() { close(s.changed); s.changed = make(chan struct{}) }()
+	i := slices.IndexFunc(s.list, func(old *entry) bool { return old.experiment.GetExperimentId() == e.GetExperimentId() })
+	if i < 0 {
+		s.list = append(s.list, &entry{experiment: e, heard: s.o.Now()})
+		s.forget()
+		return
 	}
-	s.list = append(s.list, &entry{experiment: e})
-	s.forget()
+	old := s.list[i]
+	if e.GetRevision() != old.experiment.GetRevision()+1 {
+		return // a copy, or what somebody made of it who did not know how it stands
+	}
+	old.experiment, old.heard = e, s.o.Now()
+	if old.held != nil && (!isRunning(e) || e.GetRunner() != s.o.Runner) {
+		old.held.stop()
+		old.held = nil
+	}
 }
 
-// Recalled says that all of the past was restored. What was running then goes on.
+// Recalled says that all of the past was restored. What was running then goes on: here, once whoever carried it out has been silent
+// for a lease.
 func (s *Store) Recalled() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.SortStableFunc(s.list, func(a, b *entry) int {
-		return a.experiment.GetCreateTime().AsTime().Compare(b.experiment.GetCreateTime().AsTime())
-	})
 	s.recalled = true
 	for _, e := range s.list {
-		if e.experiment.GetState() == foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING {
-			s.running = e
+		e.heard = s.o.Now()
+	}
+}
+
+func isRunning(e *foreshadowv1.Experiment) bool {
+	return e.GetState() == foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING
+}
+
+// running is the first in the log that has not ended, or nil: one is carried out at a time, whoever began how many.
+func (s *Store) running() *entry {
+	for _, e := range s.list {
+		if isRunning(e.experiment) {
+			return e
 		}
 	}
+	return nil
 }
 
 func (s *Store) forget() { s.list = slices.Delete(s.list, 0, max(0, len(s.list)-kept)) }
@@ -125,20 +153,15 @@ func (s *Store) CreateExperiment(ctx context.Context, req *foreshadowv1.CreateEx
 	if hold == 0 {
 		hold = defaultHold
 	}
-	e := &entry{experiment: &foreshadowv1.Experiment{
+	e := &foreshadowv1.Experiment{
 		ExperimentId: uuid.NewString(), Workload: req.GetWorkload(), Amplifications: req.GetAmplifications(), HoldSeconds: hold,
 		Matrix: proto.CloneOf(req.GetMatrix()), RequestId: req.GetRequestId(), ProductionRequestsPerSecond: rate, Revision: 1,
 		State: foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING, CreateTime: timestamppb.New(s.o.Now()),
-	}}
-	if err := s.log(ctx, e.experiment); err != nil {
+	}
+	if _, err := s.record(ctx, e); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.list = append(s.list, e)
-	s.forget()
-	s.running = e
-	return &foreshadowv1.CreateExperimentResponse{Experiment: e.experiment}, nil
+	return &foreshadowv1.CreateExperimentResponse{Experiment: e}, nil
 }
 
 // known is the experiment that an earlier call with the same request_id made, or an error when none can be made now.
@@ -153,19 +176,10 @@ func (s *Store) known(req *foreshadowv1.CreateExperimentRequest) (*foreshadowv1.
 			return e.experiment, nil
 		}
 	}
-	if s.running != nil {
-		return nil, fmt.Errorf("experiment %s is running: %w", s.running.experiment.GetExperimentId(), rpc.ErrExhausted)
+	if e := s.running(); e != nil {
+		return nil, fmt.Errorf("experiment %s is running: %w", e.experiment.GetExperimentId(), rpc.ErrExhausted)
 	}
 	return nil, nil
-}
-
-func (s *Store) log(ctx context.Context, e *foreshadowv1.Experiment) error {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
-	defer cancel()
-	if err := s.o.Log.Append(ctx, e); err != nil {
-		return fmt.Errorf("record experiment: %w: %w", rpc.ErrUnavailable, err)
-	}
-	return nil
 }
 
 // GetExperiment implements ExperimentService.
@@ -220,15 +234,16 @@ func (s *Store) ListExperiments(_ context.Context, req *foreshadowv1.ListExperim
 func (s *Store) CancelExperiment(ctx context.Context, req *foreshadowv1.CancelExperimentRequest) (*foreshadowv1.CancelExperimentResponse, error) {
 	s.mu.Lock()
 	e, err := s.find(req.GetExperimentId())
-	if err == nil && e.cancel != nil {
-		e.cancel()
+	if err == nil && e.held != nil {
+		e.held.stop()
 	}
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	err = s.change(ctx, req.GetExperimentId(), func(x *foreshadowv1.Experiment) {
+	err = s.change(ctx, req.GetExperimentId(), func(x *foreshadowv1.Experiment) bool {
 		x.State, x.CompleteTime = foreshadowv1.ExperimentState_EXPERIMENT_STATE_CANCELLED, timestamppb.New(s.o.Now())
+		return true
 	})
 	if err != nil {
 		return nil, err
@@ -236,35 +251,6 @@ func (s *Store) CancelExperiment(ctx context.Context, req *foreshadowv1.CancelEx
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &foreshadowv1.CancelExperimentResponse{Experiment: e.experiment}, nil
-}
-
-// change edits a copy of an experiment that is running, and the experiment itself once the copy is durable. One that has
-// ended stays as it is.
-func (s *Store) change(ctx context.Context, id string, edit func(*foreshadowv1.Experiment)) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.mu.Lock()
-	e := s.running
-	s.mu.Unlock()
-	if e == nil || e.experiment.GetExperimentId() != id {
-		return nil
-	}
-	next := proto.CloneOf(e.experiment)
-	edit(next)
-	next.Revision++
-	if err := s.log(ctx, next); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.experiment = next
-	if next.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING {
-		s.running = nil
-		if e.cancel != nil {
-			e.cancel()
-		}
-	}
-	return nil
 }
 
 func (s *Store) find(id string) (*entry, error) {
