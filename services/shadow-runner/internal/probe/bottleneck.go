@@ -101,13 +101,15 @@ func gather(steps []Step, knee float64) (e evidence, ok bool) {
 			o.NetworkBytes, o.DownstreamErrors = max(o.NetworkBytes, s.Resources.NetworkBytes), max(o.DownstreamErrors, s.Resources.DownstreamErrors)
 			o.DownstreamSeconds = max(o.DownstreamSeconds, s.Resources.DownstreamSeconds)
 			e.refuses = e.refuses || s.Broken == BrokenErrors
-			e.saturates = e.saturates || s.Completed*(1-s.ErrorRatio) <= saturated*s.Offered
+			e.saturates = e.saturates || saturates(s)
 		}
 	}
 	// Errors at every level are no sign of a limit.
 	e.refuses = e.refuses && quiet
 	return e, ok
 }
+
+func saturates(s Step) bool { return s.Completed*(1-s.ErrorRatio) <= saturated*s.Offered }
 
 // positive turns a limit that is not known into one that nothing comes near.
 func positive(limit float64) float64 {

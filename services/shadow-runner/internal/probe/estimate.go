@@ -169,7 +169,9 @@ func fit(points []point, level float64) curve {
 
 // smoothClumps replaces the clumping of each point by that of a line through all of them: what one step shows is uncertain by
 // half, and is large where by chance many requests were bad, which must not make that step count less. A queue remembers the
-// longer the nearer it is to its limit, so the line may only rise. What the steps are too short to tell is taken as clumping.
+// longer the nearer it is to its limit, so the line may only rise. The line is that of the logarithms, which lies below the mean,
+// and far below where a step holds only a few bursts: it is raised until the clumps are right on average (the smearing estimate;
+// Duan, JASA 78, 1983). What the steps are too short to tell is taken as clumping.
 func smoothClumps(points []point) {
 	var sw, sx, sy, sxx, sxy float64
 	for _, p := range points {
@@ -184,13 +186,19 @@ func smoothClumps(points []point) {
 		// A few steps at about one rate say nothing of the slope; clumpRidge holds it down.
 		slope = max(0, (sxy-sx*sy/sw)/(sxx-sx*sx/sw+clumpRidge))
 	}
-	for i, p := range points {
-		switch {
-		case sw > 0:
-			points[i].clump = math.Exp(sy/sw + min(slope*(p.x-mean), math.Ln2*2))
-		default:
+	if sw == 0 {
+		for i := range points {
 			points[i].clump = clumping
 		}
+		return
+	}
+	line := func(x float64) float64 { return math.Exp(sy/sw + min(slope*(x-mean), math.Ln2*2)) }
+	raise := 0.0
+	for _, p := range points {
+		raise += p.clump / line(p.x) / sw
+	}
+	for i, p := range points {
+		points[i].clump = raise * line(p.x)
 	}
 }
 

@@ -64,7 +64,7 @@ const (
 	// takes seconds to become as long as it will be near the knee, and a short step sees it too short. For the same reason
 	// refineSettle of such a level does not count.
 	refineHold, maxRefineHold = 2, 6
-	refineSettle              = 0.1
+	refineSettle              = 0.3
 	// minNear steps near the knee are held before the interval is believed.
 	minNear = 8
 )
@@ -115,8 +115,7 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 		next := unmet / growth
 		return next, 0, next >= minRate
 	case math.IsInf(unmet, 1):
-		// The realised rate is a whole number of requests, so it may fall a little short of the limit.
-		return min(met*growth, s.plan.MaxRate), 0, met < 0.99*s.plan.MaxRate
+		return min(met*growth, s.plan.MaxRate), 0, !s.topped(met)
 	case unmet/met-1 > max(s.plan.Precision, coarse):
 		return math.Sqrt(met * unmet), 0, true
 	}
@@ -131,6 +130,9 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 	}
 	return s.refine(e), min(refineHold+e.near/2, maxRefineHold), true
 }
+
+// topped reports that no higher rate may be tried. The realised rate is a whole number of requests, so it may fall a little short.
+func (s *Search) topped(met float64) bool { return met >= 0.99*s.plan.MaxRate }
 
 // outpaced reports that the generator cannot keep its schedule.
 func (s *Search) outpaced() bool { return s.invalid >= maxInvalid && 3*s.invalid >= s.held }
@@ -158,8 +160,12 @@ func (s *Search) last() Step {
 // overload is how far above the knee one level is held in the end, where none was, to see what runs out.
 const overload = 2.0
 
+// overloaded: a level that completed nearly all of its requests, of an instance that breaks its SLO long before it is used up, was
+// not high enough.
 func (s *Search) overloaded(knee float64) bool {
-	return slices.ContainsFunc(s.steps, func(t Step) bool { return t.Valid && !t.Met && t.Offered >= overloaded*knee })
+	return slices.ContainsFunc(s.steps, func(t Step) bool {
+		return t.Valid && !t.Met && (t.Offered >= overloaded*knee && saturates(t) || t.Offered >= 0.95*overload*knee)
+	})
 }
 
 // ease is how far below the knee one level is held in the end, where none as low as atEase was: what an instance uses without
@@ -207,8 +213,8 @@ func (s *Search) bounds() (met, unmet float64) {
 type Knee struct {
 	// Rate is the highest rate within the SLO in requests per second, Lower and Upper its 95 % interval.
 	Rate, Lower, Upper float64
-	// Precise says that the interval is as narrow as planned; otherwise more steps are wanted. A bound from below is precise:
-	// no more can be had.
+	// Precise says that the interval is as narrow as planned; otherwise more steps are wanted. A bound from below is precise at the
+	// highest rate that may be tried: no more can be had.
 	Precise bool
 }
 
@@ -242,8 +248,8 @@ func (s *Search) Knee() (Knee, error) {
 		return Knee{}, &InvalidError{fmt.Sprintf("no load level met the SLO: at %.2f requests/s %s broke it (latency %.3f s, error ratio %.3f)",
 			last.Offered, last.Broken, last.Latency, last.ErrorRatio)}
 	case math.IsInf(unmet, 1):
-		// Nothing broke it. What was reached is a bound from below, and is safe to act upon.
-		return Knee{Rate: met, Lower: met, Upper: met, Precise: true}, nil
+		// Nothing broke it so far. What was reached is a bound from below, and is safe to act upon.
+		return Knee{Rate: met, Lower: met, Upper: met, Precise: s.topped(met)}, nil
 	}
 	e := s.estimate()
 	return Knee{Rate: e.rate, Lower: e.lower, Upper: e.upper, Precise: s.precise(e)}, nil

@@ -148,6 +148,31 @@ func TestSearchEnds(t *testing.T) {
 	}
 }
 
+// A search that ends before anything broke the SLO knows a bound from below, and that there is more to be found.
+func TestABoundFromBelowIsNotPrecise(t *testing.T) {
+	t.Parallel()
+	plan := probe.Plan{SLO: slo, Start: 1, MaxRate: 1e4, Precision: 0.05, MaxSteps: 3, Hold: 10 * time.Second}
+	got, err := search(plan, sharp(math.Inf(1), nil)).Knee()
+	if want := (probe.Knee{Rate: 4, Lower: 4, Upper: 4}); err != nil || got != want {
+		t.Errorf("after three levels of ten thousand: %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// An instance that breaks its SLO long before it is used up is put under more than a little too much, so that it shows its limit.
+func TestTheLastLevelShowsTheLimit(t *testing.T) {
+	t.Parallel()
+	const limit, top = 65, 1.6 * 65
+	plan := probe.Plan{SLO: slo, Start: 1.55 * limit, MaxRate: 1e4, Precision: 0.05, MaxSteps: 20, Hold: 10 * time.Second}
+	s := search(plan, sharp(limit, func(s *probe.Step) {
+		s.Broken, s.Latency, s.ViolationRatio, s.Completed = probe.BrokenLatency, 2, 0.6, min(s.Offered, top)
+		s.Resources.CPUCores = 0.1
+	}))
+	knee, err := s.Knee()
+	if got := probe.Bottleneck(s.Steps(), knee.Rate, probe.Limits{CPUCores: 2}); err != nil || got != probe.Concurrency {
+		t.Errorf("knee %+v, %v, bottleneck %v, want %v", knee, err, got, probe.Concurrency)
+	}
+}
+
 func TestALagWithinASearchIsLeftOut(t *testing.T) {
 	t.Parallel()
 	count := 0
