@@ -95,6 +95,12 @@ func measureReal(ctx context.Context, c reference.RealCase, seed uint64, budget 
 	if err != nil {
 		return found{}, err
 	}
+	if core, others := reference.Part(); c.Real.Burn && core >= 0 {
+		if err := reference.Confine(others); err != nil {
+			return found{}, err
+		}
+		defer func() { _ = reference.Confine(append(others, core)) }() // as before, so that it is allowed
+	}
 	const timeout, inFlight = 5 * time.Second, 4000
 	sender := client.New(client.Options{Timeout: timeout, MaxIdle: inFlight, Now: time.Now})
 	defer sender.Close()

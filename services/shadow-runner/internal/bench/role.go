@@ -39,6 +39,14 @@ func play(ctx context.Context, o options) error {
 	}
 	for _, c := range reference.RealCases() {
 		if c.Name == o.law {
+			if c.Real.Burn {
+				core, others := reference.Part()
+				if c.Real.Core = core; core >= 0 {
+					if err := reference.Confine(others); err != nil {
+						return err
+					}
+				}
+			}
 			served, err := reference.Serve(ctx, ln, c.Real, o.first)
 			return errors.Join(err, json.NewEncoder(os.Stdout).Encode(served))
 		}

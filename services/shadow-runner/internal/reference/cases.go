@@ -1,7 +1,6 @@
 package reference
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -130,7 +129,7 @@ func twoKinds(cheap, dear time.Duration, share float64) func(*rand.Rand) time.Du
 	}
 }
 
-// maxSessions of a measurement; one that needs more never ends.
+// maxSessions of a measurement; what is not precise by then says so by its interval.
 const maxSessions = 20
 
 // Measure searches for the knee in virtual time, in sessions that go on from each other like the runner's, until the interval is
@@ -141,7 +140,7 @@ func (c Case) Measure(seed uint64, knee float64) (probe.Knee, []probe.Step, erro
 		SLO: c.SLO, Start: knee * (0.2 + 2*rng.Float64()), MaxRate: 1e5, Precision: 0.05, MaxSteps: 20,
 		Settle: 2 * time.Second, Hold: 10 * time.Second,
 	}
-	for range maxSessions {
+	for session := 1; ; session++ {
 		s := probe.NewSearch(plan)
 		for level, more := s.Next(); more; level, more = s.Next() {
 			step, work := c.Law.Hold(rng, level, plan.SLO)
@@ -149,10 +148,9 @@ func (c Case) Measure(seed uint64, knee float64) (probe.Knee, []probe.Step, erro
 			s.Record(step)
 		}
 		knee, err := s.Knee()
-		if err != nil || knee.Precise {
+		if err != nil || knee.Precise || session == maxSessions {
 			return knee, s.Steps(), err
 		}
 		plan.Before = s.Steps()
 	}
-	return probe.Knee{}, nil, errors.New("the interval never became narrow")
 }

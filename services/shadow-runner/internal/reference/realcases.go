@@ -29,7 +29,7 @@ func RealCases() []RealCase {
 	return []RealCase{
 		{
 			Name: "M/M/c of workers", Real: Real{Law: Law{Workers: 8, Service: 10 * time.Millisecond, Random: true}},
-			SLO: slo(40 * time.Millisecond), Cores: 2, Bottleneck: probe.Concurrency, Hold: hold,
+			SLO: slo(36 * time.Millisecond), Cores: 2, Bottleneck: probe.Concurrency, Hold: hold,
 		},
 		{
 			Name: "M/D/c of workers", Real: Real{Law: Law{Workers: 8, Service: 14 * time.Millisecond}},

@@ -22,6 +22,8 @@ type Real struct {
 	Law Law
 	// Burn makes the one worker use CPU for as long as a request takes; other workers only wait.
 	Burn bool
+	// Core is the one that the worker burns on; -1 is any.
+	Core int
 	// HoldBytes of memory are in use while a request is at a worker.
 	HoldBytes int
 	// Connections of the law's number of workers are accepted at a time and more are closed; no request is refused otherwise.
@@ -37,7 +39,7 @@ func Serve(ctx context.Context, ln net.Listener, r Real, seed uint64) (Served, e
 		ln = &narrow{Listener: ln, room: make(chan struct{}, r.Law.Workers)}
 	}
 	if r.Burn {
-		s.stove = newStove()
+		s.stove = newStove(r.Core)
 		defer s.stove.close()
 	}
 	err := telemetry.ServeHTTP(ctx, ln, &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}, time.Second)

@@ -47,7 +47,7 @@ func TestAServerSaysHowItServed(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]reference.Real{
 		"waits": {Law: reference.Law{Workers: 2, Service: 5 * time.Millisecond}},
-		"burns": {Law: reference.Law{Workers: 1, Service: 5 * time.Millisecond}, Burn: true},
+		"burns": {Law: reference.Law{Workers: 1, Service: 5 * time.Millisecond}, Burn: true, Core: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -144,7 +144,7 @@ func TestBurningUsesCPU(t *testing.T) {
 		}
 		return s.CPUTime()
 	}
-	url, c := serve(t, reference.Real{Law: reference.Law{Workers: 1, Service: 50 * time.Millisecond}, Burn: true})
+	url, c := serve(t, reference.Real{Law: reference.Law{Workers: 1, Service: 50 * time.Millisecond}, Burn: true, Core: -1})
 	before := used()
 	// The kernel counts in ticks of 10 ms.
 	if got := together(t, url, c, 6); got[http.StatusOK] != 6 || used()-before < 0.27 {

@@ -26,7 +26,8 @@ func (s *Served) note(took, late time.Duration) {
 	s.next = (s.next + 1) % mostServed
 }
 
-// Law is the one that the server followed: service times are drawn from those that were, and so is how late answers were.
+// Law is the one that the server followed: service times are those that were, one after another from any of them on, for a slow moment
+// of the machine makes many long; and so is how late answers were.
 func (s Served) Law(r Real) Law {
 	l := r.Law
 	if len(s.Took) == 0 {
@@ -41,11 +42,22 @@ func (s Served) Law(r Real) Law {
 	}
 	if r.Burn {
 		l.Service = mean(s.Took)
-		l.Draw = func(rng *rand.Rand) time.Duration { return s.Took[rng.IntN(len(s.Took))] }
+		l.Draw = replay(s.Took)
 		return l
 	}
-	l.Delay = func(rng *rand.Rand) time.Duration { return s.Late[rng.IntN(len(s.Late))] }
+	l.Delay = replay(s.Late)
 	return l
+}
+
+func replay(list []time.Duration) func(*rand.Rand) time.Duration {
+	next := -1
+	return func(rng *rand.Rand) time.Duration {
+		if next < 0 {
+			next = rng.IntN(len(list))
+		}
+		next = (next + 1) % len(list)
+		return list[next]
+	}
 }
 
 // MeanTook is for how long a request had a worker, MeanLate how late it was answered.

@@ -3,7 +3,11 @@
 package reference
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -12,6 +16,7 @@ import (
 
 // stove is one worker that uses CPU, on a thread of its own that goes from one request to the next without giving its core away.
 type stove struct {
+	core int // that it works on, or -1
 	jobs chan job
 	quit chan struct{}
 	done sync.WaitGroup
@@ -27,8 +32,8 @@ type job struct {
 // maxJobs wait in line; more are held up before it.
 const maxJobs = 4096
 
-func newStove() *stove {
-	s := &stove{jobs: make(chan job, maxJobs), quit: make(chan struct{})}
+func newStove(core int) *stove {
+	s := &stove{core: core, jobs: make(chan job, maxJobs), quit: make(chan struct{})}
 	s.done.Go(s.run)
 	return s
 }
@@ -57,8 +62,10 @@ func (s *stove) burn(need time.Duration) (took time.Duration, ok bool) {
 }
 
 func (s *stove) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // and the thread ends with it, wherever it was put
+	if s.core >= 0 {
+		_ = unix.SchedSetaffinity(0, only(s.core)) // where it is not allowed the kernel chooses
+	}
 	var free time.Time
 	for {
 		var j job
@@ -90,6 +97,49 @@ func work() {
 	if x == 0 { // never, and the compiler cannot know
 		panic("xorshift reached zero")
 	}
+}
+
+func only(cores ...int) *unix.CPUSet {
+	var set unix.CPUSet
+	for _, c := range cores {
+		set.Set(c)
+	}
+	return &set
+}
+
+// Part parts the cores that this process may use: the last is for the work of a server that uses CPU, the others for all else, of the
+// server and of who measures it. On one core nothing is parted, and work is -1.
+func Part() (work int, others []int) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil || set.Count() < 2 {
+		return -1, nil
+	}
+	for c := 0; len(others) < set.Count(); c++ {
+		if set.IsSet(c) {
+			others = append(others, c)
+		}
+	}
+	last := len(others) - 1
+	return others[last], others[:last]
+}
+
+// Confine keeps all threads that this process has now, and those they start, to the given cores.
+func Confine(cores []int) error {
+	set := only(cores...)
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("list threads: %w", err)
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return fmt.Errorf("thread %q: %w", t.Name(), err)
+		}
+		if err := unix.SchedSetaffinity(id, set); err != nil && !errors.Is(err, unix.ESRCH) { // it may have ended
+			return fmt.Errorf("confine thread %d: %w", id, err)
+		}
+	}
+	return nil
 }
 
 func threadTime() time.Duration {
