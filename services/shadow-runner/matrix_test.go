@@ -67,7 +67,7 @@ func (r *rig) experiments() foreshadowv1.ExperimentServiceClient {
 func TestAMatrixRunsOverARestart(t *testing.T) {
 	t.Parallel()
 	r := start(t, referencetest.New(t, 2, 25*time.Millisecond), func(w *workload.Workload) { // at most 80 requests/s
-		w.SLO.Latency = time.Second
+		w.SLO.Latency = 2 * time.Second // long enough for a busy machine
 		w.Replay.SettleDuration, w.Prices.InstanceHour = 100*time.Millisecond, 1
 	})
 	fast := referencetest.New(t, 50, time.Millisecond)
@@ -115,7 +115,10 @@ func TestAMatrixRunsOverARestart(t *testing.T) {
 
 func checkMatrix(t *testing.T, r *rig, e *foreshadowv1.Experiment) {
 	t.Helper()
-	got := map[string]string{}
+	want := map[string]string{
+		"as-is/now": "true", "as-is/day": "false", "fast/now": "true", "fast/day": "true", "roomy/now": "no result", "roomy/day": "no result",
+	}
+	got, cheapest, results := map[string]string{}, "fast", 2
 	for _, c := range e.GetCells() {
 		key := c.GetConfiguration() + "/" + c.GetLoad()
 		if _, twice := got[key]; twice {
@@ -123,18 +126,20 @@ func checkMatrix(t *testing.T, r *rig, e *foreshadowv1.Experiment) {
 		}
 		switch {
 		case strings.Contains(c.GetFailure(), "load generator"):
-			t.Skipf("this machine is too busy to send 190 requests/s on time, so what comes of it was not tested: %s", c.GetFailure())
+			// It is there, once, and says why it has no result. What it would have been is not for this machine to say.
+			t.Logf("%s was not measured: %s", key, c.GetFailure())
+			got[key], want[key], cheapest, results = "busy", "busy", "", 0
 		case c.GetResult() == nil:
 			got[key] = "no result"
 		default:
 			got[key] = fmt.Sprint(c.GetResult().GetSloMet())
 		}
 	}
-	want := map[string]string{
-		"as-is/now": "true", "as-is/day": "false", "fast/now": "true", "fast/day": "true", "roomy/now": "no result", "roomy/day": "no result",
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) || e.GetCheapest() != "fast" || math.Abs(e.GetProductionRequestsPerSecond()-40) > 8 {
+	if fmt.Sprint(got) != fmt.Sprint(want) || cheapest != "" && e.GetCheapest() != cheapest || math.Abs(e.GetProductionRequestsPerSecond()-40) > 8 {
 		t.Errorf("cells %v, want %v; cheapest %q, production %v", got, want, e.GetCheapest(), e.GetProductionRequestsPerSecond())
+	}
+	if results == 0 {
+		return
 	}
 	// What it says to whoever plans is marked, and no capacity of production.
 	found := 0
@@ -150,7 +155,7 @@ func checkMatrix(t *testing.T, r *rig, e *foreshadowv1.Experiment) {
 		}
 		return found > 0
 	})
-	if found != 2 {
+	if found != results {
 		t.Errorf("%d simulations, want those of the two configurations with results", found)
 	}
 }

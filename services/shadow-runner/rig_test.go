@@ -202,7 +202,7 @@ func (r *rig) await(what string, done func() bool) {
 	r.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(90 * time.Second) // a bound on hangs, not a measure of speed
+	deadline := time.After(3 * time.Minute) // a bound on hangs, not a measure of speed
 	for !done() {
 		select {
 		case <-tick.C:
