@@ -148,6 +148,29 @@ func TestSearchEnds(t *testing.T) {
 	}
 }
 
+// A moment of the machine's makes one short level far below the knee look broken. What comes of it is the knee, or an interval that says
+// that it is not known: never a wrong one.
+func TestASpoiltLevelDoesNotHoldTheKneeDown(t *testing.T) {
+	t.Parallel()
+	law := reference.Cases()[0].Law
+	want := law.Knee(slo)
+	for seed := range uint64(5) {
+		rng, spoilt := rand.New(rand.NewPCG(seed, 9)), false
+		plan := probe.Plan{SLO: slo, Start: 0.6 * want, MaxRate: 1e4, Precision: 0.05, MaxSteps: 40, Settle: time.Second, Hold: 10 * time.Second}
+		got, err := search(plan, func(l probe.Level) probe.Step {
+			step, _ := law.Hold(rng, l, slo)
+			if !spoilt {
+				spoilt = true
+				step.Met, step.Broken, step.ViolationRatio, step.Requests = false, probe.BrokenLatency, 0.09, 150
+			}
+			return step
+		}).Knee()
+		if err != nil || got.Precise && math.Abs(got.Rate/want-1) > 0.05 || want < got.Lower || got.Upper < want {
+			t.Errorf("seed %d: knee %+v, %v, want %.1f", seed, got, err, want)
+		}
+	}
+}
+
 // A search that ends before anything broke the SLO knows a bound from below, and that there is more to be found.
 func TestABoundFromBelowIsNotPrecise(t *testing.T) {
 	t.Parallel()
