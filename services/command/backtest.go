@@ -56,6 +56,7 @@ run, each over a sweep of its own target, and compares violations and cost. The 
 	flags.IntVar(&o.HPA, "hpa", o.HPA, "target of the HPA that all are compared with, in percent")
 	flags.DurationVar(&o.Warmup, "warmup", o.Warmup, "learnt from, but not scored; 0 takes a third of the series")
 	flags.StringSliceVar(&o.Policies, "policies", nil, "compare only with these beside the HPA, by the names in the table; default: all")
+	flags.StringVar(&o.Forecasts, "forecasts", "", "folder to keep forecasts in, and to take them from while the series and the forecast are the same")
 	flags.Float64Var(&b.failAbove, "fail-above", 0, "exit with 1 when more than this share of the HPA's violations is left at its cost; 0: never")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return b.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())

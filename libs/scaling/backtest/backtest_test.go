@@ -116,8 +116,8 @@ func TestNothingIsSeenBeforeItHappened(t *testing.T) {
 				t.Fatal(err)
 			}
 			in := scaling.Input{Config: o.Decision, Startup: o.Startup}
-			f, err := foresee(context.Background(), w, in.LeadTime(), in.HoldTime())
-			if err != nil {
+			f := newOutlook(w, in.LeadTime(), in.HoldTime())
+			if err := (shelf{}).foresee(context.Background(), f); err != nil {
 				t.Fatal(err)
 			}
 			r, err := simulate.Run(w.demand, w.config, policy.NewForeshadow(o.Decision, f))

@@ -30,6 +30,9 @@ type Options struct {
 	Decision scaling.Config
 	// Policies restricts the run to the named curves, beside Foreshadow and the HPA. Empty runs all.
 	Policies []string
+	// Forecasts is a folder in which forecasts are kept, and taken from where nothing that they depend on has changed: other
+	// policies, fleets and start-up times then play at once. Empty keeps nothing.
+	Forecasts string
 	// Progress, if set, is told after every finished run; it is called from one goroutine at a time.
 	Progress func(done, all int)
 }

@@ -2,7 +2,6 @@ package backtest
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"time"
 
@@ -12,31 +11,28 @@ import (
 	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
 )
 
-// outlook holds the forecasts of a whole series, each made with nothing but what came before it. They do not depend on
-// any policy, so one walk serves every run of a sweep.
+// outlook is a chronicle as one world sees it: which windows its start-up time asks for, at which ticks. One serves every run
+// of a sweep.
 //
 // Finer series are forecast as the peaks of five minutes: scaling needs the peak, and two weeks of history then hold every
 // daily cycle in a number of points that can be fitted in milliseconds.
 type outlook struct {
-	series forecast.Series // at the step of the forecast
-	tick   time.Duration
-	repeat int  // ticks per step
-	from   int  // first step that is forecast: half of the warm-up is left for what learns from forecasts
-	scored int  // first step after the warm-up
-	whole  bool // a step is known at its first tick, because the source is no finer
-	steps  []vision
-	rates  []float64 // per tick
-	lead   int       // ticks from the running one to the last of the window
-	hold   int       // the same
-	score  quality
-	// pinball is the forecast's loss at the end, of a naive one's.
+	journey journey
+	tick    time.Duration
+	repeat  int       // ticks per step
+	rates   []float64 // per tick
+	lead    int       // ticks from the running one to the last of the window
+	hold    int       // the same
+	// What read takes from a chronicle.
+	steps   []vision
+	score   quality
 	pinball float64
 }
 
 // forecastStep is the coarsest step that finer series are gathered to.
 const forecastStep = 5 * time.Minute
 
-// vision is what was foreseen when a step began, for windows that end in it or in later ones.
+// vision is what was foreseen when a step began, for the windows of one start-up time.
 type vision struct {
 	lead    [2][]scaling.Quantile // of windows reaching whole and whole+1 steps beyond the running one
 	hold    [2][]scaling.Quantile
@@ -49,19 +45,20 @@ type vision struct {
 
 func newOutlook(w world, lead, hold time.Duration) *outlook {
 	f := &outlook{
-		series: w.series, tick: w.config.Tick, repeat: w.repeat, whole: true, rates: make([]float64, len(w.demand)),
+		journey: journey{Series: w.series, Whole: true}, tick: w.config.Tick, repeat: w.repeat, rates: make([]float64, len(w.demand)),
 		lead: last(lead, w.config.Tick), hold: last(hold, w.config.Tick),
 	}
 	for i, v := range w.demand {
 		f.rates[i] = v / w.config.Tick.Seconds()
 	}
+	j := &f.journey
 	if n := int(forecastStep / w.series.Step); n > 1 {
-		f.series = forecast.Series{Start: w.series.Start, Step: w.series.Step * time.Duration(n), Values: foresight.Peaks(w.series.Values, n)}
-		f.repeat, f.whole = n*w.repeat, false
+		j.Series = forecast.Series{Start: w.series.Start, Step: w.series.Step * time.Duration(n), Values: foresight.Peaks(w.series.Values, n)}
+		j.Whole, f.repeat = false, n*w.repeat
 	}
-	f.steps = make([]vision, (len(w.demand)+f.repeat-1)/f.repeat)
-	f.scored = min(int(w.config.Warmup/f.series.Step), len(f.series.Values))
-	f.from = f.scored / 2
+	j.Scored = min(int(w.config.Warmup/j.Series.Step), len(j.Series.Values))
+	j.From = j.Scored / 2 // half of the warm-up is left for what learns from forecasts
+	j.Horizon = foresight.Horizon(time.Duration(f.hold)*f.tick, j.Series.Step)
 	return f
 }
 
@@ -69,115 +66,48 @@ func newOutlook(w world, lead, hold time.Duration) *outlook {
 // instance ordered at the next decision is ready, and no longer.
 func last(window, tick time.Duration) int { return max(0, int((window+tick-1)/tick)-1) }
 
-// foresee walks the forecast engine over the series of a world.
-func foresee(ctx context.Context, w world, lead, hold time.Duration) (*outlook, error) {
-	f := newOutlook(w, lead, hold)
-	return f, walk(ctx, f)
-}
-
-// walk fills foresights of one and the same series that look differently far: what is forecast is the same for all.
-func walk(ctx context.Context, all ...*outlook) error {
-	f, horizon := all[0], 0
-	for _, other := range all {
-		horizon = max(horizon, foresight.Horizon(time.Duration(other.hold)*other.tick, other.series.Step))
+// foresee fills outlooks on one and the same series that look differently far.
+func (s shelf) foresee(ctx context.Context, all ...*outlook) error {
+	j := all[0].journey
+	for _, f := range all {
+		j.Horizon = max(j.Horizon, f.journey.Horizon)
 	}
-	day := int(24 * time.Hour / f.series.Step)
-	engine, err := forecast.New(forecast.Config{Step: f.series.Step, Horizon: horizon, RefitEvery: max(day, 50)})
+	c, err := s.chronicle(ctx, j)
 	if err != nil {
-		return fmt.Errorf("start forecast: %w", err)
-	}
-	past := f.series
-	past.Values = past.Values[:f.from]
-	if err := engine.Load(past); err != nil {
 		return err
 	}
 	for _, f := range all {
-		for i := range f.steps[:f.from] {
-			f.steps[i].abstain = "too little has been seen"
-		}
-	}
-	var former forecast.Forecast
-	for i := f.from; i < len(f.steps); i++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := f.advance(engine, i); err != nil {
-			return fmt.Errorf("observe step %d: %w", i, err)
-		}
-		seen, err := engine.Forecast(f.series.Time(f.first(i)), horizon)
-		now := sight{Forecast: seen, former: former, trust: engine.Trust(), windows: map[int][]scaling.Quantile{}}
-		for _, f := range all {
-			if err != nil {
-				f.steps[i] = vision{abstain: err.Error()}
-				continue
-			}
-			f.steps[i] = f.look(now, i)
-		}
-		former = seen
-	}
-	if t := engine.Trust(); t.ReactivePinball > 0 {
-		for _, f := range all {
-			f.pinball = t.Pinball / t.ReactivePinball
-		}
+		f.read(c)
 	}
 	return nil
 }
 
-// first is the first step that is not known while step i runs.
-func (f *outlook) first(i int) int {
-	if f.whole {
-		return i + 1
+// read takes from a chronicle what this outlook may be asked for.
+func (f *outlook) read(c *chronicle) {
+	f.score, f.pinball = c.Errors, c.Pinball
+	f.steps = make([]vision, len(c.Steps))
+	former := sight{}
+	for i, now := range c.Steps {
+		f.steps[i] = f.look(now, former, i)
+		former = now
 	}
-	return i
 }
 
-// advance tells the engine what is known once step i runs.
-func (f *outlook) advance(engine *forecast.Engine, i int) error {
-	if last := f.first(i) - 1; last >= f.from {
-		if err := engine.Observe(f.series.Time(last), f.series.Values[last]); err != nil {
-			return err
-		}
+// look picks the windows asked for while step i runs.
+func (f *outlook) look(now, former sight, i int) vision {
+	if now.Abstained != "" {
+		return vision{abstain: now.Abstained}
 	}
-	if engine.NeedsRefit() {
-		// An abstention shows again, with its reason, when the forecast is asked for.
-		_ = engine.Refit()
+	v := vision{earned: now.Earned, why: now.Reason, running: now.Running}
+	window := func(steps int) []scaling.Quantile {
+		last := steps - (f.journey.first(i) - i)
+		return foresight.Blend(now.peaks(last), former.peaks(last+1))
 	}
-	return nil
-}
-
-// sight is one forecast, with the windows already asked of it: the quantile of a maximum is dear.
-type sight struct {
-	forecast.Forecast
-	former  forecast.Forecast // the one before it; nothing when there was none
-	trust   forecast.Trust
-	windows map[int][]scaling.Quantile // by last step
-}
-
-func (s sight) window(last int) []scaling.Quantile {
-	q, ok := s.windows[last]
-	if !ok {
-		q = foresight.Window(s.Forecast, s.former, last)
-		s.windows[last] = q
-	}
-	return q
-}
-
-// look keeps what was foreseen when step i runs.
-func (f *outlook) look(seen sight, i int) vision {
-	first := f.first(i)
-	if i >= f.scored {
-		f.score.add(f.series.Values, first, seen.Forecast)
-	}
-	v := vision{earned: seen.trust.Earned, why: seen.trust.Reason, running: math.NaN()}
 	leadSteps, holdSteps := f.lead/f.repeat, f.hold/f.repeat
-	if !f.whole {
-		v.running = seen.Quantile(0, 0.5)
-	}
 	for more := range 2 {
-		v.lead[more] = seen.window(leadSteps + more - (first - i))
-		v.hold[more] = seen.window(holdSteps + more - (first - i))
+		v.lead[more], v.hold[more] = window(leadSteps+more), window(holdSteps+more)
 	}
-	v.mean = seen.Mean[min(leadSteps, len(seen.Mean)-1)]
+	v.mean = now.Mean[min(leadSteps, len(now.Mean)-1)]
 	return v
 }
 

@@ -13,12 +13,10 @@ const scoredHorizon = 24
 var scoredLevels = [...]float64{0.5, 0.8, 0.9, 0.95, 0.99}
 
 // quality scores forecasts by how far ahead they looked.
-type quality struct {
-	steps [scoredHorizon]struct {
-		n                 int
-		err, naive, scale float64
-		below             [len(scoredLevels)]int
-	}
+type quality [scoredHorizon]struct {
+	N                 int
+	Err, Naive, Scale float64
+	Below             [len(scoredLevels)]int
 }
 
 // add scores a forecast whose first step is values[start].
@@ -32,14 +30,14 @@ func (q *quality) add(values []float64, start int, f forecast.Forecast) {
 		if math.IsNaN(y) || math.IsNaN(last) {
 			continue
 		}
-		s := &q.steps[k]
-		s.n++
-		s.err += math.Abs(y - f.Mean[k])
-		s.naive += math.Abs(y - last)
-		s.scale += math.Abs(y)
+		s := &q[k]
+		s.N++
+		s.Err += math.Abs(y - f.Mean[k])
+		s.Naive += math.Abs(y - last)
+		s.Scale += math.Abs(y)
 		for i, level := range scoredLevels {
 			if y <= f.Quantile(k, level) {
-				s.below[i]++
+				s.Below[i]++
 			}
 		}
 	}
@@ -62,13 +60,13 @@ type Cover struct {
 
 func (q *quality) report(minutes float64) []HorizonError {
 	var out []HorizonError
-	for k, s := range q.steps {
-		if s.n == 0 || s.scale == 0 {
+	for k, s := range q {
+		if s.N == 0 || s.Scale == 0 {
 			continue
 		}
-		h := HorizonError{Steps: k + 1, Minutes: float64(k+1) * minutes, Relative: s.err / s.scale, Naive: s.naive / s.scale}
+		h := HorizonError{Steps: k + 1, Minutes: float64(k+1) * minutes, Relative: s.Err / s.Scale, Naive: s.Naive / s.Scale}
 		for i, level := range scoredLevels {
-			h.Coverage = append(h.Coverage, Cover{level, float64(s.below[i]) / float64(s.n)})
+			h.Coverage = append(h.Coverage, Cover{level, float64(s.Below[i]) / float64(s.N)})
 		}
 		out = append(out, h)
 	}

@@ -75,7 +75,7 @@ func (o Options) report(w world, f *outlook, contenders []contender, results []s
 	r := Report{
 		Start: w.series.Start, Days: days(time.Duration(len(w.demand)) * o.Tick), StepSeconds: w.series.Step.Seconds(),
 		TickSeconds: o.Tick.Seconds(), StartupSeconds: o.Startup.Seconds(), Capacity: w.config.Capacity * w.config.MaxUtilization,
-		Forecast: f.score.report(f.series.Step.Minutes()),
+		Forecast: f.score.report(f.journey.Series.Step.Minutes()),
 	}
 	r.ScoredDays = r.Days - days(w.config.Warmup)
 	r.TrustedShare, r.PinballRatio = f.trusted(), f.pinball
@@ -194,7 +194,7 @@ func (r Report) Curve(policy string) (Curve, bool) {
 
 // trusted is the share of the scored time in which the forecast could be acted on.
 func (f *outlook) trusted() float64 {
-	scored := f.steps[f.scored:]
+	scored := f.steps[f.journey.Scored:]
 	if len(scored) == 0 {
 		return 0
 	}

@@ -18,7 +18,7 @@ func Run(ctx context.Context, s forecast.Series, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if err := walk(ctx, f); err != nil {
+	if err := (shelf{o.Forecasts}).foresee(ctx, f); err != nil {
 		return Report{}, fmt.Errorf("forecast: %w", err)
 	}
 	return o.compete(ctx, w, f)

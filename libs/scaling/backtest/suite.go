@@ -100,7 +100,7 @@ func (s Suite) one(ctx context.Context, n Named) (Standings, error) {
 	if len(views) == 0 {
 		return nil, errors.New("no start-up time or no fleet to play")
 	}
-	if err := walk(ctx, views...); err != nil {
+	if err := (shelf{s.Options.Forecasts}).foresee(ctx, views...); err != nil {
 		return nil, fmt.Errorf("forecast: %w", err)
 	}
 	var out Standings

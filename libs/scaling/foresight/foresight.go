@@ -9,6 +9,7 @@ package foresight
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
@@ -23,7 +24,6 @@ const (
 	mostHorizon  = 2000
 )
 
-// levels are the quantiles handed to a decision, which interpolates between them and extends the tail.
 var levels = [...]float64{0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.995}
 
 // Step is how long a step of the forecast is, a multiple of the interval at which demand is decided on.
@@ -54,27 +54,44 @@ func Peaks(values []float64, n int) []float64 {
 	return out
 }
 
+// Levels are the quantiles handed to a decision, which interpolates between them and extends the tail.
+func Levels() []float64 { return slices.Clone(levels[:]) }
+
+// Ahead returns the quantiles of the highest demand from the first step of a forecast to the last one given, one per level;
+// nil when that is before the first, or when there is no forecast.
+func Ahead(f forecast.Forecast, last int) []float64 {
+	if last < 0 || f.Horizon() == 0 {
+		return nil
+	}
+	return f.MaxQuantiles(0, last, levels[:])
+}
+
 // formerShare is how much the forecast of a step before counts beside the newest: models follow the last few values, and what
 // they make of noise differs from step to step.
 const formerShare = 0.3
 
+// Blend hears the former forecast of a window beside the newest; nil is no forecast.
+func Blend(newest, former []float64) []scaling.Quantile {
+	if newest == nil {
+		return nil
+	}
+	out := make([]scaling.Quantile, len(newest))
+	for i, v := range newest {
+		if former != nil {
+			v += formerShare * (former[i] - v)
+		}
+		out[i] = scaling.Quantile{Level: levels[i], PerSecond: v}
+	}
+	return out
+}
+
 // Window returns the quantiles of the highest demand from the first step of a forecast to the last one given; nil when that
 // is before the first. A former forecast, made one step earlier, is heard too; any other one is not.
 func Window(f, former forecast.Forecast, last int) []scaling.Quantile {
-	if last < 0 {
-		return nil
-	}
-	out := make([]scaling.Quantile, len(levels))
-	for i, v := range f.MaxQuantiles(0, last, levels[:]) {
-		out[i] = scaling.Quantile{Level: levels[i], PerSecond: v}
-	}
 	if former.Horizon() == 0 || !former.Start.Add(f.Step).Equal(f.Start) {
-		return out
+		return Blend(Ahead(f, last), nil)
 	}
-	for i, v := range former.MaxQuantiles(0, last+1, levels[:]) {
-		out[i].PerSecond += formerShare * (v - out[i].PerSecond)
-	}
-	return out
+	return Blend(Ahead(f, last), Ahead(former, last+1))
 }
 
 // calmShare is how much of a demand below the expected is believed to last: the step may still see its peak.

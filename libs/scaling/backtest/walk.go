@@ -1,0 +1,122 @@
+package backtest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/scaling/foresight"
+)
+
+// journey is what a walk of the forecast engine over a series depends on, and all that it depends on.
+type journey struct {
+	Series  forecast.Series // at the step of the forecast
+	From    int             // first step that is forecast; those before it are loaded
+	Scored  int             // first step whose forecast is scored
+	Whole   bool            // a step is known at its first tick, because the source is no finer
+	Horizon int             // steps forecast
+}
+
+// chronicle is what was foreseen at every step of a series, each with nothing but what came before it. No policy, fleet or
+// start-up time below its horizon changes it, so that one serves them all.
+type chronicle struct {
+	Steps  []sight
+	Errors quality
+	// Pinball is the forecast's loss at the end, of a naive one's; 0 when there was none to score.
+	Pinball float64
+}
+
+// sight is what was foreseen when a step began.
+type sight struct {
+	Abstained string  // why nothing was foreseen; the rest is then empty
+	Running   float64 // median expected of the running step; NaN when it is known
+	Mean      []float64
+	// Peaks are the quantiles (foresight.Levels) of the highest demand from the first step foreseen to each later one.
+	Peaks  [][]float64
+	Earned bool
+	Reason string
+}
+
+// walk lets the forecast engine go over a series.
+func (j journey) walk(ctx context.Context) (*chronicle, error) {
+	day := int(24 * time.Hour / j.Series.Step)
+	engine, err := forecast.New(forecast.Config{Step: j.Series.Step, Horizon: j.Horizon, RefitEvery: max(day, 50)})
+	if err != nil {
+		return nil, fmt.Errorf("start forecast: %w", err)
+	}
+	past := j.Series
+	past.Values = past.Values[:j.From]
+	if err := engine.Load(past); err != nil {
+		return nil, err
+	}
+	out := &chronicle{Steps: make([]sight, len(j.Series.Values))}
+	for i := range out.Steps {
+		if i < j.From {
+			out.Steps[i].Abstained = "too little has been seen"
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := j.advance(engine, i); err != nil {
+			return nil, fmt.Errorf("observe step %d: %w", i, err)
+		}
+		seen, err := engine.Forecast(j.Series.Time(j.first(i)), j.Horizon)
+		if err != nil {
+			out.Steps[i].Abstained = err.Error()
+			continue
+		}
+		if i >= j.Scored {
+			out.Errors.add(j.Series.Values, j.first(i), seen)
+		}
+		out.Steps[i] = j.look(seen, engine.Trust())
+	}
+	if t := engine.Trust(); t.ReactivePinball > 0 {
+		out.Pinball = t.Pinball / t.ReactivePinball
+	}
+	return out, nil
+}
+
+// first is the first step that is not known while step i runs.
+func (j journey) first(i int) int {
+	if j.Whole {
+		return i + 1
+	}
+	return i
+}
+
+// advance tells the engine what is known once step i runs.
+func (j journey) advance(engine *forecast.Engine, i int) error {
+	if last := j.first(i) - 1; last >= j.From {
+		if err := engine.Observe(j.Series.Time(last), j.Series.Values[last]); err != nil {
+			return err
+		}
+	}
+	if engine.NeedsRefit() {
+		// An abstention shows again, with its reason, when the forecast is asked for.
+		_ = engine.Refit()
+	}
+	return nil
+}
+
+// look keeps of a forecast what policies may ask for.
+func (j journey) look(seen forecast.Forecast, trust forecast.Trust) sight {
+	s := sight{Running: math.NaN(), Mean: seen.Mean, Earned: trust.Earned, Reason: trust.Reason}
+	if !j.Whole {
+		s.Running = seen.Quantile(0, 0.5)
+	}
+	for last := range seen.Mean {
+		s.Peaks = append(s.Peaks, foresight.Ahead(seen, last))
+	}
+	return s
+}
+
+// peaks are the quantiles of the highest demand up to a step, the last foreseen one at most; nil when that is known.
+func (s sight) peaks(last int) []float64 {
+	if last < 0 || len(s.Peaks) == 0 {
+		return nil
+	}
+	return s.Peaks[min(last, len(s.Peaks)-1)]
+}
