@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -32,7 +34,7 @@ type Suite struct {
 	Startups  []time.Duration
 	Instances []int
 	Options   Options
-	// Progress, if set, is told after every finished series.
+	// Progress, if set, is told after every finished series; it is called from one goroutine at a time.
 	Progress func(done, all int)
 }
 
@@ -61,24 +63,40 @@ type Standing struct {
 // Standings are the rows of a suite.
 type Standings []Standing
 
-// Run plays every series in every world. A series that cannot be played is an error that names it.
+// Run plays every series in every world, as many series at a time as there are processors. Rows keep the order of the series.
+// A series that cannot be played is an error that names it.
 func (s Suite) Run(ctx context.Context, series []Named) (Standings, error) {
-	var out Standings
-	var errs []error
-	for i, n := range series {
-		rows, err := s.one(ctx, n)
-		out = append(out, rows...)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
-		}
+	rows := make([]Standings, len(series))
+	errs := make([]error, len(series))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range min(runtime.GOMAXPROCS(0), len(series)) {
+		workers.Go(func() {
+			for i := range next {
+				var err error
+				if rows[i], err = s.one(ctx, series[i]); err != nil {
+					errs[i] = fmt.Errorf("%s: %w", series[i].Name, err)
+				}
+				mu.Lock()
+				done++
+				if s.Progress != nil {
+					s.Progress(done, len(series))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range series {
 		if ctx.Err() != nil {
 			break
 		}
-		if s.Progress != nil {
-			s.Progress(i+1, len(series))
-		}
+		next <- i
 	}
-	return out, errors.Join(errs...)
+	close(next)
+	workers.Wait()
+	return slices.Concat(rows...), errors.Join(append(errs, ctx.Err())...)
 }
 
 // one plays a series in every world; what is forecast is the same in all.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,33 @@ func TestSuite(t *testing.T) {
 	}
 	if err := rows.WriteJSON(&js); err != nil || !json.Valid(js.Bytes()) {
 		t.Errorf("JSON: %v", err)
+	}
+}
+
+// What is kept serves other start-up times, which see what they would have seen without it.
+func TestSuiteOverKeptForecasts(t *testing.T) {
+	t.Parallel()
+	s := Suite{Startups: []time.Duration{time.Minute}, Instances: []int{40}, Options: quick()}
+	s.Options.Policies, s.Options.Forecasts = []string{Oracle}, t.TempDir()
+	series := []Named{{"long", shop(4, 5*time.Minute)}, {"short", shop(3, 5*time.Minute)}}
+	if _, err := s.Run(context.Background(), series); err != nil {
+		t.Fatal(err)
+	}
+	s.Startups, s.Instances = []time.Duration{10 * time.Minute}, []int{10}
+	kept, err := s.Run(context.Background(), series)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files, err := os.ReadDir(s.Options.Forecasts); err != nil || len(files) != len(series) {
+		t.Errorf("%d files for %d series: %v", len(files), len(series), err)
+	}
+	s.Options.Forecasts = ""
+	fresh, err := s.Run(context.Background(), series)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(fresh, kept); d != "" || kept[0].Series != "long" || kept[1].Series != "short" {
+		t.Errorf("%+v\n%s", kept, d)
 	}
 }
 
