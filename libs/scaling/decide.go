@@ -32,6 +32,7 @@ type wish struct {
 func Decide(state State, in Input, now time.Time) (Decision, State) {
 	d := begin(state, in, now)
 	d.hpa = d.state.stepHPA(in, d.c, now)
+	d.state.glance(in, d.c, now)
 	if d.hpa {
 		d.out.HPAInstances = d.state.hpaHolds
 	}

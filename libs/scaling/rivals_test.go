@@ -259,6 +259,31 @@ func TestTheHPAOnPaperCountsWhatIsStarting(t *testing.T) {
 	}
 }
 
+// Four decisions of a minute: the burst of the last met two instances, one of which was ready for the second half only.
+func TestAMetricIsAMeanOfShares(t *testing.T) {
+	t.Parallel()
+	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
+	seen := []glance{{at(-15), 9e9, 1}, {at(0), 10, 1}, {at(15), 10, 1}, {at(30), 10, 2}, {at(45), 70, 2}, {at(60), 9e9, 2}}
+	l := loaded{at: at(60), now: at(70), window: time.Minute, load: 5} // a mean of 25 requests/s
+	for since, want := range map[time.Time]float64{at(-300): 60.0 / 100 * 5, at(30): 40.0 / 100 * 5, at(61): 0} {
+		if got, ok := l.share(seen, since); !ok || math.Abs(got-want) > 1e-9 {
+			t.Errorf("ready since %s: share %g, %t, want %g", since, got, ok, want)
+		}
+	}
+	for name, none := range map[string][]glance{"nothing": nil, "too old": seen[:1], "too new": seen[5:], "no demand": {{at(15), 0, 1}}, "nobody ready": {{at(15), 10, 0}}} {
+		if got, ok := l.share(none, at(0)); ok {
+			t.Errorf("%s seen: share %g", name, got)
+		}
+	}
+	if got, _ := l.share([]glance{{at(0), 1, 1}}, at(0)); got != 5 {
+		t.Errorf("a single instance: share %g, want all of the load", got)
+	}
+	l.load = 1e12
+	if got, _ := l.share(seen, at(0)); got != mostShare {
+		t.Errorf("share %g is not bounded", got)
+	}
+}
+
 func TestGrowingIsNotDoneByTrifles(t *testing.T) {
 	t.Parallel()
 	c := DefaultConfig()

@@ -14,6 +14,7 @@ type State struct {
 	hpa       hpa.History
 	hpaHolds  int      // instances the HPA would hold, had it been in charge
 	hpaFleet  []cohort // they, oldest first
+	hpaSeen   []glance // what they met, oldest first
 	hpaSynced time.Time
 	rivals    rivals
 	loads     *loads // nil without prices
@@ -71,7 +72,7 @@ func (s *State) stepHPA(in Input, c Config, now time.Time) bool {
 	if known(u.Instances) && u.Instances > 0 {
 		over = u.Instances
 	}
-	wish := s.hpaWish(c, in.startup(c), loaded{at: u.At, now: now, load: u.Share * over})
+	wish := s.hpaWish(c, in.startup(c), loaded{at: u.At, now: now, window: c.HPA.MetricWindow, load: u.Share * over})
 	behavior := hpa.DefaultBehavior()
 	behavior.Down.Stabilization = c.HPA.DownHold
 	rules := hpa.Rules{Min: c.MinInstances, Max: c.MaxInstances, Behavior: &behavior}
