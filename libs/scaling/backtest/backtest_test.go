@@ -17,7 +17,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
-	"github.com/foreshadow/foreshadow/libs/scaling"
 	"github.com/foreshadow/foreshadow/libs/scaling/policy"
 	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
 )
@@ -111,12 +110,10 @@ func TestNothingIsSeenBeforeItHappened(t *testing.T) {
 	for _, step := range []time.Duration{time.Minute, 10 * time.Minute} {
 		decide := func(s forecast.Series) []int32 {
 			o := quick()
-			w, err := o.world(s)
+			w, f, err := o.prepare(s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			in := scaling.Input{Config: o.Decision, Startup: o.Startup}
-			f := newOutlook(w, in.LeadTime(), in.HoldTime())
 			if err := (shelf{}).foresee(context.Background(), f); err != nil {
 				t.Fatal(err)
 			}

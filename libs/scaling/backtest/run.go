@@ -33,7 +33,8 @@ func (o Options) prepare(s forecast.Series) (world, *outlook, error) {
 	if err != nil {
 		return world{}, nil, fmt.Errorf("prepare demand: %w", err)
 	}
-	in := scaling.Input{Config: o.Decision, Startup: o.Startup}
+	in := scaling.Input{Config: o.Decision, Startup: w.config.ReadyAfter()}
+	in.Config.Interval = o.Tick
 	return w, newOutlook(w, in.LeadTime(), in.HoldTime()), nil
 }
 

@@ -22,8 +22,8 @@ type Foreshadow struct {
 	last       scaling.Decision
 }
 
-// NewForeshadow returns the product with a configuration whose limits are replaced by the simulation's. A nil forecaster
-// leaves it reactive.
+// NewForeshadow returns the product with a configuration whose limits and interval are replaced by the simulation's. A nil
+// forecaster leaves it reactive.
 func NewForeshadow(c scaling.Config, f Forecaster) *Foreshadow {
 	return &Foreshadow{config: c, forecaster: f}
 }
@@ -37,9 +37,9 @@ func (f *Foreshadow) Last() scaling.Decision { return f.last }
 // Decide implements simulate.Policy.
 func (f *Foreshadow) Decide(o *simulate.Observation) int {
 	c := f.config
-	c.MinInstances, c.MaxInstances = o.Config.Min, o.Config.Max
+	c.MinInstances, c.MaxInstances, c.Interval = o.Config.Min, o.Config.Max, o.Config.Tick
 	in := scaling.Input{
-		Config: c, Startup: o.Config.Startup,
+		Config: c, Startup: o.Config.ReadyAfter(),
 		Instances: scaling.Instances{Desired: o.Desired, Ready: o.Ready},
 		Demand:    f.recent(o),
 		Capacity: scaling.Capacity{

@@ -65,4 +65,7 @@ func (c Config) Need(rate float64) int {
 	return min(max(c.need(rate), c.Min), c.Max)
 }
 
+// ReadyAfter is the start-up time as it is played: in whole ticks.
+func (c Config) ReadyAfter() time.Duration { return time.Duration(ticks(c.Startup, c.Tick)) * c.Tick }
+
 func ticks(d, tick time.Duration) int { return int((d + tick - 1) / tick) }
