@@ -98,16 +98,17 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	if c.Budget > 0 {
 		out.risk, affordable = v.reach(func(r *rival) float64 { return r.spent }, v.allowance(c.Budget))
 	}
-	if affordable && v.violated(out.risk) <= v.hpa.violated {
+	bound := clearly * v.hpa.violated
+	if affordable && v.violated(out.risk) <= bound {
 		return out
 	}
 	// Violations grow with the risk: the last that is no worse than the HPA is the cheapest.
 	for i := len(rivalRisks) - 1; i >= 0; i-- {
 		r := &v.own[i]
-		if c.Budget > 0 && r.spent > max(1, c.Budget)*v.hpa.spent {
+		if c.Budget > 0 && r.spent > v.allowance(max(1, c.Budget)) {
 			break
 		}
-		if r.violated <= v.hpa.violated {
+		if r.violated <= bound {
 			out.risk = rivalRisks[i]
 			return out
 		}
@@ -116,17 +117,22 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	return out
 }
 
-// allowance is what may be spent: less by as much as was overspent of late, when the past was no good guide.
+// clearly is the share of the HPA's violations that a risk must stay below: what would have been as good as the HPA in the past
+// is as likely to be worse, and a change from one to the other costs something of its own.
+const clearly = 0.9
+
+// allowance is what may be spent: less by as much as was overspent of late, when the past was no good guide, and more by as
+// much as was saved.
 func (v *rivals) allowance(budget float64) float64 {
 	may := budget * v.hpa.spent
-	if v.real > may {
-		may *= max(leastAllowance, may/v.real)
+	if v.real <= 0 {
+		return may
 	}
-	return may
+	return may * min(max(may/v.real, leastAllowance), mostAllowance)
 }
 
-// leastAllowance bounds how far overspending is made up for at once.
-const leastAllowance = 0.8
+// leastAllowance and mostAllowance bound how far what was overspent or saved is made up for at once.
+const leastAllowance, mostAllowance = 0.8, 1.05
 
 // budgetEvidence is the share of the memory, as a divisor, that must have been seen before it is judged by.
 const budgetEvidence = 7

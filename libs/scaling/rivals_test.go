@@ -195,7 +195,8 @@ func TestJudge(t *testing.T) {
 		"exactly a rival":           {board(20), 1, 0.05, verdict{known: true, risk: 0.12}},
 		"between two":               {board(20), 1.025, 0.05, verdict{known: true, risk: math.Sqrt(0.05 * 0.12)}},
 		"more than the safest":      {board(20), 2, 0.05, verdict{known: true, risk: 1e-9}},
-		"savings cost users":        {board(8), 0.8, 0.05, verdict{known: true, risk: 0.4}},
+		"savings cost users":        {board(8), 0.8, 0.05, verdict{known: true, risk: 0.25}},
+		"just as good as the HPA":   {board(6.5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
 		"no money for the HPA's":    {board(5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
 		"too dear and too bad":      {board(5), 0.5, 0.05, verdict{known: true, follow: true, risk: 0.95}},
 		"no budget":                 {board(20), 0, 0.3, verdict{known: true, risk: 0.3}},
@@ -214,7 +215,7 @@ func TestJudge(t *testing.T) {
 
 func TestWhatWasOverspentIsSaved(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ real, want float64 }{{0, 90}, {90, 90}, {100, 81}, {1000, 72}} {
+	for _, tc := range []struct{ real, want float64 }{{0, 90}, {90, 90}, {100, 81}, {1000, 72}, {88, 90 * 90.0 / 88}, {10, 94.5}} {
 		v := &rivals{hpa: rival{spent: 100}, real: tc.real}
 		if got := v.allowance(0.9); math.Abs(got-tc.want) > 1e-9 {
 			t.Errorf("after spending %g: %g may be spent, want %g", tc.real, got, tc.want)
