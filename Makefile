@@ -66,7 +66,7 @@ setup: ## Find or install PostgreSQL, Chromium and nginx
 	@deployments/tools/nginx.sh
 
 .PHONY: evaluate-scaling
-evaluate-scaling: ## Play every CSV of a directory through all policies and summarise (TRACES=dir, SCALING="--fleets 10,40")
+evaluate-scaling: ## Play every CSV of a directory through all policies and summarise (TRACES=dir, SCALING="--fleets 10,40 --forecasts kept": the second run takes what is foreseen from the folder)
 	$(GO) run ./ backtest --dir $(TRACES) $(SCALING)
 
 # The folder of real series beside this repository, and the rows of the list that reach a day ahead.

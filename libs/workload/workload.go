@@ -120,9 +120,12 @@ type Policy struct {
 	Kind PolicyKind `yaml:"kind"`
 	// Risk is the accepted probability that demand exceeds capacity within the lead time, in (0, 0.5].
 	Risk float64 `yaml:"risk"`
-	// Budget is what may be spent, as a share of what the Kubernetes HPA would spend on the same demand: once that is known,
-	// the risk is set so that it is spent, and no more. 0 = no budget: the risk stands, unless users would have been worse off
-	// than under the HPA.
+	// Budget is what may be spent, as a share of what the Kubernetes HPA would spend on the same demand. With a budget (1 is the
+	// HPA's own bill) exactly what the HPA would do is done until enough was seen of what it costs, a fourteenth of History;
+	// from then on the risk follows the budget, so that it is spent on as few violations as it can buy, and Risk is not used.
+	// Without one (0, the default) Risk stands from the first trusted forecast on, whatever that costs: less than the HPA on a
+	// calm demand, several times as much on one that nobody can foresee. Either way the HPA is followed where users would have
+	// been better off with it. A restart forgets what was seen.
 	Budget float64 `yaml:"budget"`
 	// Interval is the time between two decisions, and the step of the forecast.
 	Interval time.Duration `yaml:"interval"`
