@@ -59,7 +59,7 @@ func normal(level float64) float64 {
 }
 
 // at interpolates the demand of a level. Above the highest given level the distance from the median grows as that of a
-// normal distribution; below the lowest, the lowest is used. False when any entry is impossible or there is none: half a
+// normal distribution; below the lowest it falls to nothing. False when any entry is impossible or there is none: half a
 // forecast is no forecast.
 func at(quantiles []Quantile, level float64) (float64, bool) {
 	below, above := -1, -1
@@ -78,7 +78,7 @@ func at(quantiles []Quantile, level float64) (float64, bool) {
 	case below < 0 && above < 0:
 		return 0, false
 	case below < 0:
-		return quantiles[above].PerSecond, true
+		return level / quantiles[above].Level * quantiles[above].PerSecond, true
 	case above < 0:
 		return beyond(quantiles, quantiles[below], level), true
 	case below == above:

@@ -17,7 +17,7 @@ func TestTailOfTheForecast(t *testing.T) {
 	}{
 		"a level given":       {three, 0.9, 110, true},
 		"between two":         {three, 0.945, 115, true},
-		"below the lowest":    {three, 0.2, 100, true},
+		"below the lowest":    {three, 0.2, 40, true},
 		"beyond the highest":  {three, 0.999, 100 + 20*3.090232/2.326348, true},
 		"certainty is finite": {three, 1, 100 + 20*7.034484/2.326348, true},
 		"levels below the median do not stretch the tail": {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// rivalRisks are the risks tried on paper beside the one in charge, safest and dearest first.
-var rivalRisks = [...]float64{1e-9, 1e-5, 1e-3, 5e-3, 0.02, 0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.95}
+// rivalRisks are the risks tried on paper beside the one in charge, safest and dearest first. The last foresees nothing: it
+// reacts to the demand of the last seconds.
+var rivalRisks = [...]float64{1e-9, 1e-5, 1e-3, 5e-3, 0.02, 0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.95, 1}
 
 // rivals are the fleets there would be under other risks, and under the HPA, each played on paper against the demand as it
 // came. What they would have cost and violated says which risk is worth taking, without a look at the future.
@@ -105,7 +106,7 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	// Violations grow with the risk: the last that is no worse than the HPA is the cheapest.
 	for i := len(rivalRisks) - 1; i >= 0; i-- {
 		r := &v.own[i]
-		if c.Budget > 0 && r.spent > v.allowance(max(1, c.Budget)) {
+		if c.Budget > 0 && r.spent > max(1, c.Budget)*v.hpa.spent {
 			break
 		}
 		if r.violated <= bound {

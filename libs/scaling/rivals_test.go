@@ -198,7 +198,7 @@ func TestJudge(t *testing.T) {
 		"savings cost users":        {board(8), 0.8, 0.05, verdict{known: true, risk: 0.25}},
 		"just as good as the HPA":   {board(6.5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
 		"no money for the HPA's":    {board(5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
-		"too dear and too bad":      {board(5), 0.5, 0.05, verdict{known: true, follow: true, risk: 0.95}},
+		"too dear and too bad":      {board(5), 0.5, 0.05, verdict{known: true, follow: true, risk: 1}},
 		"no budget":                 {board(20), 0, 0.3, verdict{known: true, risk: 0.3}},
 		"no budget, but worse":      {board(3.5), 0, 0.3, verdict{known: true, risk: 5e-3}},
 		"no budget, nothing helps":  {board(-1), 0, 0.3, verdict{known: true, follow: true, risk: 0.3}},
@@ -210,6 +210,33 @@ func TestJudge(t *testing.T) {
 		if got.known != tc.want.known || got.follow != tc.want.follow || math.Abs(got.risk-tc.want.risk) > 1e-9 {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
 		}
+	}
+}
+
+// Where nothing foreseen is worth its money, the demand of the last seconds may still be: one rival knows nothing else.
+func TestARivalThatForeseesNothing(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.MaxInstances, c.Imbalance, c.Smoothing = 1000, 0, 0
+	in := Input{
+		Config: c, Startup: time.Minute, Instances: Instances{Desired: 10, Ready: 10},
+		Capacity: Capacity{Source: CapacityMeasured, PerSecond: 100},
+	}
+	var state State
+	for i := range 5 {
+		now := start.Add(time.Duration(i) * c.Interval)
+		in.Demand = []Point{{now, 1950}}
+		in.Utilization = Utilization{Share: 0.6, At: now, Instances: 10}
+		high := []Quantile{{0.05, 8000}, {0.5, 9000}, {0.95, 9500}}
+		in.Forecast = Forecast{Issued: now, Lead: high, Hold: high}
+		_, state = Decide(state, in, now)
+	}
+	own := state.rivals.own
+	if got := own[len(own)-1].holds; got != 20 {
+		t.Errorf("the rival that reacts holds %d, want the 20 that the demand needs", got)
+	}
+	if got := own[len(own)-2].holds; got != 80 {
+		t.Errorf("the boldest that foresees holds %d, want the 80 of the lowest quantile", got)
 	}
 }
 
