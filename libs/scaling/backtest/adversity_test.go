@@ -70,7 +70,7 @@ func (o Options) duel(t *testing.T, s forecast.Series, c *chronicle) (ours Curve
 		return point(contender{}, r)
 	}
 	hpa = play(policy.NewHPA(hpaAt(o.HPA)))
-	for _, budget := range []float64{0.9, 0.97, 1, 1.03} {
+	for _, budget := range []float64{0.9, 0.97, 1.03} {
 		d := o.Decision
 		d.Budget = budget
 		ours.Points = append(ours.Points, play(policy.NewForeshadow(d, f)))

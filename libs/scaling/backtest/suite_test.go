@@ -55,8 +55,8 @@ func TestSuite(t *testing.T) {
 func TestSuiteOverKeptForecasts(t *testing.T) {
 	t.Parallel()
 	s := Suite{Startups: []time.Duration{time.Minute}, Instances: []int{40}, Options: quick()}
-	s.Options.Policies, s.Options.Forecasts = []string{Oracle}, t.TempDir()
-	series := []Named{{"long", shop(4, 5*time.Minute)}, {"short", shop(3, 5*time.Minute)}}
+	s.Options.Tick, s.Options.Policies, s.Options.Forecasts = 5*time.Minute, []string{Oracle}, t.TempDir()
+	series := []Named{{"long", shop(3, 5*time.Minute)}, {"short", shop(2, 5*time.Minute)}}
 	if _, err := s.Run(context.Background(), series); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestTheHPAOnPaperIsTheHPA(t *testing.T) {
 	}
 	for name, next := range demands {
 		for _, startup := range []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute} {
-			demand, last := make([]float64, 2*5760), 20000.0
+			demand, last := make([]float64, 5760), 20000.0
 			for i := range demand {
 				demand[i] = next(i, last)
 				last = demand[i]
