@@ -18,7 +18,7 @@ help: ## Explain every target
 
 # Long arithmetic on one goroutine: the race detector makes it ten times slower and has nothing to find there. What of it
 # runs on several goroutines is tested with it all the same.
-NUMERIC := /libs/forecast$$|/libs/forecast/internal/|/libs/scaling$$|/libs/scaling/backtest$$|/libs/scaling/policy$$|/internal/probe$$
+NUMERIC := /libs/forecast$$|/libs/forecast/evaluation$$|/libs/forecast/internal/|/libs/scaling$$|/libs/scaling/backtest$$|/libs/scaling/policy$$|/internal/probe$$
 
 .PHONY: demo
 demo: setup build ## Build everything and watch Foreshadow scale a sample shop (DEMO="--for 4m" passes flags)
@@ -27,7 +27,7 @@ demo: setup build ## Build everything and watch Foreshadow scale a sample shop (
 .PHONY: test
 test: setup build ## Set up what is needed and run every test
 	$(GO) test -timeout 15m $$($(GO) list ./... | grep -E '$(NUMERIC)')
-	$(GO) test -race -timeout 15m -run 'Concurrent|Cancelled' ./libs/forecast ./libs/scaling/backtest
+	$(GO) test -race -timeout 15m -run 'Concurrent|Cancelled' ./libs/forecast/... ./libs/scaling/backtest
 	@$(USE_PG) $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /integration | grep -vE '$(NUMERIC)')
 	cd $(WEB) && npm test --silent
 	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
