@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
 )
 
 type options struct {
@@ -36,6 +38,7 @@ type options struct {
 	profile string
 	role    string
 	law     string
+	core    int
 }
 
 func main() {
@@ -49,6 +52,7 @@ func main() {
 	flag.StringVar(&o.rates, "rates", "2000,10000,15000,20000", "requests per second that are offered")
 	flag.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the runner")
 	flag.StringVar(&o.role, "role", "", "part of the bench that this process plays")
+	flag.IntVar(&o.core, "core", -1, "core that a stove burns on")
 	flag.StringVar(&o.law, "law", "", "law of the server, or the one law that is measured over real sockets")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -60,6 +64,9 @@ func main() {
 func run(o options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.role == "stove" {
+		return reference.Cook(o.core)
+	}
 	if o.role != "" {
 		return play(ctx, o)
 	}

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,28 +29,43 @@ func play(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(ln.Addr())
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
 	if o.role == "null" {
+		fmt.Println(ln.Addr())
 		return null(ctx, ln)
 	}
 	for _, c := range reference.RealCases() {
 		if c.Name == o.law {
-			if c.Real.Burn {
-				core, others := reference.Part()
-				if c.Real.Core = core; core >= 0 {
-					if err := reference.Confine(others); err != nil {
-						return err
-					}
-				}
-			}
-			served, err := reference.Serve(ctx, ln, c.Real, o.first)
-			return errors.Join(err, json.NewEncoder(os.Stdout).Encode(served))
+			return law(ctx, ln, c.Real, o.first)
 		}
 	}
 	return fmt.Errorf("no law %q", o.law)
+}
+
+// law serves by one, and one that burns does so in a process beside, which it prints the number of, too.
+func law(ctx context.Context, ln net.Listener, r reference.Real, seed uint64) error {
+	pid := 0
+	if r.Burn {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		core, others := reference.Part()
+		if r.Stove, err = reference.Light(exec.Command(self, "-role", "stove", "-core", strconv.Itoa(core))); err != nil { // #nosec G204: this program
+			return err
+		}
+		defer r.Stove.Close()
+		if pid = r.Stove.PID(); core >= 0 {
+			if err := reference.Confine(others); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println(ln.Addr(), pid)
+	served, err := reference.Serve(ctx, ln, r, seed)
+	return errors.Join(err, json.NewEncoder(os.Stdout).Encode(served))
 }
 
 // null answers every request at once with as little work as can be, so that what is measured is the runner.
@@ -84,6 +98,7 @@ func null(ctx context.Context, ln net.Listener) error {
 type child struct {
 	address string
 	command *exec.Cmd
+	burner  int // process that burns for it; 0 = none
 	stop    func()
 	said    []byte // after its address, once it was stopped
 }
@@ -117,7 +132,11 @@ func start(ctx context.Context, args ...string) (*child, error) {
 		c.stop()
 		return nil, fmt.Errorf("start %v: no address: %w", args, err)
 	}
-	c.address = strings.TrimSpace(line)
+	if _, err := fmt.Sscan(line, &c.address); err != nil {
+		c.stop()
+		return nil, fmt.Errorf("start %v: address %q: %w", args, line, err)
+	}
+	_, _ = fmt.Sscan(line, &c.address, &c.burner) // only a server by a law has one
 	return c, nil
 }
 
@@ -130,17 +149,23 @@ func (c *child) served() (s reference.Served, err error) {
 	return s, nil
 }
 
-// usage is what the server has used so far.
+// usage is what the server has used so far, and what burnt for it.
 func (c *child) usage(context.Context) ([]platform.Usage, error) {
-	p, err := procfs.NewProc(c.command.Process.Pid)
-	if err != nil {
-		return nil, err
+	u := platform.Usage{Instance: strconv.Itoa(c.command.Process.Pid), Time: time.Now()}
+	for _, pid := range []int{c.command.Process.Pid, c.burner} {
+		if pid == 0 {
+			continue
+		}
+		p, err := procfs.NewProc(pid)
+		if err != nil {
+			return nil, err
+		}
+		s, err := p.Stat()
+		if err != nil {
+			return nil, err
+		}
+		u.CPUSeconds += s.CPUTime()
+		u.MemoryBytes += uint64(max(0, s.ResidentMemory()))
 	}
-	s, err := p.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return []platform.Usage{{
-		Instance: strconv.Itoa(s.PID), Time: time.Now(), CPUSeconds: s.CPUTime(), MemoryBytes: uint64(max(0, s.ResidentMemory())),
-	}}, nil
+	return []platform.Usage{u}, nil
 }

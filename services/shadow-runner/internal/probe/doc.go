@@ -12,6 +12,6 @@
 // knee, crosses what the SLO's quantile forgives; it stays inside what the verdicts allow. Against simulated queues of fixed
 // service time it is off by 3 % (root mean square) with steps of 10 s, and by 6 % with steps of 2 s, in seven steps. Once the
 // interval is narrower than 5 % it is off by 1.1 % over seven laws, and the interval holds the truth in 95 of 100 runs; of laws that none
-// of this was chosen by in about 94, and in fewer than 90 where the SLO forgives only one request in a hundred, for a level then holds
+// of this was chosen by in 91 to 93, and in 88 to 90 where the SLO forgives only one request in a hundred, for a level then holds
 // too few of the bursts that break it.
 package probe

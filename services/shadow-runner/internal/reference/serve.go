@@ -4,6 +4,7 @@ package reference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -22,8 +23,8 @@ type Real struct {
 	Law Law
 	// Burn makes the one worker use CPU for as long as a request takes; other workers only wait.
 	Burn bool
-	// Core is the one that the worker burns on; -1 is any.
-	Core int
+	// Stove is where it burns, with Burn.
+	Stove *Stove
 	// HoldBytes of memory are in use while a request is at a worker.
 	HoldBytes int
 	// Connections of the law's number of workers are accepted at a time and more are closed; no request is refused otherwise.
@@ -38,9 +39,8 @@ func Serve(ctx context.Context, ln net.Listener, r Real, seed uint64) (Served, e
 	if r.Connections {
 		ln = &narrow{Listener: ln, room: make(chan struct{}, r.Law.Workers)}
 	}
-	if r.Burn {
-		s.stove = newStove(r.Core)
-		defer s.stove.close()
+	if r.Burn && r.Stove == nil {
+		return Served{}, errors.New("a server that burns needs a stove")
 	}
 	err := telemetry.ServeHTTP(ctx, ln, &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}, time.Second)
 	s.mu.Lock()
@@ -50,7 +50,6 @@ func Serve(ctx context.Context, ln net.Listener, r Real, seed uint64) (Served, e
 
 type server struct {
 	Real
-	stove *stove // with Burn
 
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -66,7 +65,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Burn {
-		if took, ok := s.stove.burn(need); ok {
+		if took, ok := s.Stove.burn(need); ok {
 			s.note(took, 0)
 		}
 		return
