@@ -16,7 +16,7 @@ USE_PG := pg="$$(deployments/tools/postgres.sh --print)"; [ -z "$$pg" ] || expor
 help: ## Explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-# Long arithmetic on one goroutine: the race detector makes it ten times slower and has nothing to find there. What of it
+# Long arithmetic: the race detector makes it ten times slower and has nothing to find there. What of it
 # runs on several goroutines is tested with it all the same.
 NUMERIC := /libs/forecast$$|/libs/forecast/evaluation$$|/libs/forecast/internal/|/libs/scaling$$|/libs/scaling/backtest$$|/libs/scaling/policy$$|/internal/probe$$
 
@@ -27,7 +27,7 @@ demo: setup build ## Build everything and watch Foreshadow scale a sample shop (
 .PHONY: test
 test: setup build ## Set up what is needed and run every test
 	$(GO) test -timeout 15m $$($(GO) list ./... | grep -E '$(NUMERIC)')
-	$(GO) test -race -timeout 15m -run 'Concurrent|Cancelled' ./libs/forecast/... ./libs/scaling/backtest
+	$(GO) test -race -timeout 15m -run 'Concurrent|Cancelled|RunWrites' ./libs/forecast/... ./libs/scaling/backtest
 	@$(USE_PG) $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /integration | grep -vE '$(NUMERIC)')
 	cd $(WEB) && npm test --silent
 	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
