@@ -52,6 +52,17 @@ type Size struct {
 	NetworkBytesPerSecond float64 `json:"network_bytes_per_second,omitempty"`
 }
 
+// With is the size with the CPU and memory that a change asks for; what it does not ask for stays.
+func (s Size) With(change Size) Size {
+	if change.CPUCores > 0 {
+		s.CPUCores = change.CPUCores
+	}
+	if change.MemoryBytes > 0 {
+		s.MemoryBytes = change.MemoryBytes
+	}
+	return s
+}
+
 // State is what a platform knows of one group of instances.
 type State struct {
 	// Group names the instances.

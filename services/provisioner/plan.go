@@ -1,7 +1,6 @@
 package provisioner
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -58,20 +57,12 @@ func MakePlan(ctx context.Context, w workload.Workload, r *foreshadowv1.Recommen
 	plan := Plan{
 		Workload: w.Name, RecommendationID: r.GetRecommendationId(), From: st.Desired, To: v.Target, Size: v.Size, Verdict: v.Kind.String(),
 		Guardrails: v.Guardrails, Reason: v.Reason,
-		PriceBefore: float64(st.Desired) * subject.HourlyPrice(st.Size), PriceAfter: float64(v.Target) * subject.HourlyPrice(after(st.Size, v.Size)),
+		PriceBefore: float64(st.Desired) * subject.HourlyPrice(st.Size), PriceAfter: float64(v.Target) * subject.HourlyPrice(st.Size.With(v.Size)),
 	}
 	if v.Kind == guardrail.Apply || v.Kind == guardrail.Plan || v.Kind == guardrail.Propose {
 		plan.Steps = steps(w, st, v)
 	}
 	return plan, nil
-}
-
-// after is a size once it was changed; what is not changed stays.
-func after(size, change platform.Size) platform.Size {
-	return platform.Size{
-		CPUCores: cmp.Or(change.CPUCores, size.CPUCores), MemoryBytes: cmp.Or(change.MemoryBytes, size.MemoryBytes),
-		NetworkBytesPerSecond: cmp.Or(change.NetworkBytesPerSecond, size.NetworkBytesPerSecond),
-	}
 }
 
 // steps says in words how a change is carried out.

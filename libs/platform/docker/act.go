@@ -162,7 +162,7 @@ func (g *group) resize(ctx context.Context, u *unit, size platform.Size, now tim
 		g.log.Warn("size of instance not changed", "instance", u.ID, "err", err)
 		return
 	}
-	u.Size, u.proven, u.checkAt = over(u.Size, size), false, time.Time{}
+	u.Size, u.proven, u.checkAt = u.Size.With(size), false, time.Time{}
 	u.touch()
 	g.log.Info("size of instance changed", "instance", u.ID)
 	g.bump()

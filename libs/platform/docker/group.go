@@ -181,7 +181,7 @@ func (g *group) snapshot() platform.State {
 		Instances: []platform.Instance{},
 	}
 	if like := g.pattern(); like != nil {
-		s.Size = over(sizeOf(like.HostConfig.Resources), g.memory.Size)
+		s.Size = sizeOf(like.HostConfig.Resources).With(g.memory.Size)
 	}
 	for _, u := range g.units {
 		if u.Phase != asleep {
@@ -264,7 +264,7 @@ func (g *group) Scale(c platform.Change) (platform.State, error) {
 			g.name, c.ObservedDesired, m.Desired, platform.ErrConflict)
 	}
 	next := g.memory
-	next.Desired, next.Generation, next.Foreign, next.Size = c.Instances, c.Generation, false, over(next.Size, c.Size)
+	next.Desired, next.Generation, next.Foreign, next.Size = c.Instances, c.Generation, false, next.Size.With(c.Size)
 	if err := g.remember(next); err != nil {
 		return platform.State{}, err
 	}

@@ -170,14 +170,3 @@ func differs(have, want platform.Size) bool {
 	const tolerance = 1e-6 // the engine counts in billionths of a core
 	return want.CPUCores > 0 && math.Abs(have.CPUCores-want.CPUCores) > tolerance || want.MemoryBytes > 0 && have.MemoryBytes != want.MemoryBytes
 }
-
-// over is a size with what another one asks for.
-func over(base, by platform.Size) platform.Size {
-	if by.CPUCores > 0 {
-		base.CPUCores = by.CPUCores
-	}
-	if by.MemoryBytes > 0 {
-		base.MemoryBytes = by.MemoryBytes
-	}
-	return base
-}

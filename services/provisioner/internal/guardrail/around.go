@@ -1,7 +1,6 @@
 package guardrail
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -111,8 +110,7 @@ func (b *bounded) resize(r Recommendation, v *Verdict) {
 	if want == (platform.Size{}) {
 		return
 	}
-	after := platform.Size{CPUCores: cmp.Or(want.CPUCores, now.CPUCores), MemoryBytes: cmp.Or(want.MemoryBytes, now.MemoryBytes)}
-	each, most := b.subject.HourlyPrice(after), rules.MaxHourlyPrice
+	each, most := b.subject.HourlyPrice(now.With(want)), rules.MaxHourlyPrice
 	switch {
 	case most > 0 && each > b.subject.HourlyPrice(now) && float64(b.situation.Desired)*each > most:
 		v.Guardrails = append(v.Guardrails, Price)

@@ -8,7 +8,6 @@
 package guardrail
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -78,8 +77,8 @@ type Subject struct {
 
 // HourlyPrice is the price of one instance of a size for an hour; 0 = not known.
 func (s Subject) HourlyPrice(size platform.Size) float64 {
-	cores, memory := cmp.Or(size.CPUCores, s.Declared.CPUCores), cmp.Or(size.MemoryBytes, s.Declared.MemoryBytes)
-	return s.Prices.Hourly(cores, memory)
+	size = s.Declared.With(size)
+	return s.Prices.Hourly(size.CPUCores, size.MemoryBytes)
 }
 
 // Situation is what is known of the environment when the decision is made.
