@@ -58,11 +58,7 @@ func begin(state State, in Input, now time.Time) *decider {
 	if !in.Size.known() {
 		d.in.Size = InstanceSize{}
 	}
-	d.current = in.Instances.Desired
-	if d.current <= 0 {
-		d.current = in.Instances.Ready
-	}
-	d.current = min(max(0, d.current), instanceLimit)
+	d.current = in.Instances.held()
 	d.out.Reasons = make([]Reason, 0, 8)
 	d.out.Made, d.out.Expires = now, now.Add(c.Lifetime)
 	e := &d.out.Evidence

@@ -54,6 +54,15 @@ type Instances struct {
 	Ready   int // what serves now
 }
 
+// held is what is ready or starting.
+func (i Instances) held() int {
+	n := i.Desired
+	if n <= 0 {
+		n = i.Ready
+	}
+	return min(max(0, n), instanceLimit)
+}
+
 // Point is the demand at one moment.
 type Point struct {
 	At        time.Time

@@ -62,7 +62,8 @@ func (s *State) stepHPA(in Input, c Config, now time.Time) bool {
 		if !fresh {
 			return false
 		}
-		s.hpaHolds = min(max(ready, c.MinInstances), c.MaxInstances)
+		// What is starting was asked for: it takes over what runs as it finds it.
+		s.hpaHolds = min(max(in.Instances.held(), c.MinInstances), c.MaxInstances)
 		s.hpaFleet = []cohort{{count: s.hpaHolds}}
 	}
 	if !fresh || (!s.hpaSynced.IsZero() && now.Sub(s.hpaSynced) < c.HPA.Sync) {
