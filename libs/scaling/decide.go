@@ -55,6 +55,7 @@ func Decide(state State, in Input, now time.Time) (Decision, State) {
 func begin(state State, in Input, now time.Time) *decider {
 	c := in.Config.usable()
 	d := &decider{c: c, in: in, now: now, state: state, risk: c.Risk, grounds: make([]Reason, 0, 4)}
+	d.state.at = now
 	if !in.Size.known() {
 		d.in.Size = InstanceSize{}
 	}

@@ -9,8 +9,9 @@ import (
 // State is what Decide remembers of one workload between decisions. The zero value is a start without memory. It is
 // immutable: Decide returns the next one.
 type State struct {
-	needs     peaks // of what the decision needed
-	reactive  peaks // of what the demand alone needed
+	at        time.Time // of the last decision
+	needs     peaks     // of what the decision needed
+	reactive  peaks     // of what the demand alone needed
 	hpa       hpa.History
 	hpaHolds  int      // instances the HPA would hold, had it been in charge
 	hpaFleet  []cohort // they, oldest first
