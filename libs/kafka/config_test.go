@@ -11,6 +11,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
+	"github.com/google/go-cmp/cmp"
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -169,6 +170,14 @@ func TestEnsureTopicsIsIdempotentAndMakesADLQ(t *testing.T) {
 			t.Errorf("%s has %d partitions and its DLQ %d, want %d and 1", topic.Name, partitions[topic.Name], partitions[kafka.DLQ(topic.Name)], topic.Partitions)
 		}
 	}
+	for name, want := range map[string]map[string]string{
+		kafka.TopicScalingRemembered: {"cleanup.policy": "compact,delete", "segment.ms": "3600000", "retention.ms": "7776000000"},
+		kafka.TopicScalingApplied:    {"cleanup.policy": "delete", "segment.ms": "604800000", "retention.ms": "604800000"},
+	} {
+		if diff := cmp.Diff(want, topicConfigs(t, client, name)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
 	for _, bad := range []kafka.Topic{{Name: "bad name!", Partitions: 1}, {Name: "x"}, {Name: "x", Partitions: 1, Retention: -1}} {
 		if err := kafka.EnsureTopics(t.Context(), cfg, []kafka.Topic{bad}); err == nil || !strings.Contains(err.Error(), "topics[0]") {
 			t.Errorf("%+v: %v", bad, err)
@@ -178,4 +187,22 @@ func TestEnsureTopicsIsIdempotentAndMakesADLQ(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("without a broker: %v", err)
 	}
+}
+
+// topicConfigs is how long a topic keeps what, as the broker says.
+func topicConfigs(t *testing.T, client *kafkago.Client, topic string) map[string]string {
+	t.Helper()
+	resp, err := client.DescribeConfigs(t.Context(), &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{{
+		ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"cleanup.policy", "segment.ms", "retention.ms"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, r := range resp.Resources {
+		for _, e := range r.ConfigEntries {
+			out[e.ConfigName] = e.ConfigValue
+		}
+	}
+	return out
 }

@@ -19,6 +19,7 @@ const (
 	TopicMetricsWindowed    = "foreshadow.metrics.windowed.v1"
 	TopicCapacityMeasured   = "foreshadow.capacity.measured.v1"
 	TopicScalingRecommended = "foreshadow.scaling.recommended.v1"
+	TopicScalingRemembered  = "foreshadow.scaling.remembered.v1"
 	TopicScalingApplied     = "foreshadow.scaling.applied.v1"
 	TopicExperimentRecorded = "foreshadow.experiment.recorded.v1"
 )
@@ -35,6 +36,8 @@ type Topic struct {
 	Retention time.Duration
 	// ReplicationFactor is the number of copies. Zero leaves the broker's default.
 	ReplicationFactor int
+	// Compacted topics hold the newest record of each key; older ones are gone after an hour or so.
+	Compacted bool
 }
 
 // DefaultTopics lists every topic with the partitions and the retention that suit its rate.
@@ -47,6 +50,7 @@ func DefaultTopics() []Topic {
 		{Name: TopicMetricsWindowed, Partitions: 6, Retention: 7 * day},
 		{Name: TopicCapacityMeasured, Partitions: 1, Retention: 7 * day},
 		{Name: TopicScalingRecommended, Partitions: 1, Retention: 7 * day},
+		{Name: TopicScalingRemembered, Partitions: 1, Retention: 90 * day, Compacted: true},
 		{Name: TopicScalingApplied, Partitions: 1, Retention: 7 * day},
 		{Name: TopicExperimentRecorded, Partitions: 1, Retention: 30 * day},
 	}
@@ -96,10 +100,20 @@ func topicConfig(t Topic) kafkago.TopicConfig {
 	if t.ReplicationFactor == 0 {
 		config.ReplicationFactor = -1 // the broker's default, since Kafka 2.4
 	}
+	set := func(name, value string) {
+		config.ConfigEntries = append(config.ConfigEntries, kafkago.ConfigEntry{ConfigName: name, ConfigValue: value})
+	}
 	if t.Retention > 0 {
-		config.ConfigEntries = []kafkago.ConfigEntry{
-			{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(t.Retention.Milliseconds(), 10)},
+		set("retention.ms", strconv.FormatInt(t.Retention.Milliseconds(), 10))
+	}
+	if t.Compacted {
+		policy := "compact"
+		if t.Retention > 0 {
+			policy = "compact,delete" // of a key that nobody writes any more
 		}
+		set("cleanup.policy", policy)
+		// The segment that is written to is never compacted, and is a week long unless told otherwise.
+		set("segment.ms", strconv.FormatInt(time.Hour.Milliseconds(), 10))
 	}
 	return config
 }

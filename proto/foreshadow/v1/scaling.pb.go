@@ -708,6 +708,154 @@ func (x *Recommendation) GetCheaper() *CheaperSize {
 	return nil
 }
 
+// SizeFailure is a size of instance under which users fared worse, so that production was taken back from it.
+type SizeFailure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CPU per instance in cores; 0 when it was not changed.
+	CpuCores float64 `protobuf:"fixed64,1,opt,name=cpu_cores,json=cpuCores,proto3" json:"cpu_cores,omitempty"`
+	// Memory per instance in bytes; 0 when it was not changed.
+	MemoryBytes uint64 `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// When production was taken back.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SizeFailure) Reset() {
+	*x = SizeFailure{}
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SizeFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SizeFailure) ProtoMessage() {}
+
+func (x *SizeFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SizeFailure.ProtoReflect.Descriptor instead.
+func (*SizeFailure) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SizeFailure) GetCpuCores() float64 {
+	if x != nil {
+		return x.CpuCores
+	}
+	return 0
+}
+
+func (x *SizeFailure) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *SizeFailure) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// ScalingRemembered is what the predictor has learnt of a workload by deciding and by playing fleets on paper, so that a predictor
+// that starts goes on from it. Nobody else reads it, and of several that write the last counts.
+// Topic foreshadow.scaling.remembered.v1, compacted, key workload.
+type ScalingRemembered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the workload.
+	Workload string `protobuf:"bytes,1,opt,name=workload,proto3" json:"workload,omitempty"`
+	// When the last decision was made that it remembers.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// What was learnt, with its version and a checksum.
+	State []byte `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// The sizes of instances that were tried, without the steps of each measurement.
+	Tried []*CapacityMeasured `protobuf:"bytes,4,rep,name=tried,proto3" json:"tried,omitempty"`
+	// The sizes that did not do.
+	Failed        []*SizeFailure `protobuf:"bytes,5,rep,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScalingRemembered) Reset() {
+	*x = ScalingRemembered{}
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScalingRemembered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScalingRemembered) ProtoMessage() {}
+
+func (x *ScalingRemembered) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScalingRemembered.ProtoReflect.Descriptor instead.
+func (*ScalingRemembered) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ScalingRemembered) GetWorkload() string {
+	if x != nil {
+		return x.Workload
+	}
+	return ""
+}
+
+func (x *ScalingRemembered) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *ScalingRemembered) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *ScalingRemembered) GetTried() []*CapacityMeasured {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
+}
+
+func (x *ScalingRemembered) GetFailed() []*SizeFailure {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
 // ScalingApplied records one action of the provisioner: a change that was made, or was refused.
 // Topic foreshadow.scaling.applied.v1, key workload.
 type ScalingApplied struct {
@@ -746,7 +894,7 @@ type ScalingApplied struct {
 
 func (x *ScalingApplied) Reset() {
 	*x = ScalingApplied{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +906,7 @@ func (x *ScalingApplied) String() string {
 func (*ScalingApplied) ProtoMessage() {}
 
 func (x *ScalingApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +919,7 @@ func (x *ScalingApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalingApplied.ProtoReflect.Descriptor instead.
 func (*ScalingApplied) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{5}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ScalingApplied) GetActionId() string {
@@ -932,7 +1080,19 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	" \x01(\v2\x17.foreshadow.v1.EvidenceR\bevidence\x12-\n" +
 	"\x12reactive_instances\x18\v \x01(\x05R\x11reactiveInstances\x12#\n" +
 	"\rhpa_instances\x18\f \x01(\x05R\fhpaInstances\x124\n" +
-	"\acheaper\x18\r \x01(\v2\x1a.foreshadow.v1.CheaperSizeR\acheaper\"\xcd\x04\n" +
+	"\acheaper\x18\r \x01(\v2\x1a.foreshadow.v1.CheaperSizeR\acheaper\"\x8a\x01\n" +
+	"\vSizeFailure\x12\x1b\n" +
+	"\tcpu_cores\x18\x01 \x01(\x01R\bcpuCores\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12;\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\xed\x01\n" +
+	"\x11ScalingRemembered\x12\x1a\n" +
+	"\bworkload\x18\x01 \x01(\tR\bworkload\x12;\n" +
+	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\fR\x05state\x125\n" +
+	"\x05tried\x18\x04 \x03(\v2\x1f.foreshadow.v1.CapacityMeasuredR\x05tried\x122\n" +
+	"\x06failed\x18\x05 \x03(\v2\x1a.foreshadow.v1.SizeFailureR\x06failed\"\xcd\x04\n" +
 	"\x0eScalingApplied\x12\x1b\n" +
 	"\taction_id\x18\x01 \x01(\tR\bactionId\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12<\n" +
@@ -982,7 +1142,7 @@ func file_foreshadow_v1_scaling_proto_rawDescGZIP() []byte {
 }
 
 var file_foreshadow_v1_scaling_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_foreshadow_v1_scaling_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_foreshadow_v1_scaling_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_foreshadow_v1_scaling_proto_goTypes = []any{
 	(Policy)(0),                   // 0: foreshadow.v1.Policy
 	(Outcome)(0),                  // 1: foreshadow.v1.Outcome
@@ -991,33 +1151,40 @@ var file_foreshadow_v1_scaling_proto_goTypes = []any{
 	(*Evidence)(nil),              // 4: foreshadow.v1.Evidence
 	(*CheaperSize)(nil),           // 5: foreshadow.v1.CheaperSize
 	(*Recommendation)(nil),        // 6: foreshadow.v1.Recommendation
-	(*ScalingApplied)(nil),        // 7: foreshadow.v1.ScalingApplied
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(Bottleneck)(0),               // 9: foreshadow.v1.Bottleneck
-	(Environment)(0),              // 10: foreshadow.v1.Environment
+	(*SizeFailure)(nil),           // 7: foreshadow.v1.SizeFailure
+	(*ScalingRemembered)(nil),     // 8: foreshadow.v1.ScalingRemembered
+	(*ScalingApplied)(nil),        // 9: foreshadow.v1.ScalingApplied
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(Bottleneck)(0),               // 11: foreshadow.v1.Bottleneck
+	(*CapacityMeasured)(nil),      // 12: foreshadow.v1.CapacityMeasured
+	(Environment)(0),              // 13: foreshadow.v1.Environment
 }
 var file_foreshadow_v1_scaling_proto_depIdxs = []int32{
-	8,  // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
-	9,  // 1: foreshadow.v1.Evidence.bottleneck:type_name -> foreshadow.v1.Bottleneck
-	8,  // 2: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
+	11, // 1: foreshadow.v1.Evidence.bottleneck:type_name -> foreshadow.v1.Bottleneck
+	10, // 2: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
+	10, // 3: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
 	2,  // 4: foreshadow.v1.Recommendation.production:type_name -> foreshadow.v1.Sizing
 	2,  // 5: foreshadow.v1.Recommendation.shadow:type_name -> foreshadow.v1.Sizing
 	0,  // 6: foreshadow.v1.Recommendation.policy:type_name -> foreshadow.v1.Policy
 	3,  // 7: foreshadow.v1.Recommendation.reasons:type_name -> foreshadow.v1.Reason
 	4,  // 8: foreshadow.v1.Recommendation.evidence:type_name -> foreshadow.v1.Evidence
 	5,  // 9: foreshadow.v1.Recommendation.cheaper:type_name -> foreshadow.v1.CheaperSize
-	10, // 10: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
-	2,  // 11: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
-	2,  // 12: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
-	1,  // 13: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
-	8,  // 14: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 15: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 10: foreshadow.v1.SizeFailure.create_time:type_name -> google.protobuf.Timestamp
+	10, // 11: foreshadow.v1.ScalingRemembered.create_time:type_name -> google.protobuf.Timestamp
+	12, // 12: foreshadow.v1.ScalingRemembered.tried:type_name -> foreshadow.v1.CapacityMeasured
+	7,  // 13: foreshadow.v1.ScalingRemembered.failed:type_name -> foreshadow.v1.SizeFailure
+	13, // 14: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
+	2,  // 15: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
+	2,  // 16: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
+	1,  // 17: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
+	10, // 18: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
+	10, // 19: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_scaling_proto_init() }
@@ -1033,7 +1200,7 @@ func file_foreshadow_v1_scaling_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_scaling_proto_rawDesc), len(file_foreshadow_v1_scaling_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
