@@ -16,7 +16,15 @@
 //	                 older (imports)         history is read anew, at most every 5 s
 //	                 repeated                left out
 //
-// The predictor keeps nothing of its own: after a crash it reads history and goes on, above the generations it made before.
+// What it learnt by deciding and cannot be read from history, which fleets on paper would have cost what, it keeps for itself:
+//
+//	model.Memory  --every 4 decisions, and at the end--> scaling.remembered (compacted, the newest of each workload)
+//	      at the start, before the first decision: <----    read, and model.Recall'ed
+//
+// After a crash it reads both and goes on, above the generations it made before. A memory that cannot be read with certainty, or
+// is older than what it speaks of, is a start without one, and so is one that does not come within ten seconds until it comes.
+// Whatever it holds, the first decisions do not shrink what runs: see scaling.State.Resume.
+//
 // It recommends in every interval from when it knows what runs, also when it knows little else; a recommendation that rests
 // on missing data holds what runs and says why. Reading the same event twice changes nothing.
 package predictor

@@ -11,6 +11,7 @@ import (
 type gauges struct {
 	recommended, demand, forecast, capacity, trusted *prometheus.GaugeVec
 	missed, missedReactive, coverage, skill, scored  *prometheus.GaugeVec
+	played, recalled                                 *prometheus.GaugeVec
 	made                                             *prometheus.CounterVec
 }
 
@@ -33,6 +34,9 @@ func newGauges(r prometheus.Registerer) *gauges {
 		skill: gauge("forecast_skill_ratio",
 			"Share of the 0.95 quantile's loss under the last value that the forecast avoids: 1 is perfect, below 0 worse."),
 		scored: gauge("forecast_scored_steps", "Steps that error, coverage and skill are the mean of, the newest counting most."),
+		played: gauge("paper_played_seconds",
+			"How much of the past the fleets on paper were played against, older parts counting less; a budget is judged from a seventh of its memory on."),
+		recalled: gauge("memory_recalled_age_seconds", "How old the memory was that this run went on from; absent when there was none."),
 		made: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "foreshadow_predictor_recommendations_total", Help: "Recommendations made, by the rule that decided.",
 		}, []string{"workload", "policy"}),

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +78,7 @@ type Service struct {
 	publisher *kafka.Publisher[*foreshadowv1.Recommendation]
 	windows   *metric.Book
 	gauges    *gauges
+	memory    *memory
 }
 
 // New returns a predictor for the given workloads.
@@ -101,6 +103,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	var err error
 	if s.publisher, err = kafka.NewPublisher[*foreshadowv1.Recommendation](p); err != nil {
 		return nil, fmt.Errorf("make publisher: %w", err)
+	}
+	if s.memory, err = newMemory(p, s.models, s.gauges); err != nil {
+		return nil, err
 	}
 	deps.Admin.AddLedger(s.windows.Ledger)
 	return s, nil
@@ -128,12 +133,15 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return server.Serve(ctx, ln) })
 	g.Go(func() error { return s.publisher.Run(ctx) })
 	g.Go(func() error { <-ctx.Done(); s.board.Close(); return nil })
-	s.follow(ctx, g, s.startModels(ctx, g, conn))
+	predicting := &sync.WaitGroup{}
+	s.follow(ctx, g, s.startModels(ctx, g, predicting, conn))
+	g.Go(func() error { return s.memory.run(ctx, predicting) })
 	return g.Wait()
 }
 
-// startModels starts learning and predicting for every workload and returns the channels that wake the predictions.
-func (s *Service) startModels(ctx context.Context, g *errgroup.Group, conn *grpc.ClientConn) map[string]chan struct{} {
+// startModels starts learning and predicting for every workload and returns the channels that wake the predictions. Once
+// predicting is over no decision is made any more.
+func (s *Service) startModels(ctx context.Context, g *errgroup.Group, predicting *sync.WaitGroup, conn *grpc.ClientConn) map[string]chan struct{} {
 	advanced := map[string]chan struct{}{}
 	// Half of the machine learns; the other half decides.
 	turns := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
@@ -145,7 +153,11 @@ func (s *Service) startModels(ctx context.Context, g *errgroup.Group, conn *grpc
 		}
 		advanced[w.Name] = make(chan struct{}, 1)
 		g.Go(func() error { return l.run(ctx) })
-		g.Go(func() error { return s.predict(ctx, w, l, advanced[w.Name]) })
+		predicting.Add(1)
+		g.Go(func() error {
+			defer predicting.Done()
+			return s.predict(ctx, w, l, advanced[w.Name])
+		})
 	}
 	return advanced
 }
@@ -173,11 +185,17 @@ func (s *Service) predict(ctx context.Context, w workload.Workload, l *learner, 
 	defer tick.Stop()
 	part := "size of " + w.Name
 	s.deps.Admin.NotReady(part, "the platform's usage of "+w.Name+" has not been reported yet")
-	var last time.Time
+	s.memory.await(ctx, w.Name)
+	defer s.memory.keep(w.Name)
+	var last, kept time.Time
 	for {
 		if now := s.deps.Now(); now.Sub(last) >= w.Policy.Interval*9/10 && s.predictOnce(l, now) {
 			last = now
 			s.deps.Admin.Ready(part)
+			if now.Sub(kept) >= keepIntervals*w.Policy.Interval {
+				s.memory.keep(w.Name)
+				kept = now
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -200,5 +218,6 @@ func (s *Service) predictOnce(l *learner, now time.Time) bool {
 	s.publisher.PublishEvent(kafka.Event[*foreshadowv1.Recommendation]{Key: r.GetWorkload(), Message: r, Traceparent: s.trace(r, begin)})
 	s.gauges.set(r)
 	s.gauges.setTrust(r.GetWorkload(), l.model.Trust())
+	s.gauges.played.WithLabelValues(r.GetWorkload()).Set(l.model.Played().Seconds())
 	return true
 }

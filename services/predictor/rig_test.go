@@ -155,7 +155,9 @@ func window(name string, start time.Time, requests uint64) *foreshadowv1.Metrics
 func usage(name string, start time.Time, n int32) *foreshadowv1.MetricsWindowed {
 	return &foreshadowv1.MetricsWindowed{
 		Workload: name, Environment: production, StartTime: timestamppb.New(start), DurationSeconds: 0.2, Revision: 1,
-		Content: &foreshadowv1.MetricsWindowed_Usage{Usage: &foreshadowv1.UsageWindow{DesiredInstances: n, ReadyInstances: n}},
+		Content: &foreshadowv1.MetricsWindowed_Usage{Usage: &foreshadowv1.UsageWindow{
+			DesiredInstances: n, ReadyInstances: n, Instances: slices.Repeat([]*foreshadowv1.InstanceUsage{{Ready: true, CpuCores: 0.6}}, int(n)),
+		}},
 	}
 }
 

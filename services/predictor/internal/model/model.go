@@ -50,6 +50,7 @@ type Model struct {
 	failed       []failure                                 // sizes that production was taken back from, oldest first
 	startups     []startup                                 // oldest first
 	state        scaling.State
+	recalled     *scaling.State // to go on from at the next decision; nil when there is none
 	generation   uint64
 	recent       mix
 }
@@ -217,7 +218,8 @@ func (m *Model) ObserveAction(a *foreshadowv1.ScalingApplied) bool {
 		m.usage.resized(a.GetCreateTime().AsTime(), a.GetTo().GetInstances())
 	}
 	if a.GetOutcome() == foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
-		m.fail(a)
+		from := a.GetFrom()
+		m.fail(failure{scaling.InstanceSize{CPUCores: from.GetCpuCores(), MemoryBytes: float64(from.GetMemoryBytes())}, a.GetCreateTime().AsTime()})
 	}
 	took, known := startupTime(a.GetStartupSeconds())
 	repeated := slices.ContainsFunc(m.startups, func(s startup) bool { return s.action == a.GetActionId() })

@@ -48,6 +48,7 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 		in.Demand = append(in.Demand, scaling.Point{At: w.Start.Add(w.Width), PerSecond: w.Requests / w.Width.Seconds()})
 	}
 	in.Forecast = m.foresee(now, in)
+	m.resume(in, now)
 	decision, state := scaling.Decide(m.state, in, now)
 	m.state = state
 	m.generation = max(m.generation+1, uint64(now.UnixNano()))

@@ -51,16 +51,6 @@ func (f failure) rulesOut(size scaling.InstanceSize) bool {
 	return (f.size.CPUCores == 0 || size.CPUCores <= f.size.CPUCores) && (f.size.MemoryBytes == 0 || size.MemoryBytes <= f.size.MemoryBytes)
 }
 
-// fail notes the size that a rollback took production back from: what had been found of it by then does not hold.
-func (m *Model) fail(a *foreshadowv1.ScalingApplied) {
-	f := failure{scaling.InstanceSize{CPUCores: a.GetFrom().GetCpuCores(), MemoryBytes: float64(a.GetFrom().GetMemoryBytes())}, a.GetCreateTime().AsTime()}
-	if f.size == (scaling.InstanceSize{}) {
-		return // only the number of instances was taken back
-	}
-	m.failed = append(m.failed, f)
-	m.failed = m.failed[max(0, len(m.failed)-keptFailures):]
-}
-
 // triedSizes are the sizes that can be compared with production's, by name. The rate that was held is a lower bound of what
 // they carry: an experiment holds the loads it was asked to, it does not look for the knee.
 func (m *Model) triedSizes() []scaling.Tried {
