@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,6 +37,7 @@ func TestKillsLoseNothing(t *testing.T) {
 		w.awaitRecommendation(generation)
 		generation = w.generation()
 	}
+	w.wentOnFromMemory()
 	leave()
 	wg.Wait()
 
@@ -137,6 +140,20 @@ func (w *world) kill(name string) {
 		return ""
 	})
 	w.awaitReady(name)
+}
+
+// wentOnFromMemory checks that the predictor that runs goes on from what one before it had learnt.
+func (w *world) wentOnFromMemory() {
+	w.t.Helper()
+	resp, err := http.Get("http://" + w.Admin(stack.Predictor) + "/metrics")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil || !bytes.Contains(body, []byte(`foreshadow_predictor_memory_recalled_age_seconds{workload="shop"}`)) {
+		w.t.Errorf("the predictor learns anew (%v)", err)
+	}
 }
 
 // killShadow kills the instances of the shadow itself, of which there must be some.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/embedded"
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -129,5 +130,43 @@ func TestTailWaitsForATopicThatComesLater(t *testing.T) {
 	publishAll(t, cfg, topic, 10)
 	for range 10 {
 		tt.next(t)
+	}
+}
+
+// Of a key written often a compacted topic holds the newest records only, and who reads it from the beginning meets the gaps.
+func TestACompactedTopicIsReadInAFewRecords(t *testing.T) {
+	t.Parallel()
+	cfg := kafkatest.NewBroker(t, func(b *embedded.BrokerConfig) { b.CleanInterval = 20 * time.Millisecond }).Config()
+	topic := kafkatest.TopicFrom(t, cfg, kafka.Topic{Partitions: 1, Retention: time.Hour, Compacted: true})
+	p := newPublisher(t, publisherConfig(cfg, topic))
+	background(t, p.Run)
+	const n = 50
+	for i := range int64(n) {
+		p.Publish("often", wrapperspb.Int64(i))
+		if i == 3 {
+			p.Publish("once", wrapperspb.Int64(1000))
+		}
+		if err := p.Flush(deadline(t)); err != nil { // each alone, so that there is something to compact
+			t.Fatal(err)
+		}
+	}
+	for ctx := deadline(t); ; {
+		held := map[string][]int64{}
+		reading, caughtUp := context.WithCancel(ctx)
+		err := kafka.Tail(reading, kafka.TailConfig{Kafka: cfg, Topic: topic, CaughtUp: caughtUp}, func(r kafka.Record) error {
+			held[r.Key] = append(held[r.Key], decode(t, r))
+			return nil
+		})
+		caughtUp()
+		if err != nil || ctx.Err() != nil {
+			t.Fatalf("%v, %v; held %v", err, ctx.Err(), held)
+		}
+		often, once := held["often"], held["once"]
+		if len(once) != 1 || len(often) == 0 || often[len(often)-1] != n-1 {
+			t.Fatalf("held %v", held)
+		}
+		if len(often) <= 2 {
+			return
+		}
 	}
 }
