@@ -72,7 +72,9 @@ func (m *memory) recall(ctx context.Context) error {
 			m.log.Warn("memory left out", "partition", r.Partition, "offset", r.Offset, "err", err)
 			return nil
 		}
-		kept[one.GetWorkload()] = one // keys keep their order
+		if m.models[one.GetWorkload()] != nil {
+			kept[one.GetWorkload()] = one // the records of a key keep their order
+		}
 		return nil
 	}); err != nil {
 		return fmt.Errorf("recall %s: %w", kafka.TopicScalingRemembered, err)

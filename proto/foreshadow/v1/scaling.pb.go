@@ -786,7 +786,11 @@ type ScalingRemembered struct {
 	// The sizes of instances that were tried, without the steps of each measurement.
 	Tried []*CapacityMeasured `protobuf:"bytes,4,rep,name=tried,proto3" json:"tried,omitempty"`
 	// The sizes that did not do.
-	Failed        []*SizeFailure `protobuf:"bytes,5,rep,name=failed,proto3" json:"failed,omitempty"`
+	Failed []*SizeFailure `protobuf:"bytes,5,rep,name=failed,proto3" json:"failed,omitempty"`
+	// SLO latency in seconds, as it was when this was learnt.
+	SloLatencySeconds float64 `protobuf:"fixed64,6,opt,name=slo_latency_seconds,json=sloLatencySeconds,proto3" json:"slo_latency_seconds,omitempty"`
+	// SLO quantile, for example 0.95.
+	SloQuantile   float64 `protobuf:"fixed64,7,opt,name=slo_quantile,json=sloQuantile,proto3" json:"slo_quantile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -854,6 +858,20 @@ func (x *ScalingRemembered) GetFailed() []*SizeFailure {
 		return x.Failed
 	}
 	return nil
+}
+
+func (x *ScalingRemembered) GetSloLatencySeconds() float64 {
+	if x != nil {
+		return x.SloLatencySeconds
+	}
+	return 0
+}
+
+func (x *ScalingRemembered) GetSloQuantile() float64 {
+	if x != nil {
+		return x.SloQuantile
+	}
+	return 0
 }
 
 // ScalingApplied records one action of the provisioner: a change that was made, or was refused.
@@ -1085,14 +1103,16 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\tcpu_cores\x18\x01 \x01(\x01R\bcpuCores\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12;\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xed\x01\n" +
+	"createTime\"\xc0\x02\n" +
 	"\x11ScalingRemembered\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\fR\x05state\x125\n" +
 	"\x05tried\x18\x04 \x03(\v2\x1f.foreshadow.v1.CapacityMeasuredR\x05tried\x122\n" +
-	"\x06failed\x18\x05 \x03(\v2\x1a.foreshadow.v1.SizeFailureR\x06failed\"\xcd\x04\n" +
+	"\x06failed\x18\x05 \x03(\v2\x1a.foreshadow.v1.SizeFailureR\x06failed\x12.\n" +
+	"\x13slo_latency_seconds\x18\x06 \x01(\x01R\x11sloLatencySeconds\x12!\n" +
+	"\fslo_quantile\x18\a \x01(\x01R\vsloQuantile\"\xcd\x04\n" +
 	"\x0eScalingApplied\x12\x1b\n" +
 	"\taction_id\x18\x01 \x01(\tR\bactionId\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12<\n" +

@@ -27,7 +27,10 @@ func (m *Model) Memory() (*foreshadowv1.ScalingRemembered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("remember workload %s: %w", m.workload.Name, err)
 	}
-	out := &foreshadowv1.ScalingRemembered{Workload: m.workload.Name, CreateTime: timestamppb.New(m.state.At()), State: state}
+	out := &foreshadowv1.ScalingRemembered{
+		Workload: m.workload.Name, CreateTime: timestamppb.New(m.state.At()), State: state,
+		SloLatencySeconds: m.workload.SLO.Latency.Seconds(), SloQuantile: m.workload.SLO.Quantile,
+	}
 	for _, c := range m.tried {
 		c = proto.CloneOf(c)
 		c.Steps, c.Scalability = nil, nil
@@ -42,14 +45,17 @@ func (m *Model) Memory() (*foreshadowv1.ScalingRemembered, error) {
 }
 
 // Recall has the next decision go on from what an earlier run, or another predictor, kept. It returns how much of the past its
-// fleets on paper were played against. One that cannot be read, is of the future, or is older than all it speaks of is an error,
-// and changes nothing.
+// fleets on paper were played against. One that cannot be read, was learnt under another SLO, is of the future, or is older than all
+// it speaks of is an error, and changes nothing.
 func (m *Model) Recall(r *foreshadowv1.ScalingRemembered, now time.Time) (played time.Duration, err error) {
 	var state scaling.State
 	if err := state.UnmarshalBinary(r.GetState()); err != nil {
 		return 0, err
 	}
+	slo := m.workload.SLO
 	switch age := now.Sub(state.At()); {
+	case r.GetSloLatencySeconds() != slo.Latency.Seconds() || r.GetSloQuantile() != slo.Quantile:
+		return 0, fmt.Errorf("it was learnt under another SLO: %gs at %g", r.GetSloLatencySeconds(), r.GetSloQuantile())
 	case age < -maxAhead:
 		return 0, fmt.Errorf("it is of %s, which is to come", state.At())
 	case age > max(m.config.BudgetMemory, m.config.SizeMemory):
