@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/kafka/kafkatest"
 	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/scaling"
 	"github.com/foreshadow/foreshadow/libs/workload"
@@ -231,4 +233,28 @@ func remember(t *testing.T, k kafka.Config, name string, state []byte) {
 	if err := p.Run(ctx); err != nil || p.Ledger().Published != 1 {
 		t.Fatalf("%v, ledger %+v", err, p.Ledger())
 	}
+}
+
+// While what was kept cannot be read, decisions wait for a moment only, and nothing takes its place.
+func TestDecidesWithoutItsMemoryWhileThatIsAway(t *testing.T) {
+	t.Parallel()
+	name := own("later")
+	k, h := kafkatest.NewBroker(t).Config(), &past{}
+	topics := slices.DeleteFunc(kafka.DefaultTopics(), func(t kafka.Topic) bool { return t.Name == kafka.TopicScalingRemembered })
+	if err := kafka.EnsureTopics(t.Context(), k, topics); err != nil {
+		t.Fatal(err)
+	}
+	h.add(wave(name, time.Now(), 4*time.Minute)...)
+	out := recommendations(t, k, name)
+	live(t, produce(t, k), h, name)
+	r := start(t, k, serveHistory(t, "127.0.0.1:0", h), budgeted(name))
+	var last uint64
+	await(t, out, &last, "without its memory", unknown)
+	if got := metrics(t, r); !strings.Contains(got, `foreshadow_kafka_queue_bytes{topic="`+kafka.TopicScalingRemembered+`"} 0`) {
+		t.Errorf("a memory is to be kept before the one there is was read:\n%s", got)
+	}
+	if err := kafka.EnsureTopics(t.Context(), k, kafka.DefaultTopics()); err != nil {
+		t.Fatal(err)
+	}
+	awaitPlayed(t, memories(t, k, name), 0)
 }
