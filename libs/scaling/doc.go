@@ -6,7 +6,8 @@
 //	CPU utilization -------------+         +------+
 //
 // Decide is pure: the same state, input and time give the same decision, live, in a backtest and in a what-if. It reads
-// no clock, keeps nothing, never changes what it was given, and never panics, whatever the input holds.
+// no clock, keeps nothing, never changes what it was given, and never panics, whatever the input holds. The state can be written
+// down and read by a later run (MarshalBinary), which then goes on from it (Resume).
 //
 // What it promises:
 //   - Up at once: when the (1-risk)-quantile of the highest demand until a new instance could be ready exceeds what the
