@@ -25,6 +25,8 @@ const (
 	maxPoints = 5_000_000
 	// maxAnswer bounds one answer in bytes.
 	maxAnswer = 64 << 20
+	// patience is how long one answer is waited for.
+	patience = time.Minute
 )
 
 // Prometheus is a range query, split into as many requests as the server's limit asks for.
@@ -37,9 +39,10 @@ type Prometheus struct {
 	Client *http.Client
 }
 
-// Read returns the demand from the first step at or after Start to the last before End.
+// Read returns the demand from the first step at or after Start to the last before End, without what was not yet or no longer
+// measured at its ends: a server keeps 15 days unless told otherwise, and weeks it never saw are no weeks without a demand.
 func (p Prometheus) Read(ctx context.Context) (forecast.Series, error) {
-	if err := p.validate(); err != nil {
+	if err := p.Validate(); err != nil {
 		return forecast.Series{}, err
 	}
 	start := p.Start.Truncate(p.Step)
@@ -54,31 +57,43 @@ func (p Prometheus) Read(ctx context.Context) (forecast.Series, error) {
 	for i := range out.Values {
 		out.Values[i] = math.NaN()
 	}
-	known := 0
+	first, last := n, -1
 	for from := 0; from < n; from += maxPerQuery {
 		points, err := p.ask(ctx, out.Time(from), out.Time(min(from+maxPerQuery, n)-1))
 		if err != nil {
-			return forecast.Series{}, fmt.Errorf("query %s: %w", p.URL, err)
+			return forecast.Series{}, fmt.Errorf("query %s: %w", p.address(), err)
 		}
 		for _, v := range points {
 			i := int(math.Round(v.at.Sub(start).Seconds() / p.Step.Seconds()))
-			if i >= 0 && i < n {
-				out.Values[i] = v.value
-				known++
+			if i < 0 || i >= n || math.IsNaN(v.value) {
+				continue
 			}
+			out.Values[i] = v.value
+			first, last = min(first, i), max(last, i)
 		}
 	}
-	if known == 0 {
-		return forecast.Series{}, fmt.Errorf("query %s: %q yields nothing between %s and %s", p.URL, p.Query,
+	if last < 0 {
+		return forecast.Series{}, fmt.Errorf("query %s: %q yields nothing between %s and %s", p.address(), p.Query,
 			p.Start.Format(time.RFC3339), p.End.Format(time.RFC3339))
 	}
+	out.Start, out.Values = out.Time(first), out.Values[first:last+1]
 	return out, nil
 }
 
-func (p Prometheus) validate() error {
+// address is the URL for people: without a password.
+func (p Prometheus) address() string {
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		return p.URL[strings.LastIndex(p.URL, "@")+1:]
+	}
+	return u.Redacted()
+}
+
+// Validate returns all faults of the request, before anything is asked.
+func (p Prometheus) Validate() error {
 	var errs []error
-	if u, err := url.Parse(p.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		errs = append(errs, fmt.Errorf("prometheus %q: want an address such as http://127.0.0.1:9090", p.URL))
+	if u, err := url.Parse(p.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		errs = append(errs, fmt.Errorf("prometheus %q: want an address such as http://127.0.0.1:9090", p.address()))
 	}
 	if strings.TrimSpace(p.Query) == "" {
 		errs = append(errs, errors.New("query is empty: want one that yields requests per second, such as sum(rate(http_requests_total[1m]))"))
@@ -109,11 +124,14 @@ func (p Prometheus) ask(ctx context.Context, from, to time.Time) ([]sample, erro
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	client := p.Client
 	if client == nil {
-		client = &http.Client{Timeout: time.Minute}
+		client = &http.Client{Timeout: patience}
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		var wrapped *url.Error
+		if errors.As(err, &wrapped) && wrapped.Timeout() && ctx.Err() == nil {
+			return nil, fmt.Errorf("no answer within %s: ask for less with a shorter range or a longer step", client.Timeout)
+		}
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // the address is said already
 		}
@@ -126,6 +144,12 @@ func (p Prometheus) ask(ctx context.Context, from, to time.Time) ([]sample, erro
 	}
 	if len(body) > maxAnswer {
 		return nil, fmt.Errorf("answer is larger than %d bytes", maxAnswer)
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return nil, fmt.Errorf("answer %s: put who asks into the address, as in https://user:password@host", resp.Status)
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return nil, fmt.Errorf("answer %s: there is no /api/v1/query_range below this address", resp.Status)
 	}
 	return parseMatrix(resp.Status, body)
 }

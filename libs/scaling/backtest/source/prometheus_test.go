@@ -78,6 +78,58 @@ func TestPrometheusIsReadInParts(t *testing.T) {
 	}
 }
 
+func TestWhatWasNeverMeasuredIsNoDemand(t *testing.T) {
+	t.Parallel()
+	first, last := epoch.Add(30*24*time.Hour), epoch.Add(40*24*time.Hour)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, err := strconv.ParseInt(r.FormValue("start"), 10, 64)
+		if err != nil || from > first.Unix() {
+			fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[]}}`)
+			return
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"values":[[%d,"NaN"],[%d,"7"],[%d,"8"],[%d,"+Inf"]]}]}}`,
+			first.Add(-time.Hour).Unix(), first.Unix(), last.Unix(), last.Add(time.Hour).Unix())
+	}))
+	t.Cleanup(s.Close)
+	p := Prometheus{URL: s.URL, Query: "up", Start: epoch, End: epoch.Add(60 * 24 * time.Hour), Step: time.Hour}
+	got, err := p.Read(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(got.Values); !got.Start.Equal(first) || n != 10*24+1 || got.Values[0] != 7 || got.Values[n-1] != 8 || !math.IsNaN(got.Values[1]) {
+		t.Errorf("%d points from %s, want those from %s to %s", n, got.Start, first, last)
+	}
+}
+
+func TestPrometheusSaysWhatToDoAboutAnAnswer(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[int]string{
+		http.StatusUnauthorized: "user:password@host", http.StatusForbidden: "user:password@host",
+		http.StatusNotFound: "there is no /api/v1/query_range below this address", http.StatusBadGateway: "502 Bad Gateway is not that of a Prometheus",
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", code) }))
+		p := query(strings.Replace(s.URL, "http://", "http://ops:hunter2@", 1))
+		_, err := p.Read(context.Background())
+		s.Close()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%d: error %v, want one about %q and no password", code, err, want)
+		}
+	}
+}
+
+func TestPrometheusThatHangs(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(release) })
+	p := query(s.URL)
+	p.Client = &http.Client{Timeout: 50 * time.Millisecond}
+	if _, err := p.Read(context.Background()); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestPrometheusErrorsAreClear(t *testing.T) {
 	t.Parallel()
 	answers := map[string]string{
@@ -117,7 +169,8 @@ func query(url string) Prometheus {
 func TestPrometheusRefuses(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*Prometheus){
-		"want an address":       func(p *Prometheus) { p.URL = "127.0.0.1:9090" },
+		"want an address": func(p *Prometheus) { p.URL = "127.0.0.1:9090" },
+		"prometheus \"http://127.0.0.1:1/graph?g0=1\": want an address": func(p *Prometheus) { p.URL += "/graph?g0=1" },
 		"query is empty":        func(p *Prometheus) { p.Query = " " },
 		"step 1.5s":             func(p *Prometheus) { p.Step = 1500 * time.Millisecond },
 		"holds no step":         func(p *Prometheus) { p.End = p.Start },
