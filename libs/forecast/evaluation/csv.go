@@ -1,6 +1,8 @@
 package evaluation
 
 import (
+	"bufio"
+	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -16,15 +18,22 @@ import (
 // maxPoints bounds the grid a file may span, so that one far timestamp cannot ask for all memory.
 const maxPoints = 5_000_000
 
-// ReadCSV reads a series with the columns timestamp,value: RFC 3339 or "2006-01-02 15:04:05" (UTC), ascending; an empty
-// value or NaN is a missing point. The first two rows set the step. Rows left out leave missing points; any other distance,
-// a repeated or a descending timestamp, a wrong column or a value that is no number is an error that names its line.
+// ReadCSV reads a series with the columns timestamp,value in ascending order; the file may be gzipped. A timestamp is a time of
+// ISO 8601 or seconds (milli-, micro-, nanoseconds) since 1970; one without a zone is UTC. An empty value or NaN is a missing
+// point. The first two rows set the step. Rows left out leave missing points; any other distance, a repeated or a descending
+// timestamp, a wrong column or a value that is no number is an error that names its line.
 func ReadCSV(r io.Reader) (forecast.Series, error) {
-	in := csv.NewReader(r)
-	in.FieldsPerRecord = 2
-	in.ReuseRecord = true
-	if err := header(in, "timestamp", "value"); err != nil {
+	text, err := plain(r)
+	if err != nil {
 		return forecast.Series{}, err
+	}
+	in := csv.NewReader(text)
+	in.FieldsPerRecord = -1
+	in.ReuseRecord = true
+	if got, err := header(in, "timestamp", "value"); err != nil {
+		return forecast.Series{}, err
+	} else if len(got) != 2 {
+		return forecast.Series{}, columnsError(got, []string{"timestamp", "value"})
 	}
 	var s forecast.Series
 	var last time.Time
@@ -47,36 +56,61 @@ func ReadCSV(r io.Reader) (forecast.Series, error) {
 		last = at
 	}
 	if len(s.Values) < 2 {
-		return forecast.Series{}, fmt.Errorf("%d rows: at least two are needed to know the step", len(s.Values))
+		return forecast.Series{}, fmt.Errorf("rows: %d, at least two are needed to know the step", len(s.Values))
 	}
 	return s, nil
 }
 
-func header(in *csv.Reader, want ...string) error {
+// plain unpacks what is gzipped, and refuses what spreadsheets call Unicode text.
+func plain(r io.Reader) (io.Reader, error) {
+	text := bufio.NewReader(r)
+	start, err := text.Peek(2)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch string(start) {
+	case "\x1f\x8b":
+		z, err := gzip.NewReader(text)
+		if err != nil {
+			return nil, fmt.Errorf("unpack: %w", err)
+		}
+		return z, nil
+	case "\xff\xfe", "\xfe\xff":
+		return nil, errors.New("line 1: the text is UTF-16, want UTF-8")
+	}
+	return text, nil
+}
+
+// header returns the columns of a file that begins with those wanted.
+func header(in *csv.Reader, want ...string) ([]string, error) {
 	got, err := in.Read()
 	if errors.Is(err, io.EOF) {
-		return errors.New("line 1: the file is empty")
+		return nil, errors.New("line 1: the file is empty")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, name := range want {
 		if i >= len(got) || strings.TrimSpace(strings.TrimPrefix(got[i], "\ufeff")) != name {
-			return fmt.Errorf("line 1: columns are %q, want %q", strings.Join(got, ","), strings.Join(want, ","))
+			return nil, columnsError(got, want)
 		}
 	}
-	return nil
+	return got, nil
+}
+
+func columnsError(got, want []string) error {
+	return fmt.Errorf("line 1: columns are %q, want %q", strings.Join(got, ","), strings.Join(want, ","))
 }
 
 func parsePoint(record []string) (time.Time, float64, error) {
-	text := strings.TrimSpace(record[0])
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		if at, err = time.Parse(time.DateTime, text); err != nil {
-			return at, 0, fmt.Errorf("timestamp %q: want RFC 3339, such as 2026-01-31T15:04:05Z", text)
-		}
+	if len(record) != 2 {
+		return time.Time{}, 0, fmt.Errorf("%d fields, want timestamp,value", len(record))
 	}
-	text = strings.TrimSpace(record[1])
+	at, err := parseTime(strings.TrimSpace(record[0]))
+	if err != nil {
+		return at, 0, err
+	}
+	text := strings.TrimSpace(record[1])
 	if text == "" {
 		return at, math.NaN(), nil
 	}
@@ -85,6 +119,47 @@ func parsePoint(record []string) (time.Time, float64, error) {
 		return at, 0, fmt.Errorf("value %q: want a finite number", text)
 	}
 	return at, v, nil
+}
+
+// layouts are the forms of a time that tools write: RFC 3339, the same as pandas and SQL write it, and without a zone.
+var layouts = [...]string{
+	time.RFC3339Nano, time.DateTime, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly,
+}
+
+func parseTime(text string) (time.Time, error) {
+	for _, layout := range layouts {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	if at, ok := sinceEpoch(text); ok {
+		return at, nil
+	}
+	return time.Time{}, fmt.Errorf("timestamp %q: want RFC 3339, such as 2026-01-31T15:04:05Z, or seconds since 1970", text)
+}
+
+// sinceEpoch tells the unit by the size: a time from 1973 to 5138 is below 1e11 in seconds, and from 1973 on above that in each
+// smaller unit. Smaller numbers are no times but the index of a table.
+func sinceEpoch(text string) (time.Time, bool) {
+	const least, most = 1e8, 1e11
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v >= least && v < math.MaxInt64) {
+		return time.Time{}, false
+	}
+	if v < most {
+		return time.UnixMilli(int64(math.Round(v * 1000))).UTC(), true
+	}
+	n, err := strconv.ParseInt(text, 10, 64) // a float has no room for nanoseconds
+	if err != nil {
+		n = int64(v)
+	}
+	switch {
+	case n < most*1e3:
+		return time.UnixMilli(n).UTC(), true
+	case n < most*1e6:
+		return time.UnixMicro(n).UTC(), true
+	}
+	return time.Unix(0, n).UTC(), true
 }
 
 func appendPoint(s *forecast.Series, last, at time.Time, v float64) error {

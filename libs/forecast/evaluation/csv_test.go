@@ -1,7 +1,11 @@
 package evaluation
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,14 +31,61 @@ func TestReadCSV(t *testing.T) {
 	}
 }
 
+func TestReadCSVTakesTimesAsToolsWriteThem(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	for name, form := range map[string]func(time.Time) string{
+		"RFC 3339":             func(at time.Time) string { return at.Format(time.RFC3339) },
+		"with another zone":    func(at time.Time) string { return at.In(time.FixedZone("", 5400)).Format(time.RFC3339) },
+		"pandas, with a zone":  func(at time.Time) string { return at.Format("2006-01-02 15:04:05+00:00") },
+		"pandas, without one":  func(at time.Time) string { return at.Format("2006-01-02 15:04:05") },
+		"isoformat":            func(at time.Time) string { return at.Format("2006-01-02T15:04:05") },
+		"with a fraction":      func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000000") },
+		"without seconds":      func(at time.Time) string { return at.Format("2006-01-02 15:04") },
+		"seconds":              func(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) },
+		"seconds, fractional":  func(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) + ".0" },
+		"seconds, exponential": func(at time.Time) string { return strconv.FormatFloat(float64(at.Unix()), 'e', -1, 64) },
+		"milliseconds":         func(at time.Time) string { return strconv.FormatInt(at.UnixMilli(), 10) },
+		"microseconds":         func(at time.Time) string { return strconv.FormatInt(at.UnixMicro(), 10) },
+		"nanoseconds":          func(at time.Time) string { return strconv.FormatInt(at.UnixNano(), 10) },
+	} {
+		text := "\ufefftimestamp,value\r\n"
+		for i := range 3 {
+			text += form(start.Add(time.Duration(i)*time.Minute)) + ",1\r\n"
+		}
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		if _, err := z.Write([]byte(text)); err != nil || z.Close() != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []io.Reader{strings.NewReader(text), &packed} {
+			got, err := ReadCSV(r)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if !got.Start.Equal(start) || got.Step != time.Minute || len(got.Values) != 3 {
+				t.Errorf("%s: %d points from %s every %s", name, len(got.Values), got.Start, got.Step)
+			}
+		}
+	}
+}
+
 func TestReadCSVNamesTheLineAtFault(t *testing.T) {
 	t.Parallel()
 	const start = "timestamp,value\n2026-01-05T00:00:00Z,1\n2026-01-05T00:01:00Z,2\n"
 	for name, tc := range map[string]struct{ text, want string }{
 		"empty":        {"", "line 1: the file is empty"},
 		"wrong column": {"time,value\n", `line 1: columns are "time,value", want "timestamp,value"`},
-		"three fields": {start + "2026-01-05T00:02:00Z,3,4\n", "record on line 4: wrong number of fields"},
-		"no rows":      {"timestamp,value\n", "0 rows: at least two"},
+		"three fields": {start + "2026-01-05T00:02:00Z,3,4\n", "line 4: 3 fields, want timestamp,value"},
+		"one field":    {start + "2026-01-05T00:02:00Z\n", "line 4: 1 fields, want timestamp,value"},
+		"semicolons":   {"timestamp;value\n2026-01-05;1\n", `line 1: columns are "timestamp;value", want "timestamp,value"`},
+		"more columns": {"timestamp,value,host\n", `line 1: columns are "timestamp,value,host", want "timestamp,value"`},
+		"UTF-16":       {"\xff\xfet\x00i\x00", "line 1: the text is UTF-16, want UTF-8"},
+		"cut gzip":     {"\x1f\x8b\x08", "unpack: unexpected EOF"},
+		"an index":     {"timestamp,value\n0,3\n", `line 2: timestamp "0": want RFC 3339`},
+		"far future":   {"timestamp,value\n99999999999999999999,3\n", `line 2: timestamp "99999999999999999999": want RFC 3339`},
+		"no rows":      {"timestamp,value\n", "rows: 0, at least two"},
 		"bad time":     {start + "yesterday,3\n", `line 4: timestamp "yesterday"`},
 		"bad value":    {start + "2026-01-05T00:02:00Z,much\n", `line 4: value "much"`},
 		"infinite":     {start + "2026-01-05T00:02:00Z,Inf\n", `line 4: value "Inf"`},
@@ -62,6 +113,8 @@ func TestAggregate(t *testing.T) {
 
 func FuzzReadCSV(f *testing.F) {
 	f.Add("timestamp,value\n2026-01-05T00:00:00Z,1\n2026-01-05T00:01:00Z,2\n2026-01-05T00:05:00Z,\n")
+	f.Add("timestamp,value\n1767571200,1\n1767571260.0,2\n1767571320000,\n")
+	f.Add("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
 	f.Add("timestamp,value\n0001-01-01T00:00:00Z,1\n9999-01-01T00:00:00Z,2\n9999-01-01T00:00:00.5Z,3\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := ReadCSV(strings.NewReader(text))

@@ -31,7 +31,7 @@ func readTasks(path string) ([]Task, error) {
 	}
 	defer f.Close()
 	in := csv.NewReader(f)
-	if err := header(in, "name", "file", "agg", "m", "mw", "h", "hist"); err != nil {
+	if _, err := header(in, "name", "file", "agg", "m", "mw", "h", "hist"); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	var tasks []Task
