@@ -35,7 +35,10 @@ func TestRealDaysAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := evaluate(context.Background(), opt, selectTasks(tasks, []string{"nyc_taxi", "ms_api01", "ms_purchase03"}), io.Discard)
+	if tasks, err = selectTasks(tasks, []string{"nyc_taxi", "ms_api01", "ms_purchase03"}); err != nil {
+		t.Fatal(err)
+	}
+	results, err := evaluate(context.Background(), opt, tasks, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,7 @@ func readTasks(path string) ([]Task, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	var tasks []Task
+	seen := map[string]bool{}
 	for {
 		record, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -44,6 +45,10 @@ func readTasks(path string) ([]Task, error) {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
 		t := Task{Name: record[0], File: record[1]}
+		if line, _ := in.FieldPos(0); seen[t.Name] {
+			return nil, fmt.Errorf("read %s: line %d: name %q: appears twice", path, line, t.Name)
+		}
+		seen[t.Name] = true
 		for i, field := range []*int{&t.Average, &t.Day, &t.Week, &t.Horizon, &t.History} {
 			if *field, err = strconv.Atoi(record[2+i]); err != nil || *field < 1 {
 				line, _ := in.FieldPos(2 + i)

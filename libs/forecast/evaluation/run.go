@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
 	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
+	"github.com/foreshadow/foreshadow/libs/forecast/internal/pool"
 )
 
 // Options say what to evaluate.
@@ -24,11 +27,17 @@ type Options struct {
 	Series   string            // CSV list of evaluations: name,file,agg,m,mw,h,hist
 	Dir      string            // where the files of the list are
 	Origins  int               // forecasts per series; 0 means 20
-	Out      string            // CSV to write: series,method,origin,h,y,mean,q95,seconds; empty writes none
+	Results  io.Writer         // of CSV: series,method,origin,h,y,mean,q95,seconds; nil writes none
 	Method   string            // one model of the pool; empty means the pool itself
 	Calendar calendar.Calendar // what was known beforehand; empty means nothing
 	Only     []string          // names of series to restrict the run to; empty means all
 }
+
+// InputError is a fault of the list, of a series or of what was asked of them, found before anything was forecast.
+type InputError struct{ err error }
+
+func (e *InputError) Error() string { return e.err.Error() }
+func (e *InputError) Unwrap() error { return e.err }
 
 // level is the quantile that is scored.
 const level = 0.95
@@ -44,30 +53,55 @@ type result struct {
 	naiveUp []float64
 	simple  [len(simpleNames)][]float64
 	seconds float64
+	without bool // the method does not exist for this history
 }
 
-// Run evaluates and writes the table of results to Out and a summary to stdout. When stdout is a terminal it shows progress.
+// Run evaluates and writes the table of results to Results and a summary to stdout. When stdout is a terminal it shows progress.
+// A method that some histories do not have, such as a seasonal one, is scored on the others.
 func Run(ctx context.Context, opt Options, stdout io.Writer) error {
 	if opt.Origins == 0 {
 		opt.Origins = 20
 	}
 	if opt.Origins < 1 {
-		return fmt.Errorf("origins %d: must be positive", opt.Origins)
+		return &InputError{fmt.Errorf("origins %d: must be positive", opt.Origins)}
 	}
 	tasks, err := readTasks(opt.Series)
 	if err != nil {
-		return err
+		return &InputError{err}
 	}
-	results, err := evaluate(ctx, opt, selectTasks(tasks, opt.Only), stdout)
+	if tasks, err = selectTasks(tasks, opt.Only); err != nil {
+		return &InputError{fmt.Errorf("read %s: %w", opt.Series, err)}
+	}
+	results, err := evaluate(ctx, opt, tasks, stdout)
 	if err != nil {
 		return err
 	}
-	if opt.Out != "" {
-		if err := writeResults(opt.Out, methodName(opt), results); err != nil {
+	made := slices.DeleteFunc(slices.Clone(results), func(r result) bool { return r.without })
+	if len(made) == 0 {
+		return &InputError{fmt.Errorf("method %q: %w; there are %s", opt.Method, pool.ErrMethod, strings.Join(Methods(), ", "))}
+	}
+	if opt.Results != nil {
+		if err := writeResults(opt.Results, methodName(opt), made); err != nil {
 			return err
 		}
 	}
-	return summarize(opt, results, stdout)
+	if err := summarize(opt, made, stdout); err != nil {
+		return err
+	}
+	if n := len(results) - len(made); n > 0 {
+		_, err = fmt.Fprintf(stdout, "%d of %d forecasts are left out: the method does not exist for their histories\n", n, len(results))
+	}
+	return err
+}
+
+// Methods are the models that can be asked for by name. Those of a cycle exist where one was found, with "_second" behind the
+// name for a second one; those of logarithms where all values are positive; the last two a day ahead from weeks of history.
+func Methods() []string {
+	return []string{
+		"naive", "ses", "ar", "ridge", "ridge_log", "analog", "analog_long", "analog_log", "harmonic", "harmonic_log",
+		"snaive", "profile", "change", "change_median", "change_recent", "seasonal_ar", "seasonal_ar_log", "analog_phase", "analog_phase_log",
+		"holt", "ets", "theta", "stl_ets", "stl_ar", "holt_winters", "snaive_level", "week", "week_recent",
+	}
 }
 
 func methodName(opt Options) string {
@@ -77,19 +111,20 @@ func methodName(opt Options) string {
 	return opt.Method
 }
 
-func selectTasks(tasks []Task, only []string) []Task {
+// selectTasks keeps the named ones; a name that is none is an error.
+func selectTasks(tasks []Task, only []string) ([]Task, error) {
 	if len(only) == 0 {
-		return tasks
+		return tasks, nil
 	}
 	var out []Task
-	for _, t := range tasks {
-		for _, name := range only {
-			if t.Name == name {
-				out = append(out, t)
-			}
+	for _, name := range only {
+		i := slices.IndexFunc(tasks, func(t Task) bool { return t.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("the list has no series %q", name)
 		}
+		out = append(out, tasks[i])
 	}
-	return out
+	return out, nil
 }
 
 func evaluate(ctx context.Context, opt Options, tasks []Task, stdout io.Writer) ([]result, error) {
@@ -98,7 +133,7 @@ func evaluate(ctx context.Context, opt Options, tasks []Task, stdout io.Writer) 
 	for _, t := range tasks {
 		s, err := t.load(opt.Dir)
 		if err != nil {
-			return nil, err
+			return nil, &InputError{err}
 		}
 		series[t.Name] = s
 		for _, o := range t.origins(s.Values, opt.Origins) {
@@ -106,7 +141,7 @@ func evaluate(ctx context.Context, opt Options, tasks []Task, stdout io.Writer) 
 		}
 	}
 	if len(jobs) == 0 {
-		return nil, errors.New("no origin to forecast from: the list is empty or all series have too many gaps")
+		return nil, &InputError{errors.New("no origin to forecast from: the list is empty or all series have too many gaps")}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -156,6 +191,11 @@ func (r *result) forecast(s forecast.Series, opt Options) error {
 		return err
 	}
 	f, err := engine.Forecast(s.Time(r.origin), r.task.Horizon)
+	var abstained *forecast.Abstention
+	if errors.As(err, &abstained) && abstained.Reason == pool.ErrMethod.Error() {
+		r.without = true
+		return nil
+	}
 	if err != nil {
 		return err
 	}

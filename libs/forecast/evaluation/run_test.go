@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -36,7 +37,7 @@ func noisyDays(t *testing.T) Options {
 	}
 	write(t, filepath.Join(dir, "days.csv"), b.String())
 	write(t, filepath.Join(dir, "list.csv"), "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,600\n")
-	return Options{Series: filepath.Join(dir, "list.csv"), Dir: dir, Origins: 5, Out: filepath.Join(dir, "out.csv")}
+	return Options{Series: filepath.Join(dir, "list.csv"), Dir: dir, Origins: 5}
 }
 
 func write(t *testing.T, path, text string) {
@@ -50,16 +51,12 @@ func TestRunWritesResultsAndSummary(t *testing.T) {
 	t.Parallel()
 	opt := noisyDays(t)
 	write(t, filepath.Join(opt.Dir, "baselines.csv"), "series,method,relMAE,relPB,cov\ndays,naive,2,3,0.5\nelsewhere,naive,1,1,1\n")
-	var out bytes.Buffer
+	var out, table bytes.Buffer
+	opt.Results = &table
 	if err := Run(context.Background(), opt, &out); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(opt.Out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
+	rows, err := csv.NewReader(&table).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +96,87 @@ func TestRunNamesWhatIsWrong(t *testing.T) {
 		"too long": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,6000\n")
 		}, "960 points, the evaluation needs 6012"},
-		"method":  {func(_ *testing.T, o *Options) { o.Method = "oracle" }, "no such method"},
+		"method": {func(_ *testing.T, o *Options) { o.Method = "oracle" }, `method "oracle": there is no such method for this history; there are naive, ses, `},
+		"only":   {func(_ *testing.T, o *Options) { o.Only = []string{"days", "nights"} }, `the list has no series "nights"`},
+		"twice": {func(t *testing.T, o *Options) {
+			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,600\ndays,days.csv,1,24,168,6,600\n")
+		}, `line 3: name "days": appears twice`},
 		"origins": {func(_ *testing.T, o *Options) { o.Origins = -1 }, "origins -1"},
 	} {
 		opt := noisyDays(t)
 		tc.spoil(t, &opt)
-		if err := Run(context.Background(), opt, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: error %v, want %q", name, err, tc.want)
+		err := Run(context.Background(), opt, &bytes.Buffer{})
+		var input *InputError
+		if !errors.As(err, &input) || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want one of the input about %q", name, err, tc.want)
 		}
+	}
+}
+
+// TestMethodsExist asks for each by name, of a series that has a cycle of a day.
+func TestMethodsExist(t *testing.T) {
+	t.Parallel()
+	opt := noisyDays(t)
+	opt.Origins = 1
+	elsewhere := map[string]bool{
+		"analog_log": true,                      // without a cycle
+		"week":       true, "week_recent": true, // a day ahead
+		"seasonal_ar": true, "analog_phase": true, // where a value is zero
+	}
+	for _, method := range Methods() {
+		opt.Method = method
+		if err := Run(context.Background(), opt, io.Discard); (err != nil) != elsewhere[method] {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+func TestAMethodIsScoredWhereItExists(t *testing.T) {
+	t.Parallel()
+	opt := noisyDays(t)
+	var degrees strings.Builder
+	degrees.WriteString("timestamp,value\n")
+	rng := rand.New(rand.NewPCG(2, 2))
+	for i := range 24 * 40 {
+		fmt.Fprintf(&degrees, "%d,%g\n", 1767571200+3600*i, 10*math.Cos(2*math.Pi*float64(i)/24)+rng.NormFloat64())
+	}
+	write(t, filepath.Join(opt.Dir, "degrees.csv"), degrees.String())
+	write(t, opt.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,600\ndegrees,degrees.csv,1,24,168,12,600\n")
+	opt.Method = "ridge_log"
+	var out, table bytes.Buffer
+	opt.Results = &table
+	if err := Run(context.Background(), opt, &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "5 of 10 forecasts are left out") || strings.Contains(table.String(), "degrees") {
+		t.Errorf("a method of logarithms on a series below zero:\n%s", out.String())
+	}
+}
+
+// TestNoRatioOfNothing: errors cannot be compared with those of a method that makes none.
+func TestNoRatioOfNothing(t *testing.T) {
+	t.Parallel()
+	flat := []float64{5}
+	results := []result{
+		{task: Task{Name: "flat"}, actual: flat, mean: flat, upper: flat, naive: flat, naiveUp: flat, simple: [len(simpleNames)][]float64{flat, flat, flat, flat}},
+		{task: Task{Name: "missed"}, actual: flat, mean: []float64{6}, upper: flat, naive: flat, naiveUp: flat, simple: [len(simpleNames)][]float64{flat, flat, flat, flat}},
+		{task: Task{Name: "half"}, actual: flat, mean: []float64{6}, upper: []float64{6}, naive: []float64{7}, naiveUp: []float64{7},
+			simple: [len(simpleNames)][]float64{{7}, {7}, {7}, {7}}},
+	}
+	var out bytes.Buffer
+	if err := summarize(Options{Series: filepath.Join(t.TempDir(), "list.csv")}, results, &out); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		"flat - - 1.000 - last value 1.00", "pool 0.500 0.500 1.000", "makes no error on them: flat, missed", "1 of 3 series are worse than 1.05",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("summary lacks %q:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(text, "NaN") {
+		t.Error(text)
 	}
 }
 

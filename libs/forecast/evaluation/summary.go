@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -107,6 +108,22 @@ func (s *score) bestSimple() (mae float64, name string) {
 	return s.simpleMAE[best], simpleNames[best]
 }
 
+// ofSimple is the error beside that of the best simple method; equal to it where neither errs.
+func (s *score) ofSimple(simple float64) float64 {
+	if s.mae == 0 && simple == 0 {
+		return 1
+	}
+	return math.Exp(logRatio(s.mae, simple))
+}
+
+// ratio prints a quotient, a dash where there is none.
+func ratio(a, b float64) string {
+	if b == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(a/b, 'f', 3, 64)
+}
+
 func pinball(y, q float64) float64 {
 	if y >= q {
 		return level * (y - q)
@@ -125,29 +142,40 @@ func summarize(opt Options, results []result, stdout io.Writer) error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "series\trelMAE\trelPB\tcovered\tbest simple\t\tof it\tmax seconds\t")
 	var mae, pb, covered, n float64
+	var flat []string // series that repeat themselves exactly, of whose errors there is no ratio
 	worse := 0
 	for _, name := range names {
 		s := byName[name]
 		simple, method := s.bestSimple()
-		share := math.Exp(logRatio(s.mae, simple))
+		share := s.ofSimple(simple)
 		if share > tolerated {
 			worse++
 		}
-		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t%.3f\t%s\t%.2f\t%.3f\t\n", name, s.mae/s.naiveMAE, s.pb/s.naivePB,
-			s.covered/float64(s.n), simple/s.naiveMAE, method, share, s.seconds)
-		mae += logRatio(s.mae, s.naiveMAE)
-		pb += logRatio(s.pb, s.naivePB)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%s\t%s\t%.2f\t%.3f\t\n", name, ratio(s.mae, s.naiveMAE), ratio(s.pb, s.naivePB),
+			s.covered/float64(s.n), ratio(simple, s.naiveMAE), method, share, s.seconds)
 		covered += s.covered
 		n += float64(s.n)
+		if s.naiveMAE == 0 || s.naivePB == 0 {
+			flat = append(flat, name)
+			continue
+		}
+		mae += logRatio(s.mae, s.naiveMAE)
+		pb += logRatio(s.pb, s.naivePB)
 	}
-	count := float64(len(names))
-	fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t\t\t\t\t\n", methodName(opt), math.Exp(mae/count), math.Exp(pb/count), covered/n)
+	means := "-\t-"
+	if count := float64(len(names) - len(flat)); count > 0 {
+		means = fmt.Sprintf("%.3f\t%.3f", math.Exp(mae/count), math.Exp(pb/count))
+	}
+	fmt.Fprintf(w, "%s\t%s\t%.3f\t\t\t\t\t\n", methodName(opt), means, covered/n)
 	for _, b := range public.methods {
 		fmt.Fprintf(w, "%s (%d series)\t%.3f\t%.3f\t%.3f\t\t\t\t\t\n", b.name, b.count, math.Exp(b.mae/float64(b.count)),
 			math.Exp(b.pb/float64(b.count)), b.covered/float64(b.count))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write summary: %w", err)
+	}
+	if len(flat) > 0 {
+		fmt.Fprintf(stdout, "not in the means, because repeating yesterday makes no error on them: %s\n", strings.Join(flat, ", "))
 	}
 	_, err = fmt.Fprintf(stdout, "%d of %d series are worse than %.2f times their own best simple method\n", worse, len(names), tolerated)
 	return err
@@ -242,17 +270,8 @@ func (b *baselines) add(row []string, column map[string]int, wanted map[string]*
 	return nil
 }
 
-func writeResults(path, method string, results []result) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("create results: %w", err)
-	}
-	defer func() {
-		if e := f.Close(); e != nil && err == nil {
-			err = fmt.Errorf("close results: %w", e)
-		}
-	}()
-	w := csv.NewWriter(f)
+func writeResults(out io.Writer, method string, results []result) error {
+	w := csv.NewWriter(out)
 	rows := [][]string{{"series", "method", "origin", "h", "y", "mean", "q95", "seconds"}}
 	number := func(v float64) string {
 		if math.IsNaN(v) {
