@@ -58,7 +58,12 @@ func TestRunOnAPredictableService(t *testing.T) {
 	calls, most := 0, 0
 	o := quick()
 	o.Startup = 10 * time.Minute
-	o.Progress = func(done, all int) { calls, most = calls+1, max(most, all) }
+	o.Progress = func(done, all int) {
+		if done != calls {
+			t.Errorf("told that %d are done after %d", done, calls-1)
+		}
+		calls, most = calls+1, max(most, all)
+	}
 	r := run(t, shop(6, time.Minute), o)
 
 	names := map[string]bool{}
@@ -74,8 +79,13 @@ func TestRunOnAPredictableService(t *testing.T) {
 	if d := cmp.Diff(want, names); d != "" {
 		t.Error(d)
 	}
-	if calls != points || most != points {
-		t.Errorf("progress told %d times of %d runs, want %d", calls, most, points)
+	if calls != 1+points || most != points {
+		t.Errorf("progress told %d times of %d runs, want once before and after each of %d", calls, most, points)
+	}
+	for _, name := range Policies() {
+		if !names[name] {
+			t.Errorf("%s can be asked for, but did not run", name)
+		}
 	}
 	if math.Abs(r.Days-6) > 1e-9 || math.Abs(r.ScoredDays-4) > 1e-9 || r.StartupSeconds != 600 {
 		t.Errorf("%g days, %g scored, start-up %g s", r.Days, r.ScoredDays, r.StartupSeconds)
@@ -197,9 +207,13 @@ func TestRunRefuses(t *testing.T) {
 		"empty":               {forecast.Series{Step: time.Minute}, func(*Options) {}, "no demand"},
 		"all missing":         {forecast.Series{Step: time.Minute, Values: []float64{math.NaN(), math.NaN()}}, func(*Options) {}, "no demand"},
 		"all zero":            {forecast.Series{Step: time.Minute, Values: make([]float64, 9)}, func(*Options) {}, "no demand"},
-		"negative":            {forecast.Series{Step: time.Minute, Values: []float64{1, -1}}, func(*Options) {}, "value 1 is -1"},
-		"odd step":            {forecast.Series{Step: 50 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "multiple of the tick"},
-		"odd fine step":       {forecast.Series{Step: 4 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "does not divide"},
+		"negative":            {forecast.Series{Start: epoch, Step: time.Minute, Values: []float64{1, -1}}, func(*Options) {}, "value -1 at 2026-03-02T00:01:00Z"},
+		"odd step":            {forecast.Series{Step: 50 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "tick 15s: does not divide the step of 50s"},
+		"odd fine step":       {forecast.Series{Step: 4 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "tick 15s: is no multiple of the step of 4s"},
+		"too short":           {forecast.Series{Step: time.Minute, Values: good.Values[:235]}, func(*Options) {}, "too short: 47 points of 5m0s, at least 48"},
+		"no such policy":      {good, func(o *Options) { o.Policies = []string{"Static", "oracle"} }, `policies: "oracle" is none, there are Foreshadow, Kubernetes HPA, `},
+		"tiny capacity":       {good, func(o *Options) { o.Capacity = 1e-9 }, "at most 100000 are simulated"},
+		"many instances":      {good, func(o *Options) { o.Instances = 100_001 }, "instances 100001: must lie between 1 and 100000"},
 		"tick":                {good, func(o *Options) { o.Tick = 0 }, "tick"},
 		"start-up":            {good, func(o *Options) { o.Startup = -1 }, "startup"},
 		"capacity":            {good, func(o *Options) { o.Capacity = math.NaN() }, "capacity"},
@@ -211,8 +225,10 @@ func TestRunRefuses(t *testing.T) {
 	} {
 		o := Default()
 		tc.change(&o)
-		if _, err := Run(context.Background(), tc.series, o); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: error %v, want one about %q", name, err, tc.want)
+		_, err := Run(context.Background(), tc.series, o)
+		var input *InputError
+		if !errors.As(err, &input) || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v, want one of the input about %q", name, err, tc.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
@@ -49,7 +50,25 @@ func Default() Options {
 	}
 }
 
-func (o Options) validate() error {
+// Policies are the names that Options.Policies may hold, as they stand in the reports.
+func Policies() []string {
+	var out []string
+	for _, c := range Default().contenders(world{config: simulate.Config{Tick: time.Second}}, nil) {
+		if !slices.Contains(out, c.curve) {
+			out = append(out, c.curve)
+		}
+	}
+	return out
+}
+
+// InputError is a fault of the options or of the series, found before anything was played.
+type InputError struct{ err error }
+
+func (e *InputError) Error() string { return e.err.Error() }
+func (e *InputError) Unwrap() error { return e.err }
+
+// Validate returns all faults of the options.
+func (o Options) Validate() error {
 	var errs []error
 	if o.Tick <= 0 {
 		errs = append(errs, fmt.Errorf("tick %s: must be positive", o.Tick))
@@ -60,11 +79,16 @@ func (o Options) validate() error {
 	if !(o.Capacity >= 0) || math.IsInf(o.Capacity, 1) {
 		errs = append(errs, fmt.Errorf("capacity %v: must be a positive rate, or 0 to fit it", o.Capacity))
 	}
-	if o.Capacity == 0 && o.Instances < 1 {
-		errs = append(errs, fmt.Errorf("instances %d: must be positive when no capacity is given", o.Instances))
+	if o.Capacity == 0 && (o.Instances < 1 || o.Instances > o.MaxInstances) {
+		errs = append(errs, fmt.Errorf("instances %d: must lie between 1 and %d when no capacity is given", o.Instances, o.MaxInstances))
 	}
 	if o.HPA < 1 || o.HPA > 100 {
 		errs = append(errs, fmt.Errorf("hpa target %d %%: must lie between 1 and 100", o.HPA))
+	}
+	for _, name := range o.Policies {
+		if !slices.Contains(Policies(), name) {
+			errs = append(errs, fmt.Errorf("policies: %q is none, there are %s", name, strings.Join(Policies(), ", ")))
+		}
 	}
 	return errors.Join(append(errs, o.Decision.Validate())...)
 }
@@ -86,14 +110,14 @@ func (o Options) world(s forecast.Series) (world, error) {
 	}
 	if s.Step < o.Tick {
 		if o.Tick%s.Step != 0 {
-			return world{}, fmt.Errorf("step %s: does not divide the tick of %s", s.Step, o.Tick)
+			return world{}, fmt.Errorf("tick %s: is no multiple of the step of %s, in which the demand is known", o.Tick, s.Step)
 		}
 		s = evaluation.Aggregate(s, int(o.Tick/s.Step))
 	}
 	if s.Step%o.Tick != 0 {
-		return world{}, fmt.Errorf("step %s: is no multiple of the tick of %s", s.Step, o.Tick)
+		return world{}, fmt.Errorf("tick %s: does not divide the step of %s, in which the demand is known", o.Tick, s.Step)
 	}
-	capacity, err := o.capacity(s.Values)
+	capacity, err := o.capacity(s)
 	if err != nil {
 		return world{}, err
 	}
@@ -120,11 +144,11 @@ func (o Options) warmup(s forecast.Series) time.Duration {
 	return min(third, 14*24*time.Hour)
 }
 
-func (o Options) capacity(values []float64) (float64, error) {
+func (o Options) capacity(s forecast.Series) (float64, error) {
 	var known []float64
-	for i, v := range values {
+	for i, v := range s.Values {
 		if v < 0 || math.IsInf(v, 0) {
-			return 0, fmt.Errorf("value %d is %v: demand must be finite and not negative", i, v)
+			return 0, fmt.Errorf("value %v at %s: demand must be finite and not negative", v, s.Time(i).Format(time.RFC3339))
 		}
 		if !math.IsNaN(v) {
 			known = append(known, v)
@@ -133,13 +157,20 @@ func (o Options) capacity(values []float64) (float64, error) {
 	if len(known) == 0 {
 		return 0, ErrNoDemand
 	}
-	if o.Capacity > 0 {
-		return o.Capacity, nil
-	}
 	slices.Sort(known)
 	high := known[int(0.99*float64(len(known)-1))]
+	if o.Capacity > 0 {
+		if n := high / o.Capacity; n > float64(o.MaxInstances) {
+			return 0, fmt.Errorf("capacity %v: the demand takes %.3g such instances, at most %d are simulated", o.Capacity, n, o.MaxInstances)
+		}
+		return o.Capacity, nil
+	}
 	if high <= 0 {
 		return 0, ErrNoDemand
 	}
 	return high / float64(o.Instances), nil
 }
+
+// minPoints is how many points of the forecast's step a backtest takes at least. A third of them is learnt from, and what
+// remains must show a demand come and go.
+const minPoints = 48

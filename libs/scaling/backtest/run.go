@@ -18,6 +18,9 @@ func Run(ctx context.Context, s forecast.Series, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	if o.Progress != nil {
+		o.Progress(0, len(o.contenders(w, f))) // forecasting comes first
+	}
 	if err := (shelf{o.Forecasts}).foresee(ctx, f); err != nil {
 		return Report{}, fmt.Errorf("forecast: %w", err)
 	}
@@ -26,16 +29,20 @@ func Run(ctx context.Context, s forecast.Series, o Options) (Report, error) {
 
 // prepare checks everything and lays out the world and what is to be foreseen in it.
 func (o Options) prepare(s forecast.Series) (world, *outlook, error) {
-	if err := o.validate(); err != nil {
-		return world{}, nil, fmt.Errorf("check options: %w", err)
+	if err := o.Validate(); err != nil {
+		return world{}, nil, &InputError{err}
 	}
 	w, err := o.world(s)
 	if err != nil {
-		return world{}, nil, fmt.Errorf("prepare demand: %w", err)
+		return world{}, nil, &InputError{fmt.Errorf("prepare demand: %w", err)}
 	}
 	in := scaling.Input{Config: o.Decision, Startup: w.config.ReadyAfter()}
 	in.Config.Interval = o.Tick
-	return w, newOutlook(w, in.LeadTime(), in.HoldTime()), nil
+	f := newOutlook(w, in.LeadTime(), in.HoldTime())
+	if n := len(f.journey.Series.Values); n < minPoints {
+		return world{}, nil, &InputError{fmt.Errorf("the series is too short: %d points of %s, at least %d are needed", n, f.journey.Series.Step, minPoints)}
+	}
+	return w, f, nil
 }
 
 // compete plays all policies and reports.
