@@ -5,20 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
-	"github.com/foreshadow/foreshadow/libs/forecast/evaluation"
-	"github.com/foreshadow/foreshadow/libs/rpc"
 	"github.com/foreshadow/foreshadow/libs/scaling/backtest"
 	"github.com/foreshadow/foreshadow/libs/scaling/backtest/source"
-	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
-	"github.com/foreshadow/foreshadow/services/command/internal/past"
+	"github.com/foreshadow/foreshadow/services/command/internal/output"
 )
 
 func backtestCommand() *cobra.Command {
@@ -32,11 +27,11 @@ run, each over a sweep of its own target, and compares violations and cost. The 
   --dir DIRECTORY                     every .csv in it, summarised, for each of --startups and --fleets`,
 		Example: `  foreshadow backtest --csv demand.csv --html report.html
   foreshadow backtest --prometheus http://127.0.0.1:9090 --query 'sum(rate(http_requests_total[1m]))' --last 672h --step 1m
-  foreshadow backtest --csv demand.csv --json report.json --fail-above 0.5   # for CI`,
+  foreshadow backtest --csv demand.csv --json report.json --fail-above 0.5   # for CI: 1 when missed, 2 when misused`,
 	}
 	b := backtesting{options: backtest.Default()}
 	o, flags := &b.options, cmd.Flags()
-	flags.StringVar(&b.csv, "csv", "", "the demand: timestamp,value")
+	flags.StringVar(&b.csv, "csv", "", "the demand: timestamp,value; - reads standard input")
 	flags.StringVar(&b.dir, "dir", "", "directory of demands to summarise")
 	flags.StringVar(&b.prometheus.URL, "prometheus", "", "address of a Prometheus to ask for the demand")
 	flags.StringVar(&b.prometheus.Query, "query", "", "its query, which must yield one series in requests per second")
@@ -55,10 +50,11 @@ run, each over a sweep of its own target, and compares violations and cost. The 
 	flags.IntVar(&o.Instances, "instances", o.Instances, "instances that the 99th percentile of the demand needs, when no capacity is given")
 	flags.IntVar(&o.HPA, "hpa", o.HPA, "target of the HPA that all are compared with, in percent")
 	flags.DurationVar(&o.Warmup, "warmup", o.Warmup, "learnt from, but not scored; 0 takes a third of the series")
-	flags.StringSliceVar(&o.Policies, "policies", nil, "compare only with these beside the HPA, by the names in the table; default: all")
+	flags.StringSliceVar(&o.Policies, "policies", nil, "compare only with these beside the HPA; default: all of "+strings.Join(backtest.Policies(), ", "))
 	flags.StringVar(&o.Forecasts, "forecasts", "", "folder to keep forecasts in, and to take them from while the series and the forecast are the same")
 	flags.Float64Var(&b.failAbove, "fail-above", 0, "exit with 1 when more than this share of the HPA's violations is left at its cost; 0: never")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		b.in, b.given = cmd.InOrStdin(), func(flag string) bool { return flags.Changed(flag) }
 		return b.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
@@ -75,33 +71,61 @@ type backtesting struct {
 	startups                    []time.Duration
 	fleets                      []int
 	failAbove                   float64
+	in                          io.Reader
+	given                       func(flag string) bool
 }
 
 func (b backtesting) run(ctx context.Context, out, progress io.Writer) error {
+	now := time.Now()
+	b.prometheus.Start, b.prometheus.End = now.Add(-b.last), now
 	if err := b.validate(); err != nil {
 		return usageError{err}
 	}
+	html, err := output.Create(b.html)
+	if err != nil {
+		return usageError{fmt.Errorf("--html: %w", err)}
+	}
+	defer html.Discard()
+	data, err := output.Create(b.json)
+	if err != nil {
+		return usageError{fmt.Errorf("--json: %w", err)}
+	}
+	defer data.Discard()
 	if b.dir != "" {
-		return b.suite(ctx, out, progress)
+		return b.suite(ctx, out, progress, data)
 	}
 	series, err := b.read(ctx)
 	if err != nil {
 		return err
 	}
-	o := b.options
-	o.Progress = progressBar(progress)
-	report, err := backtest.Run(ctx, series, o)
+	report, err := b.play(ctx, series, progress)
 	if err != nil {
 		return fmt.Errorf("backtest %s: %w", b.name(), err)
 	}
-	if err := report.WriteTable(out); err != nil {
-		return err
-	}
-	if err := errors.Join(writeTo(b.html, report.WriteHTML), writeTo(b.json, report.WriteJSON)); err != nil {
+	if err := errors.Join(report.WriteTable(out), html.Commit(report.WriteHTML), data.Commit(report.WriteJSON)); err != nil {
 		return err
 	}
 	ours, _ := report.Curve(backtest.Foreshadow)
 	return b.judge(ours.AtCostRatio)
+}
+
+func (b backtesting) play(ctx context.Context, series forecast.Series, progress io.Writer) (backtest.Report, error) {
+	bar := newBar(progress)
+	defer bar.stop()
+	o := b.options
+	o.Progress = bar.report
+	report, err := backtest.Run(ctx, series, o)
+	report.Source = b.name()
+	return report, inputFault(err)
+}
+
+// inputFault makes what the user can mend a usage error.
+func inputFault(err error) error {
+	var input *backtest.InputError
+	if errors.As(err, &input) {
+		return usageError{err}
+	}
+	return err
 }
 
 // judge makes the exit code tell CI what the table tells people.
@@ -130,68 +154,79 @@ func (b backtesting) validate() error {
 		return fmt.Errorf("--last %s and --step %s: must be positive", b.last, b.prometheus.Step)
 	case b.dir != "" && b.html != "":
 		return errors.New("--html: a directory has no report of its own, take one --csv of it")
+	case b.html != "" && b.html == b.json:
+		return fmt.Errorf("--html and --json: both would be written to %s", b.html)
+	case b.given("fail-above") && !(b.failAbove >= 0):
+		return fmt.Errorf("--fail-above %v: want a share of the HPA's violations, such as 0.5, or 0 to never fail", b.failAbove)
+	case b.prometheus.URL != "":
+		if err := b.prometheus.Validate(); err != nil {
+			return err
+		}
+	}
+	if err := b.unused(); err != nil {
+		return err
+	}
+	return b.worlds()
+}
+
+// unused refuses flags that the source of the demand makes meaningless: a person who gives one believes that it did something.
+func (b backtesting) unused() error {
+	for _, f := range []struct {
+		name string
+		used bool
+		why  string
+	}{
+		{"query", b.prometheus.URL != "", "belongs to --prometheus"},
+		{"workload", b.history != "", "belongs to --history"},
+		{"last", b.prometheus.URL != "" || b.history != "", "belongs to --prometheus and --history"},
+		{"step", b.prometheus.URL != "" || b.history != "", "belongs to --prometheus and --history"},
+		{"startups", b.dir != "", "belongs to --dir, one demand takes --startup"},
+		{"fleets", b.dir != "", "belongs to --dir, one demand takes --instances"},
+		{"startup", b.dir == "", "belongs to one demand, --dir takes --startups"},
+		{"instances", b.dir == "", "belongs to one demand, --dir takes --fleets"},
+	} {
+		if b.given(f.name) && !f.used {
+			return fmt.Errorf("--%s: %s", f.name, f.why)
+		}
 	}
 	return nil
 }
 
-func (b backtesting) name() string {
-	switch {
-	case b.csv != "":
-		return b.csv
-	case b.history != "":
-		return b.workload
+// worlds checks the options of every world that is to be played.
+func (b backtesting) worlds() error {
+	if b.dir == "" {
+		return b.options.Validate()
 	}
-	return b.prometheus.Query
-}
-
-func (b backtesting) read(ctx context.Context) (forecast.Series, error) {
-	now := time.Now()
-	switch {
-	case b.csv != "":
-		return readDemand(b.csv)
-	case b.history != "":
-		edge, err := edgeOf(b.config)
-		if err != nil {
-			return forecast.Series{}, err
+	for _, startup := range b.startups {
+		for _, fleet := range b.fleets {
+			o := b.options
+			o.Startup, o.Instances = startup, fleet
+			if err := o.Validate(); err != nil {
+				return fmt.Errorf("--startups %s, --fleets %d: %w", startup, fleet, err)
+			}
 		}
-		return readHistory(ctx, edge, b.history, past.Query{Workload: b.workload, From: now.Add(-b.last), To: now, Step: b.prometheus.Step})
 	}
-	p := b.prometheus
-	p.Start, p.End = now.Add(-b.last), now
-	return p.Read(ctx)
-}
-
-func readDemand(path string) (forecast.Series, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return forecast.Series{}, usageError{err}
-	}
-	defer f.Close()
-	series, err := evaluation.ReadCSV(f)
-	if err != nil {
-		return forecast.Series{}, usageError{fmt.Errorf("%s: %w", path, err)}
-	}
-	return series, nil
+	return nil
 }
 
 // suite plays every file of a directory and summarises.
-func (b backtesting) suite(ctx context.Context, out, progress io.Writer) error {
-	paths, err := filepath.Glob(filepath.Join(b.dir, "*.csv"))
-	if err != nil || len(paths) == 0 {
-		return usageError{fmt.Errorf("--dir %s: holds no .csv file", b.dir)}
+func (b backtesting) suite(ctx context.Context, out, progress io.Writer, data *output.File) error {
+	series, err := b.demands()
+	if err != nil {
+		return usageError{err}
 	}
-	var series []backtest.Named
-	for _, path := range paths {
-		s, err := readDemand(path)
-		if err != nil {
-			return err
-		}
-		series = append(series, backtest.Named{Name: strings.TrimSuffix(filepath.Base(path), ".csv"), Series: s})
-	}
-	run := backtest.Suite{Startups: b.startups, Instances: b.fleets, Options: b.options, Progress: progressBar(progress)}
+	bar := newBar(progress)
+	defer bar.stop()
+	bar.report(0, len(series))
+	run := backtest.Suite{Startups: b.startups, Instances: b.fleets, Options: b.options, Progress: bar.report}
 	rows, failed := run.Run(ctx, series)
-	if err := errors.Join(rows.WriteTable(out), writeTo(b.json, rows.WriteJSON), failed); err != nil {
-		return err
+	bar.stop()
+	failed = inputFault(failed)
+	if len(rows) == 0 {
+		return failed
+	}
+	if err := errors.Join(rows.WriteTable(out), data.Commit(rows.WriteJSON)); err != nil || failed != nil {
+		return errors.Join(failed, err)
 	}
 	for _, s := range rows.Summaries() {
 		if err := b.judge(s.AtCost); err != nil {
@@ -201,57 +236,11 @@ func (b backtesting) suite(ctx context.Context, out, progress io.Writer) error {
 	return nil
 }
 
-// progressBar draws how far long work is, for a person only.
-func progressBar(w io.Writer) func(done, all int) {
-	if !isTerminal(w) {
-		return nil
-	}
-	const width = 40
-	return func(done, all int) {
-		full := width * done / max(all, 1)
-		fmt.Fprintf(w, "\r[%s%s] %d of %d ", strings.Repeat("#", full), strings.Repeat(".", width-full), done, all)
-		if done == all {
-			fmt.Fprintln(w)
-		}
-	}
-}
-
-// isTerminal says whether a person reads along.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// writeTo writes to a file unless it has no name.
+// writeTo writes to a file, whole or not at all, unless it has no name.
 func writeTo(path string, write func(io.Writer) error) error {
-	if path == "" {
-		return nil
-	}
-	f, err := os.Create(path)
+	f, err := output.Create(path)
 	if err != nil {
-		return fmt.Errorf("write report: %w", err)
+		return err
 	}
-	return errors.Join(write(f), f.Close())
+	return f.Commit(write)
 }
-
-// readHistory asks the metrics-aggregator what it has seen.
-func readHistory(ctx context.Context, edge *rpc.Edge, address string, q past.Query) (forecast.Series, error) {
-	conn, err := edge.Dial(address)
-	if err != nil {
-		return forecast.Series{}, fmt.Errorf("dial history %s: %w", address, err)
-	}
-	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
-	defer cancel()
-	s, err := past.Read(ctx, foreshadowv1.NewHistoryServiceClient(conn), q)
-	if err != nil {
-		return forecast.Series{}, fmt.Errorf("ask %s: %w", address, err)
-	}
-	return s, nil
-}
-
-const historyTimeout = 2 * time.Minute

@@ -292,8 +292,14 @@ func TestCompare(t *testing.T) {
 	}
 	dear := Curve{Points: []Point{{InstanceHours: 101, ViolatedShare: 0.5}}}
 	dear.compare(ref)
-	if dear.AtCost != -1 || dear.AtCostRatio != -1 || dear.AtViolations != -1 {
+	if dear.AtCost != -1 || dear.AtCostRatio != -1 || dear.AtViolations != -1 || dear.ActionsRatio != -1 {
 		t.Errorf("a policy that is too dear and too bad: %+v", dear)
+	}
+	// Beside an HPA that never acts no number of actions is a multiple.
+	busy := Curve{Points: []Point{{InstanceHours: 90, ActionsPerDay: 50}}}
+	busy.compare(Point{InstanceHours: 100})
+	if busy.ActionsRatio != -1 {
+		t.Errorf("%g times the actions of a policy without any", busy.ActionsRatio)
 	}
 }
 

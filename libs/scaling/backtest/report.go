@@ -11,6 +11,8 @@ import (
 
 // Report is what a backtest found. Its JSON form is stable.
 type Report struct {
+	// Source names the demand for people: a file, a query, a workload. Run does not know it.
+	Source         string    `json:"source,omitempty"`
 	Start          time.Time `json:"start"`
 	Days           float64   `json:"days"`
 	ScoredDays     float64   `json:"scored_days"`
@@ -38,7 +40,8 @@ type Curve struct {
 	AtCostRatio float64 `json:"violated_ratio_at_cost"`
 	// AtViolations is the cost relative to the reference's at no more violations. -1 when it cannot violate so little.
 	AtViolations float64 `json:"cost_ratio_at_violations"`
-	// ActionsRatio is the number of scale actions relative to the reference's, at the setting nearest below its cost.
+	// ActionsRatio is the number of scale actions relative to the reference's, at the setting nearest below its cost. -1 when
+	// the policy cannot be that cheap, or the reference never acts.
 	ActionsRatio float64 `json:"actions_ratio"`
 }
 
@@ -137,13 +140,15 @@ func (c *Curve) compare(ref Point) {
 		}
 		return 0
 	})
-	c.AtCost, c.AtCostRatio, c.AtViolations = -1, -1, -1
+	c.AtCost, c.AtCostRatio, c.AtViolations, c.ActionsRatio = -1, -1, -1, -1
 	violated, cheapest := math.Inf(1), math.Inf(1)
 	for i, p := range c.Points {
 		if p.InstanceHours <= ref.InstanceHours {
 			if p.ViolatedShare <= violated {
 				violated = p.ViolatedShare
-				c.ActionsRatio = p.ActionsPerDay / math.Max(ref.ActionsPerDay, 1e-9)
+				if ref.ActionsPerDay > 0 {
+					c.ActionsRatio = p.ActionsPerDay / ref.ActionsPerDay
+				}
 			}
 		}
 		if p.ViolatedShare <= ref.ViolatedShare {

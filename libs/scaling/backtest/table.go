@@ -19,8 +19,8 @@ func (r Report) WriteTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "policy\tviolated at its cost\tof the HPA's\tcost at its violations\tactions\t")
 	for _, c := range r.ranked() {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", c.Policy, orDash(c.AtCost, percent), orDash(c.AtCostRatio, times),
-			orDash(c.AtViolations, times), orDash(c.ActionsRatio, times))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", c.Policy, orDash(c.AtCost, percent), times(c.AtCostRatio),
+			times(c.AtViolations), times(c.ActionsRatio))
 	}
 	return w.Flush()
 }
@@ -48,4 +48,11 @@ func orDash(v float64, format func(float64) string) string {
 }
 
 func percent(v float64) string { return fmt.Sprintf("%.3g %%", 100*v) }
-func times(v float64) string   { return fmt.Sprintf("%.3fx", v) }
+
+// times prints a ratio; what is below zero is none.
+func times(v float64) string {
+	if v < 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3fx", v)
+}
