@@ -1,12 +1,8 @@
 package backtest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
-	"io"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -300,80 +296,6 @@ func TestCompare(t *testing.T) {
 	busy.compare(Point{InstanceHours: 100})
 	if busy.ActionsRatio != -1 {
 		t.Errorf("%g times the actions of a policy without any", busy.ActionsRatio)
-	}
-}
-
-func TestReportFormats(t *testing.T) {
-	t.Parallel()
-	o := quick()
-	o.Policies = []string{Oracle, "Static"}
-	r := run(t, shop(5, 5*time.Minute), o)
-
-	var js bytes.Buffer
-	if err := r.WriteJSON(&js); err != nil {
-		t.Fatal(err)
-	}
-	var back Report
-	d := json.NewDecoder(&js)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&back); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(r, back); diff != "" {
-		t.Errorf("JSON loses something:\n%s", diff)
-	}
-
-	var table bytes.Buffer
-	if err := r.WriteTable(&table); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"Foreshadow", "Clairvoyant", "Static", "Kubernetes HPA at target 70 %", "instance-hours"} {
-		if !strings.Contains(table.String(), want) {
-			t.Errorf("the table lacks %q:\n%s", want, table.String())
-		}
-	}
-
-	var html bytes.Buffer
-	if err := r.WriteHTML(&html); err != nil {
-		t.Fatal(err)
-	}
-	checkPage(t, html.String())
-}
-
-func checkPage(t *testing.T, page string) {
-	t.Helper()
-	for _, foreign := range []string{"http://", "https://", "<script", "<link", "src=", "@import", "url(", "NaN", "Inf", "%!"} {
-		if strings.Contains(page, foreign) {
-			t.Errorf("the page holds %q", foreign)
-		}
-	}
-	if n := strings.Count(page, "<svg"); n != 4 {
-		t.Errorf("%d charts, want 4", n)
-	}
-	for rest := page; ; {
-		_, after, ok := strings.Cut(rest, "<svg")
-		if !ok {
-			return
-		}
-		chart, next, _ := strings.Cut(after, "</svg>")
-		d := xml.NewDecoder(strings.NewReader("<svg" + chart + "</svg>"))
-		for {
-			if _, err := d.Token(); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Fatalf("a chart is not well-formed: %v", err)
-			}
-		}
-		rest = next
-	}
-}
-
-func TestEmptyChartsDraw(t *testing.T) {
-	t.Parallel()
-	for _, p := range []plot{{}, {logY: true}, {lines: []line{{points: [][2]float64{{1, 1}}}}}, {loX: 0, hiX: 1, lines: []line{{points: [][2]float64{{5, 5}}}}}} {
-		if s := string(p.svg()); strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
-			t.Errorf("chart of nothing: %s", s)
-		}
 	}
 }
 

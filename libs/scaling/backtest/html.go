@@ -35,23 +35,56 @@ func (r Report) WriteHTML(out io.Writer) error {
 	view := struct {
 		Report
 		Ranked                         []Curve
+		Policies                       []described
 		Pareto, Days3, Errors, Reached template.HTML
-	}{r, r.ranked(), r.pareto(), r.timeline(), r.errorByHorizon(), r.calibration()}
+	}{r, r.ranked(), r.described(), r.pareto(), r.timeline(), r.errorByHorizon(), r.calibration()}
 	if err := t.Execute(out, view); err != nil {
 		return fmt.Errorf("write report page: %w", err)
 	}
 	return nil
 }
 
-var palette = [...]string{"#0b6e4f", "#b3261e", "#5b4b9a", "#8a5a00", "#00629b", "#7a7a7a", "#a03f8e", "#3f7f00", "#c26a00", "#444444"}
+// described is a policy and what it does, for who meets its name for the first time.
+type described struct{ Policy, What string }
 
-// pareto draws every policy's violations against its cost, relative to the reference.
+func (r Report) described() []described {
+	what := map[string]string{
+		Foreshadow:          "the decision that runs live; its setting is how much it may cost, of what the HPA would",
+		HPA:                 "the algorithm of Kubernetes 1.37 on CPU utilization, with its default behaviour",
+		Oracle:              "knows the demand to come, the oracle: nobody can do better, and what lies between is what forecasting can still gain",
+		"Request rate":      "follows the newest request rate with a known capacity, and forecasts nothing",
+		"HPA + cron":        "an HPA with the minimum of each hour set from what was needed at that hour before",
+		"AWS predictive":    "an HPA under an hourly forecast that only ever adds, five minutes early",
+		"Crane replay":      "an HPA under the last period replayed with a margin",
+		"PHPA Holt-Winters": "an HPA under Holt-Winters smoothing of the number of replicas",
+		"Autopilot window":  "sized for a high quantile of a moving window",
+		"Static":            "a fixed number of instances, from the peak of the time that is not scored",
+	}
+	var out []described
+	for _, c := range r.Curves {
+		out = append(out, described{c.Policy, what[c.Policy]})
+	}
+	return out
+}
+
+var palette = [...]string{"#0b6e4f", "#b3261e", "#5b4b9a", "#222222", "#00629b", "#7a7a7a", "#a03f8e", "#6b8f00", "#c26a00", "#8a5a00"}
+
+// pareto draws every policy's violations against its cost, relative to the reference. The line of a policy joins its settings
+// that none of its own beats in both.
 func (r Report) pareto() template.HTML {
-	p := plot{title: "Violated requests against cost", x: "instance-hours, of the HPA's", y: "requests violated", logY: true, loX: 0.75, hiX: 1.6}
+	of := math.Max(r.Reference.InstanceHours, 1e-9)
+	p := plot{
+		title: "Violated requests against cost", x: "instance-hours, of the HPA's", y: "requests violated", logY: true, loX: 0.75, hiX: 1.6,
+		percentY: true, none: violationFloor, marks: [][2]float64{{1, math.Max(r.Reference.ViolatedShare, violationFloor)}},
+	}
 	for i, c := range r.Curves {
-		l := line{name: c.Policy, colour: palette[i%len(palette)], dots: true}
+		l := line{name: c.Policy, colour: palette[i%len(palette)], dots: true, wide: c.Policy == Foreshadow}
+		least := math.Inf(1)
 		for _, v := range c.Points {
-			l.add(v.InstanceHours/math.Max(r.Reference.InstanceHours, 1e-9), math.Max(v.ViolatedShare, violationFloor))
+			l.add(v.InstanceHours/of, math.Max(v.ViolatedShare, violationFloor))
+			l.apart = append(l.apart, v.ViolatedShare >= least)
+			least = math.Min(least, v.ViolatedShare)
+			l.titles = append(l.titles, fmt.Sprintf("%s, %s: %.3f of the HPA's cost, %s violated", c.Policy, v.Setting, v.InstanceHours/of, percent(v.ViolatedShare)))
 		}
 		p.lines = append(p.lines, l)
 	}
@@ -60,24 +93,28 @@ func (r Report) pareto() template.HTML {
 
 // timeline draws demand, forecast and what both policies could carry, over the last days.
 func (r Report) timeline() template.HTML {
-	p := plot{title: "The last days", x: "hours", y: "per second"}
+	p := plot{
+		title: "The last days", x: "hours since " + r.Trace.Start.UTC().Format("Monday 2006-01-02 15:04 UTC"), y: "requests per second",
+		unit: r.Capacity, unitName: "instances",
+	}
 	demand := line{name: "demand", colour: "#222222"}
-	upper := line{name: "forecast, 0.95 quantile", colour: "#9ac7b4"}
-	ours := line{name: "Foreshadow carries", colour: palette[0]}
-	theirs := line{name: "HPA carries", colour: palette[1]}
+	ahead := line{name: "forecast, 0.5 to 0.95", colour: "#bfe3d6", base: []float64{}}
+	ours := line{name: "Foreshadow", colour: palette[0], wide: true}
+	theirs := line{name: "Kubernetes HPA", colour: palette[1]}
 	for i, v := range r.Trace.Demand {
 		x := float64(i) * r.Trace.StepSeconds / 3600
 		demand.addKnown(x, v)
-		upper.addKnown(x, r.Trace.Upper[i])
+		ahead.addKnown(x, r.Trace.Upper[i])
+		ahead.base = append(ahead.base, orUnknown(r.Trace.Middle[i]))
 		ours.add(x, r.Trace.Foreshadow[i]*r.Capacity)
 		theirs.add(x, r.Trace.Reference[i]*r.Capacity)
 	}
-	p.lines = []line{upper, theirs, ours, demand}
+	p.lines = []line{ahead, theirs, ours, demand}
 	return p.svg()
 }
 
 func (r Report) errorByHorizon() template.HTML {
-	p := plot{title: "Error by horizon", x: "minutes ahead", y: "mean error, of the mean demand"}
+	p := plot{title: "Error by horizon", x: "minutes ahead", y: "mean absolute error, of the mean demand", percentY: true}
 	ours, naive := line{name: "forecast", colour: palette[0], dots: true}, line{name: "repeating the last value", colour: palette[1], dots: true}
 	for _, h := range r.Forecast {
 		ours.add(h.Minutes, h.Relative)
@@ -88,15 +125,19 @@ func (r Report) errorByHorizon() template.HTML {
 }
 
 func (r Report) calibration() template.HTML {
-	p := plot{title: "Calibration", x: "quantile promised", y: "share of demand below it", loX: 0.4, hiX: 1}
+	p := plot{
+		title: "Calibration", x: "quantile promised", y: "share of the demand below it", percentY: true,
+		loX: 0.4, hiX: 1, loY: 0.4, hiY: 1,
+	}
 	p.lines = append(p.lines, line{name: "perfect", colour: "#bbbbbb", points: [][2]float64{{0.4, 0.4}, {1, 1}}})
 	for i, k := range []int{0, 5, 11} {
 		if k >= len(r.Forecast) {
 			break
 		}
-		l := line{name: fmt.Sprintf("%d steps ahead", r.Forecast[k].Steps), colour: palette[i], dots: true}
+		l := line{name: fmt.Sprintf("%.4g minutes ahead", r.Forecast[k].Minutes), colour: palette[i], dots: true}
 		for _, c := range r.Forecast[k].Coverage {
-			l.add(c.Level, c.Observed)
+			l.add(c.Level, math.Max(c.Observed, p.loY))
+			l.titles = append(l.titles, fmt.Sprintf("%.3g promised, %.3g observed, %s", c.Level, c.Observed, l.name))
 		}
 		p.lines = append(p.lines, l)
 	}

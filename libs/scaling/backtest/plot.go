@@ -12,29 +12,43 @@ type plot struct {
 	title, x, y string
 	logY        bool
 	loX, hiX    float64 // fixed when they differ
+	loY, hiY    float64 // the same
+	percentY    bool
+	none        float64 // what is at most this on y is drawn there, as none; 0: nothing is
+	unit        float64 // of a second scale at the right, in those of y; 0 draws none
+	unitName    string
+	marks       [][2]float64 // points whose level and place are drawn across the chart
 	lines       []line
 }
 
 type line struct {
 	name, colour string
-	dots         bool
+	dots, wide   bool
 	points       [][2]float64 // NaN breaks the line
+	titles       []string     // of the dots, for who points at one
+	apart        []bool       // dots that the line leaves out; nil: none
+	base         []float64    // what the area below the line reaches down to; nil: there is none
 }
 
 func (l *line) add(x, y float64) { l.points = append(l.points, [2]float64{x, y}) }
 
 // addKnown breaks the line where the value is not known.
 func (l *line) addKnown(x, y float64) {
-	if y < 0 {
-		y = math.NaN()
+	l.add(x, orUnknown(y))
+}
+
+// orUnknown reads what a report says of a value that is not known.
+func orUnknown(v float64) float64 {
+	if v < 0 {
+		return math.NaN()
 	}
-	l.add(x, y)
+	return v
 }
 
 const (
 	width, height = 760.0, 340.0
-	left, right   = 70.0, 190.0
-	top, bottom   = 24.0, 44.0
+	left, right   = 70.0, 214.0
+	top, bottom   = 28.0, 44.0
 )
 
 type scale struct {
@@ -84,11 +98,17 @@ func (p plot) scales() (x, y scale) {
 			y.lo, y.hi = math.Min(y.lo, v[1]), math.Max(y.hi, v[1])
 		}
 	}
-	if p.loX != p.hiX {
-		x.lo, x.hi = p.loX, p.hiX
+	for _, m := range p.marks {
+		y.lo, y.hi = math.Min(y.lo, m[1]), math.Max(y.hi, m[1])
 	}
 	if !p.logY {
 		y.lo = math.Min(y.lo, 0)
+	}
+	if p.loX != p.hiX {
+		x.lo, x.hi = p.loX, p.hiX
+	}
+	if p.loY != p.hiY {
+		y.lo, y.hi = p.loY, p.hiY
 	}
 	return x.widened(), y.widened()
 }
@@ -117,15 +137,31 @@ func (p plot) svg() template.HTML {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, width, height, template.HTMLEscapeString(describe(p)))
 	p.axes(&b, x, y)
+	for _, m := range p.marks {
+		if p.outside(m[0]) {
+			continue
+		}
+		fmt.Fprintf(&b, `<path class="mark" d="M%.1f %.1fV%.1fM%.1f %.1fH%.1f"/>`, x.at(m[0]), y.from, y.to, x.from, y.at(m[1]), x.to)
+	}
 	for i, l := range p.lines {
 		p.draw(&b, l, x, y)
-		at := top + 16*float64(i)
-		fmt.Fprintf(&b, `<rect x="%g" y="%g" width="12" height="3" fill="%s"/><text x="%g" y="%g">%s</text>`,
-			width-right+14, at, l.colour, width-right+32, at+6, template.HTMLEscapeString(l.name))
+		at := top + 18*float64(i)
+		fmt.Fprintf(&b, `<rect x="%g" y="%g" width="12" height="%d" fill="%s"/><text x="%g" y="%g">%s</text>`,
+			width-right+38, at, l.thickness(), l.colour, width-right+56, at+6, template.HTMLEscapeString(l.name))
 	}
 	b.WriteString("</svg>")
 	// Every piece of text above is escaped, and the numbers are formatted by us.
 	return template.HTML(b.String()) //nolint:gosec // built from escaped parts
+}
+
+func (l line) thickness() int {
+	switch {
+	case l.base != nil:
+		return 10
+	case l.wide:
+		return 5
+	}
+	return 3
 }
 
 func (p plot) axes(b *strings.Builder, x, y scale) {
@@ -134,17 +170,42 @@ func (p plot) axes(b *strings.Builder, x, y scale) {
 			x.at(v), y.from, y.to, x.at(v), y.from+16, v)
 	}
 	for _, v := range y.ticks() {
-		fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fH%.1f"/><text x="%.1f" y="%.1f" text-anchor="end">%.4g</text>`,
-			x.from, y.at(v), x.to, x.from-6, y.at(v)+4, v)
+		fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fH%.1f"/><text x="%.1f" y="%.1f" text-anchor="end">%s</text>`,
+			x.from, y.at(v), x.to, x.from-6, y.at(v)+4, p.level(v))
 	}
 	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text><text x="6" y="14">%s</text>`,
 		(x.from+x.to)/2, height-8, template.HTMLEscapeString(p.x), template.HTMLEscapeString(p.y))
+	if p.unit > 0 {
+		second := scale{lo: y.lo / p.unit, hi: y.hi / p.unit, from: y.from, to: y.to}
+		for _, v := range second.ticks() {
+			fmt.Fprintf(b, `<text x="%.1f" y="%.1f">%.4g</text>`, x.to+6, second.at(v)+4, v)
+		}
+		fmt.Fprintf(b, `<text x="%.1f" y="14" text-anchor="middle">%s</text>`, x.to, template.HTMLEscapeString(p.unitName))
+	}
+}
+
+// level names a value of y.
+func (p plot) level(v float64) string {
+	switch {
+	case p.none > 0 && v <= p.none*(1+1e-9):
+		return "none"
+	case p.percentY:
+		return fmt.Sprintf("%.4g %%", 100*v)
+	}
+	return fmt.Sprintf("%.4g", v)
 }
 
 func (p plot) draw(b *strings.Builder, l line, x, y scale) {
-	fmt.Fprintf(b, `<path fill="none" stroke="%s" stroke-width="1.5" d="`, l.colour)
+	if l.base != nil {
+		p.area(b, l, x, y)
+		return
+	}
+	fmt.Fprintf(b, `<path fill="none" stroke="%s" stroke-width="%.1f" d="`, l.colour, float64(l.thickness())/2)
 	pen := "M"
-	for _, v := range l.points {
+	for i, v := range l.points {
+		if l.apart != nil && l.apart[i] {
+			continue
+		}
 		if math.IsNaN(v[1]) || p.outside(v[0]) {
 			pen = "M"
 			continue
@@ -156,9 +217,42 @@ func (p plot) draw(b *strings.Builder, l line, x, y scale) {
 	if !l.dots {
 		return
 	}
-	for _, v := range l.points {
-		if !math.IsNaN(v[1]) && !p.outside(v[0]) {
-			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`, x.at(v[0]), y.at(v[1]), l.colour)
+	for i, v := range l.points {
+		if math.IsNaN(v[1]) || p.outside(v[0]) {
+			continue
 		}
+		fill, radius := l.colour, 3.0
+		if l.apart != nil && l.apart[i] {
+			fill, radius = "#ffffff", 2.5
+		}
+		fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="%g" fill="%s" stroke="%s">`, x.at(v[0]), y.at(v[1]), radius, fill, l.colour)
+		if l.titles != nil {
+			fmt.Fprintf(b, "<title>%s</title>", template.HTMLEscapeString(l.titles[i]))
+		}
+		b.WriteString("</circle>")
+	}
+}
+
+// area fills what lies between a line and its base, in pieces where either is not known.
+func (p plot) area(b *strings.Builder, l line, x, y scale) {
+	known := func(i int) bool { return !math.IsNaN(l.points[i][1]) && !math.IsNaN(l.base[i]) }
+	for i := 0; i < len(l.points); i++ {
+		from := i
+		for i < len(l.points) && known(i) {
+			i++
+		}
+		if i == from {
+			continue
+		}
+		fmt.Fprintf(b, `<path fill="%s" d="`, l.colour)
+		pen := "M"
+		for k := from; k < i; k++ {
+			fmt.Fprintf(b, "%s%.1f %.1f", pen, x.at(l.points[k][0]), y.at(l.points[k][1]))
+			pen = "L"
+		}
+		for k := i - 1; k >= from; k-- {
+			fmt.Fprintf(b, "L%.1f %.1f", x.at(l.points[k][0]), y.at(l.base[k]))
+		}
+		b.WriteString(`Z"/>`)
 	}
 }

@@ -17,10 +17,10 @@ func (r Report) WriteTable(out io.Writer) error {
 		ref.Setting, ref.InstanceHours, percent(ref.ViolatedShare), ref.ActionsPerDay)
 	fmt.Fprintf(out, "The forecast had earned trust %s of the time\n\n", percent(r.TrustedShare))
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "policy\tviolated at its cost\tof the HPA's\tcost at its violations\tactions\t")
+	fmt.Fprintln(w, "policy\tviolated at its cost\tof the HPA's\tway to oracle\tcost at its violations\tway to oracle\tactions\t")
 	for _, c := range r.ranked() {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", c.Policy, orDash(c.AtCost, percent), times(c.AtCostRatio),
-			times(c.AtViolations), times(c.ActionsRatio))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.Policy, orDash(c.AtCost, percent), times(c.AtCostRatio), r.WayAtCost(c),
+			times(c.AtViolations), r.WayAtViolations(c), times(c.ActionsRatio))
 	}
 	return w.Flush()
 }
@@ -38,6 +38,27 @@ func (r Report) ranked() []Curve {
 		return 1
 	})
 	return out
+}
+
+// WayAtCost says how far a policy goes from the reference's violations to those of who knows the future, at no more than the
+// reference's cost: 0 % is the reference, 100 % the bound, below zero worse than the reference. A dash where there is no way to
+// go, or the oracle did not run.
+func (r Report) WayAtCost(c Curve) string {
+	oracle, _ := r.Curve(Oracle)
+	return way(r.Reference.ViolatedShare, c.AtCost, oracle.AtCost, len(oracle.Points) > 0)
+}
+
+// WayAtViolations says the same of the cost, at no more than the reference's violations.
+func (r Report) WayAtViolations(c Curve) string {
+	oracle, _ := r.Curve(Oracle)
+	return way(1, c.AtViolations, oracle.AtViolations, len(oracle.Points) > 0)
+}
+
+func way(from, at, to float64, known bool) string {
+	if !known || at < 0 || to < 0 || !(from-to > violationFloor) {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*(from-at)/(from-to))
 }
 
 func orDash(v float64, format func(float64) string) string {
