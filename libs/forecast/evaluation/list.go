@@ -31,6 +31,7 @@ func readTasks(path string) ([]Task, error) {
 	}
 	defer f.Close()
 	in := csv.NewReader(f)
+	in.FieldsPerRecord = -1
 	if _, err := header(in, "name", "file", "agg", "m", "mw", "h", "hist"); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -44,14 +45,17 @@ func readTasks(path string) ([]Task, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
+		line, _ := in.FieldPos(0)
+		if len(record) < 7 {
+			return nil, fmt.Errorf("read %s: line %d: %d fields, want name,file,agg,m,mw,h,hist", path, line, len(record))
+		}
 		t := Task{Name: record[0], File: record[1]}
-		if line, _ := in.FieldPos(0); seen[t.Name] {
+		if seen[t.Name] {
 			return nil, fmt.Errorf("read %s: line %d: name %q: appears twice", path, line, t.Name)
 		}
 		seen[t.Name] = true
 		for i, field := range []*int{&t.Average, &t.Day, &t.Week, &t.Horizon, &t.History} {
 			if *field, err = strconv.Atoi(record[2+i]); err != nil || *field < 1 {
-				line, _ := in.FieldPos(2 + i)
 				return nil, fmt.Errorf("read %s: line %d: %q is not a positive whole number", path, line, record[2+i])
 			}
 		}

@@ -185,7 +185,7 @@ func (r *result) forecast(s forecast.Series, opt Options) error {
 		Method: opt.Method, Calendar: opt.Calendar,
 	})
 	if err != nil {
-		return err
+		return &InputError{err}
 	}
 	if err := engine.Load(window); err != nil {
 		return err

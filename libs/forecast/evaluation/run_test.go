@@ -93,6 +93,10 @@ func TestRunNamesWhatIsWrong(t *testing.T) {
 		"number": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,0,168,12,600\n")
 		}, `line 2: "0" is not a positive whole number`},
+		"fields": {func(t *testing.T, o *Options) { write(t, o.Series, "name,file,agg,m,mw,h,hist\na,days.csv,1,24\n") }, "line 2: 4 fields, want name,file,agg,m,mw,h,hist"},
+		"history": {func(t *testing.T, o *Options) {
+			write(t, o.Series, "name,file,agg,m,mw,h,hist\na,days.csv,1,24,168,1,3\n")
+		}, "history 3: must be 32 to"},
 		"too long": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,6000\n")
 		}, "960 points, the evaluation needs 6012"},
