@@ -142,7 +142,7 @@ func (d Decision) ground(r Reason) string {
 		return "Instances did not get the size of the configuration in time; it is not asked for again for a while"
 	case RunsOutFirst:
 		b := e.Bottleneck
-		return fmt.Sprintf("Of an instance, %s runs out first, at %.3g times the demand it is held for (%.0f %% of it is used there)", b.Resource, b.Growth, 100*b.Use/b.Limit)
+		return fmt.Sprintf("As the demand grows, an instance first runs out of %s, at %.3g times the demand it is sized for, which takes %.0f %% of it", b.Resource, b.Growth, 100*b.Use/b.Limit)
 	case ShadowAwake:
 		return "The shadow is awake to measure"
 	case ShadowAsleep:
