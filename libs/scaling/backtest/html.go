@@ -79,11 +79,14 @@ func (r Report) pareto() template.HTML {
 	}
 	for i, c := range r.Curves {
 		l := line{name: c.Policy, colour: palette[i%len(palette)], dots: true, wide: c.Policy == Foreshadow}
-		least := math.Inf(1)
+		best := Point{ViolatedShare: math.Inf(1)}
 		for _, v := range c.Points {
 			l.add(v.InstanceHours/of, math.Max(v.ViolatedShare, violationFloor))
-			l.apart = append(l.apart, v.ViolatedShare >= least)
-			least = math.Min(least, v.ViolatedShare)
+			alike := v.ViolatedShare == best.ViolatedShare && v.InstanceHours == best.InstanceHours
+			l.apart = append(l.apart, v.ViolatedShare >= best.ViolatedShare && !alike)
+			if v.ViolatedShare < best.ViolatedShare {
+				best = v
+			}
 			l.titles = append(l.titles, fmt.Sprintf("%s, %s: %.3f of the HPA's cost, %s violated", c.Policy, v.Setting, v.InstanceHours/of, percent(v.ViolatedShare)))
 		}
 		p.lines = append(p.lines, l)
