@@ -204,6 +204,8 @@ func TestRunRefuses(t *testing.T) {
 		"all missing":         {forecast.Series{Step: time.Minute, Values: []float64{math.NaN(), math.NaN()}}, func(*Options) {}, "no demand"},
 		"all zero":            {forecast.Series{Step: time.Minute, Values: make([]float64, 9)}, func(*Options) {}, "no demand"},
 		"negative":            {forecast.Series{Start: epoch, Step: time.Minute, Values: []float64{1, -1}}, func(*Options) {}, "value -1 at 2026-03-02T00:01:00Z"},
+		"absurd":              {forecast.Series{Start: epoch, Step: time.Minute, Values: []float64{1, 1e300}}, func(*Options) {}, "value 1e+300 at 2026-03-02T00:01:00Z: demand must lie between 0 and 1e+15"},
+		"infinite":            {forecast.Series{Start: epoch, Step: time.Minute, Values: []float64{1, math.Inf(1)}}, func(*Options) {}, "value +Inf at 2026-03-02T00:01:00Z"},
 		"odd step":            {forecast.Series{Step: 50 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "tick 15s: does not divide the step of 50s"},
 		"odd fine step":       {forecast.Series{Step: 4 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "tick 15s: is no multiple of the step of 4s"},
 		"too short":           {forecast.Series{Step: time.Minute, Values: good.Values[:235]}, func(*Options) {}, "too short: 47 points of 5m0s, at least 48"},

@@ -147,8 +147,8 @@ func (o Options) warmup(s forecast.Series) time.Duration {
 func (o Options) capacity(s forecast.Series) (float64, error) {
 	var known []float64
 	for i, v := range s.Values {
-		if v < 0 || math.IsInf(v, 0) {
-			return 0, fmt.Errorf("value %v at %s: demand must be finite and not negative", v, s.Time(i).Format(time.RFC3339))
+		if v < 0 || v > maxDemand {
+			return 0, fmt.Errorf("value %v at %s: demand must lie between 0 and %g", v, s.Time(i).Format(time.RFC3339), maxDemand)
 		}
 		if !math.IsNaN(v) {
 			known = append(known, v)
@@ -170,6 +170,9 @@ func (o Options) capacity(s forecast.Series) (float64, error) {
 	}
 	return high / float64(o.Instances), nil
 }
+
+// maxDemand is above any rate of anything; what is larger was measured wrongly, and would decide every share alone.
+const maxDemand = 1e15
 
 // minPoints is how many points of the forecast's step a backtest takes at least. A third of them is learnt from, and what
 // remains must show a demand come and go.
