@@ -130,7 +130,10 @@ func inputFault(err error) error {
 
 // judge makes the exit code tell CI what the table tells people.
 func (b backtesting) judge(ratio float64) error {
-	if b.failAbove > 0 && !(ratio >= 0 && ratio <= b.failAbove) {
+	if b.failAbove > 0 && !(ratio >= 0) {
+		return fmt.Errorf("no setting is as cheap as the HPA: its violations cannot be compared with the %g allowed", b.failAbove)
+	}
+	if b.failAbove > 0 && ratio > b.failAbove {
 		return fmt.Errorf("violations at the HPA's cost are %.3f of the HPA's, above the %g allowed", ratio, b.failAbove)
 	}
 	return nil

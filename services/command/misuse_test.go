@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,6 +115,22 @@ func TestBacktestForCI(t *testing.T) {
 			if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
 				t.Errorf("%s lacks %s: %v", path, want, err)
 			}
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		limit, ratio float64
+		want         string
+	}{
+		{0, 7, ""}, {0, -1, ""}, {0.5, 0.5, ""}, {0.5, 0.51, "violations at the HPA's cost are 0.510 of the HPA's, above the 0.5 allowed"},
+		{0.5, -1, "no setting is as cheap as the HPA"}, {0.5, math.NaN(), "no setting is as cheap as the HPA"},
+	} {
+		err := backtesting{failAbove: tc.limit}.judge(tc.ratio)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%g allowed, %g: error %v, want %q", tc.limit, tc.ratio, err, tc.want)
 		}
 	}
 }
