@@ -72,6 +72,19 @@ func TestThePageNamesItsSourceHarmlessly(t *testing.T) {
 	checkPage(t, page.String())
 }
 
+func TestEveryPolicyIsDescribed(t *testing.T) {
+	t.Parallel()
+	var r Report
+	for _, name := range Policies() {
+		r.Curves = append(r.Curves, Curve{Policy: name})
+	}
+	for _, d := range r.described() {
+		if d.What == "" {
+			t.Errorf("the page does not say what %q does", d.Policy)
+		}
+	}
+}
+
 func TestWayToTheOracle(t *testing.T) {
 	t.Parallel()
 	r := Report{Reference: Point{ViolatedShare: 0.01}, Curves: []Curve{{Policy: Oracle, Points: []Point{{}}, AtCost: 0.002, AtViolations: 0.8}}}
