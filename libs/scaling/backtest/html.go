@@ -57,7 +57,7 @@ func (r Report) described() []described {
 		"AWS predictive":    "an HPA under an hourly forecast that only ever adds, five minutes early",
 		"Crane replay":      "an HPA under the last period replayed with a margin",
 		"PHPA Holt-Winters": "an HPA under Holt-Winters smoothing of the number of replicas",
-		"Autopilot window":  "sized for a high quantile of a moving window",
+		"Autopilot window":  "sized for the peak of the five-minute means of a moving window",
 		"Static":            "a fixed number of instances, from the peak of the time that is not scored",
 	}
 	var out []described
