@@ -35,6 +35,7 @@ run, each over a sweep of its own target, and compares violations and cost. The 
 	flags.StringVar(&b.dir, "dir", "", "directory of demands to summarise")
 	flags.StringVar(&b.prometheus.URL, "prometheus", "", "address of a Prometheus to ask for the demand")
 	flags.StringVar(&b.prometheus.Query, "query", "", "its query, which must yield one series in requests per second")
+	flags.StringArrayVar(&b.prometheus.Headers, "header", nil, "header of the requests to Prometheus, such as 'X-Scope-OrgID: tenant'; may be repeated")
 	flags.StringVar(&b.history, "history", "", "address of a metrics-aggregator to ask for the demand")
 	flags.StringVar(&b.config, "config", "", "configuration file of the services, for TLS and identity towards --history")
 	flags.StringVar(&b.workload, "workload", "", "whose demand it is")
@@ -180,6 +181,7 @@ func (b backtesting) unused() error {
 		why  string
 	}{
 		{"query", b.prometheus.URL != "", "belongs to --prometheus"},
+		{"header", b.prometheus.URL != "", "belongs to --prometheus"},
 		{"workload", b.history != "", "belongs to --history"},
 		{"last", b.prometheus.URL != "" || b.history != "", "belongs to --prometheus and --history"},
 		{"step", b.prometheus.URL != "" || b.history != "", "belongs to --prometheus and --history"},

@@ -63,6 +63,8 @@ func TestBacktestRefusesMisuse(t *testing.T) {
 		{"--csv " + csv + " --warmup 100h", "leaves nothing of the series to score"},
 		{"--prometheus 127.0.0.1:9090 --query up", "want an address such as http://127.0.0.1:9090"},
 		{"--prometheus http://127.0.0.1:1", "query is empty"},
+		{"--prometheus http://127.0.0.1:1 --query up --header tenant", "header 1: want Name: value"},
+		{"--csv " + csv + " --header A:b", "--header: belongs to --prometheus"},
 	} {
 		refused(t, tc.want, append([]string{"backtest", "--html", html, "--json", data}, strings.Fields(tc.args)...))
 	}

@@ -35,6 +35,7 @@ type Prometheus struct {
 	Query      string // must yield one series, in requests per second
 	Start, End time.Time
 	Step       time.Duration
+	Headers    []string // of every request, as "Name: value": who asks, or for which tenant
 	// Client, if set, makes the requests; the default waits a minute for each.
 	Client *http.Client
 }
@@ -98,12 +99,31 @@ func (p Prometheus) Validate() error {
 	if strings.TrimSpace(p.Query) == "" {
 		errs = append(errs, errors.New("query is empty: want one that yields requests per second, such as sum(rate(http_requests_total[1m]))"))
 	}
+	if _, err := p.header(); err != nil {
+		errs = append(errs, err)
+	}
 	if p.Step < time.Second || p.Step%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("step %s: want whole seconds, at least one", p.Step))
 	} else if p.End.Sub(p.Start)/p.Step > maxPoints {
 		errs = append(errs, fmt.Errorf("range of %s: has more than %d steps of %s", p.End.Sub(p.Start), maxPoints, p.Step))
 	}
 	return errors.Join(errs...)
+}
+
+// header reads Headers. Its errors show no value, which may be a secret.
+func (p Prometheus) header() (http.Header, error) {
+	out := http.Header{}
+	for i, line := range p.Headers {
+		name, value, ok := strings.Cut(line, ":")
+		if name = strings.TrimSpace(name); !ok || name == "" || strings.ContainsAny(name, " \t\r\n") {
+			return nil, fmt.Errorf("header %d: want Name: value, such as X-Scope-OrgID: tenant", i+1)
+		}
+		if value = strings.TrimSpace(value); value == "" || strings.ContainsAny(value, "\r\n") {
+			return nil, fmt.Errorf("header %s: want a value of one line", name)
+		}
+		out.Add(name, value)
+	}
+	return out, nil
 }
 
 type sample struct {
@@ -120,6 +140,9 @@ func (p Prometheus) ask(ctx context.Context, from, to time.Time) ([]sample, erro
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if req.Header, err = p.header(); err != nil {
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	client := p.Client
@@ -147,7 +170,7 @@ func (p Prometheus) ask(ctx context.Context, from, to time.Time) ([]sample, erro
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, fmt.Errorf("answer %s: put who asks into the address, as in https://user:password@host", resp.Status)
+		return nil, fmt.Errorf("answer %s: say who asks in the address, as in https://user:password@host, or in a header", resp.Status)
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return nil, fmt.Errorf("answer %s: there is no /api/v1/query_range below this address", resp.Status)
 	}

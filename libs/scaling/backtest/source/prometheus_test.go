@@ -117,6 +117,32 @@ func TestPrometheusSaysWhatToDoAboutAnAnswer(t *testing.T) {
 	}
 }
 
+func TestPrometheusIsToldWhoAsks(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer a:b" || r.Header.Get("X-Scope-OrgID") != "shop" ||
+			r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+			t.Errorf("asked with %v", r.Header)
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"values":[[%d,"7"]]}]}}`, epoch.Unix())
+	}))
+	t.Cleanup(s.Close)
+	p := query(s.URL)
+	p.Headers = []string{"Authorization: Bearer a:b", "x-scope-orgid:shop"}
+	if _, err := p.Read(context.Background()); err != nil {
+		t.Error(err)
+	}
+	for header, want := range map[string]string{
+		"hunter2": "header 1: want Name: value", "X Y: hunter2": "header 1: want Name: value", "A:": "header A: want a value",
+		"A: hunter2\r\nB: c": "header A: want a value of one line",
+	} {
+		p.Headers = []string{header}
+		if _, err := p.Read(context.Background()); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("error %v, want one about %q and no secret", err, want)
+		}
+	}
+}
+
 func TestPrometheusThatHangs(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
