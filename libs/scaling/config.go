@@ -32,6 +32,9 @@ type Config struct {
 	DownQuantile float64 // of the demand to come that keeps instances: a middling one, as growing stays possible
 	DownMargin   float64 // share of the instances that must be idle before any is released
 	DownStep     float64 // share of the instances released at once, at least one
+	// Outage is how long a demand below half of the least of the past (of twelve times as long) is taken for a failure on the
+	// way here: nothing is released. Zero: never.
+	Outage time.Duration
 	// UpStep is the share by which instances grow at least when they grow: what has just outgrown its instances is likely to
 	// go on, and one larger step costs less than several small ones that come late.
 	UpStep float64
@@ -69,7 +72,7 @@ func DefaultConfig() Config {
 		Interval:     15 * time.Second, StartupGuess: time.Minute,
 		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
 		MaxMixDrift: 0.2,
-		DownHold:    5 * time.Minute, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5, UpStep: 0.15,
+		DownHold:    5 * time.Minute, Outage: 2 * time.Hour, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5, UpStep: 0.15,
 		SizeMemory: 24 * time.Hour, SizeSaving: 0.1,
 		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
 		HPA: HPA{
@@ -84,7 +87,7 @@ func DefaultConfig() Config {
 func (c Config) Faster(factor float64) Config {
 	for _, d := range []*time.Duration{
 		&c.Interval, &c.StartupGuess, &c.Smoothing, &c.DemandMaxAge, &c.ForecastMaxAge, &c.DownHold, &c.DownAhead,
-		&c.Lifetime, &c.BudgetMemory, &c.SizeMemory, &c.HPA.Sync, &c.HPA.DownHold, &c.HPA.MetricWindow, &c.HPA.CPUInitialization, &c.HPA.ReadinessDelay,
+		&c.Outage, &c.Lifetime, &c.BudgetMemory, &c.SizeMemory, &c.HPA.Sync, &c.HPA.DownHold, &c.HPA.MetricWindow, &c.HPA.CPUInitialization, &c.HPA.ReadinessDelay,
 	} {
 		*d = time.Duration(float64(*d) / factor)
 	}
@@ -137,7 +140,7 @@ func (c Config) durations() []field[time.Duration] {
 		{name: "interval", value: c.Interval}, {name: "startup_guess", value: c.StartupGuess},
 		{name: "budget_memory", value: c.BudgetMemory}, {name: "smoothing", value: c.Smoothing}, {name: "demand_max_age", value: c.DemandMaxAge},
 		{name: "forecast_max_age", value: c.ForecastMaxAge}, {name: "down_hold", value: c.DownHold},
-		{name: "down_ahead", value: c.DownAhead}, {name: "lifetime", value: c.Lifetime}, {name: "size_memory", value: c.SizeMemory},
+		{name: "down_ahead", value: c.DownAhead}, {name: "outage", value: c.Outage}, {name: "lifetime", value: c.Lifetime}, {name: "size_memory", value: c.SizeMemory},
 		{name: "hpa.sync", value: c.HPA.Sync}, {name: "hpa.down_hold", value: c.HPA.DownHold},
 		{name: "hpa.metric_window", value: c.HPA.MetricWindow}, {name: "hpa.cpu_initialization", value: c.HPA.CPUInitialization},
 		{name: "hpa.readiness_delay", value: c.HPA.ReadinessDelay},
@@ -174,6 +177,7 @@ func (c Config) usable() Config {
 	c.ForecastMaxAge = durationOr(c.ForecastMaxAge, d.ForecastMaxAge)
 	c.DownHold = durationOr(c.DownHold, d.DownHold)
 	c.DownAhead = durationOr(c.DownAhead, d.DownAhead)
+	c.Outage = durationOr(c.Outage, d.Outage)
 	c.Lifetime = durationOr(c.Lifetime, d.Lifetime)
 	c.SizeMemory = durationOr(c.SizeMemory, d.SizeMemory)
 	c.SizeSaving = shareOr(c.SizeSaving, d.SizeSaving, 1)

@@ -16,6 +16,7 @@ type decider struct {
 	hpa     bool // the HPA alternative is known
 	demand  bool // the demand is known
 	fresh   bool // there is a forecast of now
+	outage  bool // demand is so low that something on the way here must have failed
 	risk    float64
 	verdict verdict
 	grounds []Reason
@@ -80,13 +81,14 @@ func (d *decider) withCapacity() int {
 		e.CapacityLower = d.in.Capacity.Lower
 	}
 	e.CapacityUsed = d.in.Capacity.counted(d.c.Risk, d.c.Imbalance)
-	_, _, ok := d.expected(1 - d.c.Risk)
+	_, _, ok := d.expected(1-d.c.Risk, 0)
 	d.fresh = ok && d.now.Sub(d.in.Forecast.Issued).Abs() <= d.c.ForecastMaxAge
 	var w wish
 	rate, span, age, ok := demandNow(d.in.Demand, d.c, d.now)
 	d.demand, e.DemandAge = ok, age
 	if ok {
 		e.Demand = rate
+		d.watch(rate)
 		noise := 0.0
 		if span > 0 {
 			// The mean of few requests is itself uncertain: their number is Poisson.
@@ -163,7 +165,7 @@ func (d *decider) forecast() bool {
 	if known(f.Mean) {
 		e.ForecastMean = f.Mean
 	}
-	lead, hold, ok := d.expected(e.Quantile)
+	lead, hold, ok := d.expected(e.Quantile, d.verdict.manner)
 	if !ok {
 		return false
 	}
@@ -171,13 +173,15 @@ func (d *decider) forecast() bool {
 	return true
 }
 
-// expected is the highest demand within the lead time at a level, and that within the hold time which keeps instances.
-func (d *decider) expected(level float64) (lead, hold float64, ok bool) {
+// expected is the highest demand within the lead time at a level, and that within the hold time which keeps instances, to a
+// manner.
+func (d *decider) expected(level float64, manner int) (lead, hold float64, ok bool) {
 	f := d.in.Forecast
-	if lead, ok = at(f.Lead, level); !ok {
+	shift := manners[manner].shift(f.Surprise)
+	if lead, ok = at(f.Lead, level, shift); !ok {
 		return 0, 0, false
 	}
-	hold, ok = at(f.Hold, min(d.c.DownQuantile, level))
+	hold, ok = at(f.Hold, min(d.c.DownQuantile, level), shift)
 	if !ok && len(f.Hold) > 0 {
 		return 0, 0, false
 	}
@@ -202,6 +206,7 @@ func (d *decider) trusted() bool {
 	}
 	e.ForecastTrusted = true
 	d.ground(Reason{Code: ForecastTrusted, Detail: f.Reason})
+	d.discount()
 	return true
 }
 
@@ -244,7 +249,7 @@ func (d *decider) settle(w wish) int {
 		// A start without memory: as far as anybody knows, what runs was needed until now.
 		d.state.needs = d.state.needs.push(d.current, d.now, d.c.DownHold)
 	}
-	d.state.needs = d.state.needs.push(w.needed, d.now, d.c.DownHold)
+	d.state.needs = d.state.needs.push(d.remembered(w.needed, d.state.needs), d.now, d.c.DownHold)
 	if d.verdict.follow {
 		return d.imitate(w)
 	}
@@ -262,6 +267,9 @@ func (d *decider) settle(w wish) int {
 	case ScaleDownHeldByFuture:
 		d.say(Reason{Code: rule, from: w.needed, to: min(w.later, d.current)})
 	case ScaleDownHeldByPast:
+		if d.outage {
+			rule = ScaleDownHeldInOutage
+		}
 		d.say(Reason{Code: rule, from: w.needed, to: past})
 	case EnoughInstances:
 		d.say(Reason{Code: rule, from: d.current, to: w.needed})
@@ -269,6 +277,14 @@ func (d *decider) settle(w wish) int {
 		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
 	}
 	return n
+}
+
+// remembered is the need to remember: in an outage none is forgotten.
+func (d *decider) remembered(need int, past peaks) int {
+	if d.outage {
+		return max(need, past.max())
+	}
+	return need
 }
 
 // imitate holds what the HPA does: it has its own patience.

@@ -57,6 +57,8 @@ type Evidence struct {
 	Forecast        float64 // the demand at that quantile
 	ForecastHold    float64 // the same within the hold time
 	ForecastMean    float64
+	Surprise        float64 // what the demand is above the expected, where most of that is not counted on
+	Ebb             float64 // the least demand of the past, where today's is taken for an outage
 	ForecastTrusted bool
 	Capacity        float64 // of one instance within the SLO, as measured
 	CapacityUsed    float64 // what of it is counted on, after uncertainty and imbalance

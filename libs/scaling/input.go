@@ -80,9 +80,12 @@ type Forecast struct {
 	Issued time.Time  // the moment it was made for; older than Config.ForecastMaxAge it is not used
 	Lead   []Quantile // of the highest demand within [now, now+Input.LeadTime()], ascending levels
 	Hold   []Quantile // the same within [now, now+Input.HoldTime()]; empty means Lead
-	Mean   float64    // expected demand at the end of the lead time; for the explanation only
-	Earned bool       // whether past forecasts were good enough to act on
-	Reason string     // why it has earned trust or not, as a sentence
+	// Surprise is what the demand now differs from the median expected of the running step; 0 when there is none such. Lead and
+	// Hold do not know of it yet.
+	Surprise float64
+	Mean     float64 // expected demand at the end of the lead time; for the explanation only
+	Earned   bool    // whether past forecasts were good enough to act on
+	Reason   string  // why it has earned trust or not, as a sentence
 }
 
 // Source says where a capacity comes from.

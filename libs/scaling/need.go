@@ -58,10 +58,10 @@ func normal(level float64) float64 {
 	return distuv.UnitNormal.Quantile(level)
 }
 
-// at interpolates the demand of a level. Above the highest given level the distance from the median grows as that of a
-// normal distribution; below the lowest it falls to nothing. False when any entry is impossible or there is none: half a
-// forecast is no forecast.
-func at(quantiles []Quantile, level float64) (float64, bool) {
+// at interpolates the demand of a level of quantiles that are all moved by a shift. Above the highest given level the distance
+// from the median grows as that of a normal distribution; below the lowest it falls to nothing. False when any entry is
+// impossible or there is none: half a forecast is no forecast.
+func at(quantiles []Quantile, level, shift float64) (float64, bool) {
 	below, above := -1, -1
 	for i, q := range quantiles {
 		if !known(q.PerSecond) || !(q.Level > 0 && q.Level < 1) {
@@ -78,14 +78,19 @@ func at(quantiles []Quantile, level float64) (float64, bool) {
 	case below < 0 && above < 0:
 		return 0, false
 	case below < 0:
-		return level / quantiles[above].Level * quantiles[above].PerSecond, true
+		return level / quantiles[above].Level * moved(quantiles[above].PerSecond, shift), true
 	case above < 0:
-		return beyond(quantiles, quantiles[below], level), true
+		return moved(beyond(quantiles, quantiles[below], level), shift), true
 	case below == above:
-		return quantiles[below].PerSecond, true
+		return moved(quantiles[below].PerSecond, shift), true
 	}
 	lo, hi := quantiles[below], quantiles[above]
-	return lo.PerSecond + (level-lo.Level)/(hi.Level-lo.Level)*(hi.PerSecond-lo.PerSecond), true
+	return moved(lo.PerSecond+(level-lo.Level)/(hi.Level-lo.Level)*(hi.PerSecond-lo.PerSecond), shift), true
+}
+
+// moved is a demand moved by a shift, still one that can be.
+func moved(demand, shift float64) float64 {
+	return math.Min(math.Max(0, demand+shift), math.MaxFloat64)
 }
 
 // beyond extends the tail: the few errors a forecaster has seen do not reach the levels that a small risk asks for.

@@ -12,24 +12,29 @@ func TestTailOfTheForecast(t *testing.T) {
 	for name, tc := range map[string]struct {
 		quantiles []Quantile
 		level     float64
+		shift     float64
 		want      float64
 		ok        bool
 	}{
-		"a level given":       {three, 0.9, 110, true},
-		"between two":         {three, 0.945, 115, true},
-		"below the lowest":    {three, 0.2, 40, true},
-		"beyond the highest":  {three, 0.999, 100 + 20*3.090232/2.326348, true},
-		"certainty is finite": {three, 1, 100 + 20*7.034484/2.326348, true},
+		"a level given":       {three, 0.9, 0, 110, true},
+		"between two":         {three, 0.945, 0, 115, true},
+		"below the lowest":    {three, 0.2, 0, 40, true},
+		"beyond the highest":  {three, 0.999, 0, 100 + 20*3.090232/2.326348, true},
+		"certainty is finite": {three, 1, 0, 100 + 20*7.034484/2.326348, true},
 		"levels below the median do not stretch the tail": {
-			append([]Quantile{{0.1, 0}}, three...), 0.999, 100 + 20*3.090232/2.326348, true,
+			append([]Quantile{{0.1, 0}}, three...), 0.999, 0, 100 + 20*3.090232/2.326348, true,
 		},
-		"one level only":   {three[1:2], 0.999, 110, true},
-		"no spread":        {[]Quantile{{0.5, 7}, {0.9, 7}}, 0.999, 7, true},
-		"none":             {nil, 0.9, 0, false},
-		"impossible level": {[]Quantile{{1, 7}}, 0.9, 0, false},
-		"negative demand":  {[]Quantile{{0.5, -7}}, 0.9, 0, false},
+		"one level only":      {three[1:2], 0.999, 0, 110, true},
+		"no spread":           {[]Quantile{{0.5, 7}, {0.9, 7}}, 0.999, 0, 7, true},
+		"none":                {nil, 0.9, 0, 0, false},
+		"impossible level":    {[]Quantile{{1, 7}}, 0.9, 0, 0, false},
+		"negative demand":     {[]Quantile{{0.5, -7}}, 0.9, 0, 0, false},
+		"moved":               {three, 0.945, 20, 135, true},
+		"moved, beyond":       {three, 0.999, -20, 80 + 20*3.090232/2.326348, true},
+		"moved, below":        {three, 0.2, 50, 60, true},
+		"moved below nothing": {three, 0.9, -200, 0, true},
 	} {
-		got, ok := at(tc.quantiles, tc.level)
+		got, ok := at(tc.quantiles, tc.level, tc.shift)
 		if ok != tc.ok || math.Abs(got-tc.want) > 1e-4 {
 			t.Errorf("%s: %g, %t; want %g, %t", name, got, ok, tc.want, tc.ok)
 		}

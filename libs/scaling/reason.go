@@ -19,31 +19,33 @@ const (
 	ScaleDownTooSmall      Code = "scale_down_too_small"
 	ScaleDownHeldByPast    Code = "scale_down_held_by_past"
 	ScaleDownHeldByFuture  Code = "scale_down_held_by_forecast"
+	ScaleDownHeldInOutage  Code = "scale_down_held_in_outage"
 	DemandMissing          Code = "demand_missing"
 	NothingKnown           Code = "nothing_known"
 	AtMinimum              Code = "at_minimum"
 	AtMaximum              Code = "at_maximum"
 
-	HPAFloor          Code = "hpa_floor"
-	HPAFollowed       Code = "hpa_followed"
-	HPAUntilKnown     Code = "hpa_until_known"
-	ForecastTrusted   Code = "forecast_trusted"
-	ForecastUntrusted Code = "forecast_untrusted"
-	ForecastMissing   Code = "forecast_missing"
-	ForecastStale     Code = "forecast_stale"
-	CapacityMissing   Code = "capacity_missing"
-	CapacityNotTested Code = "capacity_not_measured"
-	CapacityExpired   Code = "capacity_expired"
-	CapacityRough     Code = "capacity_rough"
-	CapacityMixMoved  Code = "capacity_mix_moved"
-	CapacityOtherSize Code = "capacity_other_size"
-	CheaperSize       Code = "cheaper_size"
-	SizeChange        Code = "size_change"
-	SizeChangeGrows   Code = "size_change_grows"
-	SizeChangeFailed  Code = "size_change_failed"
-	RunsOutFirst      Code = "runs_out_first"
-	ShadowAwake       Code = "shadow_awake"
-	ShadowAsleep      Code = "shadow_asleep"
+	HPAFloor           Code = "hpa_floor"
+	HPAFollowed        Code = "hpa_followed"
+	HPAUntilKnown      Code = "hpa_until_known"
+	ForecastTrusted    Code = "forecast_trusted"
+	ForecastUntrusted  Code = "forecast_untrusted"
+	ForecastMissing    Code = "forecast_missing"
+	ForecastStale      Code = "forecast_stale"
+	SurpriseDiscounted Code = "surprise_discounted"
+	CapacityMissing    Code = "capacity_missing"
+	CapacityNotTested  Code = "capacity_not_measured"
+	CapacityExpired    Code = "capacity_expired"
+	CapacityRough      Code = "capacity_rough"
+	CapacityMixMoved   Code = "capacity_mix_moved"
+	CapacityOtherSize  Code = "capacity_other_size"
+	CheaperSize        Code = "cheaper_size"
+	SizeChange         Code = "size_change"
+	SizeChangeGrows    Code = "size_change_grows"
+	SizeChangeFailed   Code = "size_change_failed"
+	RunsOutFirst       Code = "runs_out_first"
+	ShadowAwake        Code = "shadow_awake"
+	ShadowAsleep       Code = "shadow_asleep"
 )
 
 // Reason is one ground of a decision. Text is made only when asked for: most decisions are never read.
@@ -88,6 +90,8 @@ func (d Decision) action(r Reason) string {
 		return fmt.Sprintf("%d of %d instances would suffice; so small a saving is not worth the change", r.to, r.from)
 	case ScaleDownHeldByPast:
 		return fmt.Sprintf("%d instances were needed a short while ago and are kept", r.to)
+	case ScaleDownHeldInOutage:
+		return fmt.Sprintf("Demand fell to %.4g requests/s, of late it was never below %.4g: that is taken for a failure on the way here, not for calm, and %d instances are kept for its end", e.Demand, e.Ebb, r.to)
 	case ScaleDownHeldByFuture:
 		return fmt.Sprintf("Demand may reach %.4g requests/s soon; %d instances are kept for it", e.ForecastHold, r.to)
 	case DemandMissing:
@@ -119,6 +123,8 @@ func (d Decision) ground(r Reason) string {
 		return "There is no forecast"
 	case ForecastStale:
 		return "The forecast is out of date"
+	case SurpriseDiscounted:
+		return fmt.Sprintf("Demand is %.4g requests/s above what was expected by now; of late such surprises passed before new instances could meet them, so %d %% of it is counted on", e.Surprise, r.to)
 	case CapacityMissing:
 		return "What one instance carries within the SLO is not known; CPU utilization decides"
 	case CapacityNotTested:

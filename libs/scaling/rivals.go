@@ -16,8 +16,11 @@ type rivals struct {
 	seen float64 // seconds played, older ones forgotten
 	hpa  rival
 	real float64 // instance-seconds that really ran, older ones forgotten
-	own  [len(rivalRisks)]rival
+	own  [len(manners)]row
 }
+
+// row are the fleets of one manner, one per risk.
+type row [len(rivalRisks)]rival
 
 // rival is one fleet on paper.
 type rival struct {
@@ -26,6 +29,9 @@ type rival struct {
 	low      peaks   // of minus what it held: what was held for a whole start-up time is ready
 	spent    float64 // instance-seconds, older ones forgotten
 	violated float64 // requests that met too few ready instances, older ones forgotten
+	// strained is about the same, told in degrees: from none at the beginning of the strain to all of the requests at its end.
+	// Violations are rare, and a few of them do not tell one manner from another.
+	strained float64
 }
 
 // round is what the rivals meet at one decision.
@@ -41,10 +47,18 @@ func (r *rival) score(m round) {
 	r.low = r.low.push(-r.holds, m.now, m.startup)
 	r.spent = r.spent*m.keep + float64(r.holds)*m.elapsed.Seconds()
 	r.violated *= m.keep
-	if m.rate > float64(-r.low.max())*m.capacity*(1+grain) {
-		r.violated += m.rate * m.elapsed.Seconds()
+	r.strained *= m.keep
+	requests, able := m.rate*m.elapsed.Seconds(), float64(-r.low.max())*m.capacity
+	if m.rate > able*(1+grain) {
+		r.violated += requests
+	}
+	if share := (m.rate/able - strainBegins) / (strainEnds - strainBegins); share > 0 {
+		r.strained += requests * min(share, 1)
 	}
 }
+
+// strainBegins and strainEnds are shares of what the ready instances carry.
+const strainBegins, strainEnds = 0.8, 1.2
 
 // compete lets every rival decide and be scored, while there is a forecast to decide by and the HPA to be compared with.
 func (d *decider) compete(rate, noise float64) {
@@ -62,21 +76,28 @@ func (d *decider) compete(rate, noise float64) {
 	v.hpa.holds = d.state.hpaHolds
 	v.hpa.score(m)
 	now := instancesFor(rate+noise, e.CapacityUsed)
-	for i, risk := range rivalRisks {
-		r := &v.own[i]
-		w := wish{needed: now, later: now}
-		if lead, hold, ok := d.expected(1 - risk); ok {
-			w.needed = max(now, instancesFor(lead, e.CapacityUsed))
-			w.later = max(w.needed, instancesFor(hold, e.CapacityUsed))
+	for manner := range manners {
+		for i, risk := range rivalRisks {
+			w := wish{needed: now, later: now}
+			if lead, hold, ok := d.expected(1-risk, manner); ok {
+				w.needed = max(now, instancesFor(lead, e.CapacityUsed))
+				w.later = max(w.needed, instancesFor(hold, e.CapacityUsed))
+			}
+			r := &v.own[manner][i]
+			d.move(r, w)
+			r.score(m)
 		}
-		if r.holds == 0 {
-			r.holds = max(d.current, 1)
-		}
-		r.needs = r.needs.push(w.needed, d.now, d.c.DownHold)
-		r.holds, _ = next(d.c, r.holds, w, r.needs.max())
-		r.holds = min(max(r.holds, d.c.MinInstances), d.c.MaxInstances)
-		r.score(m)
 	}
+}
+
+// move lets a rival do what it wishes for, as production would.
+func (d *decider) move(r *rival, w wish) {
+	if r.holds == 0 {
+		r.holds = max(d.current, 1)
+	}
+	r.needs = r.needs.push(d.remembered(w.needed, r.needs), d.now, d.c.DownHold)
+	r.holds, _ = next(d.c, r.holds, w, r.needs.max())
+	r.holds = min(max(r.holds, d.c.MinInstances), d.c.MaxInstances)
 }
 
 // verdict is what the rivals teach.
@@ -84,11 +105,12 @@ type verdict struct {
 	known  bool    // enough was seen to say anything
 	follow bool    // no risk would have served users as well as the HPA for its money: do what it does
 	risk   float64 // the one to take otherwise
+	manner int     // the one to take it in
 }
 
 // judge picks the risk that would have cost what may be spent: the budget, as a share of what the HPA would have. Where that
 // would have violated more than the HPA, it picks the cheapest risk that would not have, and when even that would have cost
-// more than the HPA, the HPA. Without a budget the given risk stands, unless it would have violated more.
+// more than the HPA, the HPA. Without a budget the given risk stands, in the first manner, unless it would have violated more.
 func (v *rivals) judge(c Config, risk float64) verdict {
 	if v.seen < c.BudgetMemory.Seconds()/budgetEvidence || v.hpa.spent <= 0 {
 		// A budget is a promise from the first day on.
@@ -97,15 +119,16 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	out := verdict{known: true, risk: risk}
 	affordable := true
 	if c.Budget > 0 {
-		out.risk, affordable = v.reach(func(r *rival) float64 { return r.spent }, v.allowance(c.Budget))
+		out.manner, out.risk, affordable = v.afford(v.allowance(c.Budget))
 	}
+	own := &v.own[out.manner]
 	bound := clearly * v.hpa.violated
-	if affordable && v.violated(out.risk) <= bound {
+	if affordable && own.at(out.risk, violations) <= bound {
 		return out
 	}
 	// Violations grow with the risk: the last that is no worse than the HPA is the cheapest.
 	for i := len(rivalRisks) - 1; i >= 0; i-- {
-		r := &v.own[i]
+		r := &own[i]
 		if c.Budget > 0 && r.spent > max(1, c.Budget)*v.hpa.spent {
 			break
 		}
@@ -118,9 +141,29 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	return out
 }
 
-// clearly is the share of the HPA's violations that a risk must stay below: what would have been as good as the HPA in the past
-// is as likely to be worse, and a change from one to the other costs something of its own.
+// clearly is the share of what another does badly that one must stay below to be taken instead: what would have been as good in
+// the past is as likely to be worse, and a change from one to the other costs something of its own.
 const clearly = 0.9
+
+// afford picks, of the risks in each manner that would have cost what may be spent, the one in the first manner, or that in
+// another which would have strained users clearly less. False when in that manner even the riskiest would have cost more.
+func (v *rivals) afford(may float64) (manner int, risk float64, ok bool) {
+	least := math.Inf(1)
+	for i := range v.own {
+		r, enough := v.own[i].reach(spending, may)
+		strain := v.own[i].at(r, strain)
+		if i == 0 {
+			risk, ok, least = r, enough, clearly*strain
+		} else if enough && strain < least {
+			manner, risk, ok, least = i, r, true, strain
+		}
+	}
+	return manner, risk, ok
+}
+
+func spending(r *rival) float64   { return r.spent }
+func violations(r *rival) float64 { return r.violated }
+func strain(r *rival) float64     { return r.strained }
 
 // allowance is what may be spent: less by as much as was overspent of late, when the past was no good guide, and more by as
 // much as was saved.
@@ -138,18 +181,18 @@ const leastAllowance, mostAllowance = 0.8, 1.05
 // budgetEvidence is the share of the memory, as a divisor, that must have been seen before it is judged by.
 const budgetEvidence = 7
 
-// reach returns the risk at which a falling measure of the rivals reaches a value, interpolated between neighbours; false when
-// the riskiest is still above it.
-func (v *rivals) reach(measure func(*rival) float64, value float64) (float64, bool) {
-	for i := range rivalRisks {
-		here := measure(&v.own[i])
+// reach returns the risk at which a falling measure of a row reaches a value, interpolated between neighbours; false when the
+// riskiest is still above it.
+func (o *row) reach(measure func(*rival) float64, value float64) (float64, bool) {
+	for i := range o {
+		here := measure(&o[i])
 		if here > value {
 			continue
 		}
 		if i == 0 {
 			return rivalRisks[0], true
 		}
-		before := measure(&v.own[i-1])
+		before := measure(&o[i-1])
 		share := 0.0
 		if before > here {
 			share = (before - value) / (before - here)
@@ -160,18 +203,19 @@ func (v *rivals) reach(measure func(*rival) float64, value float64) (float64, bo
 	return rivalRisks[len(rivalRisks)-1], false
 }
 
-// violated is what a risk would have violated, interpolated between the rivals.
-func (v *rivals) violated(risk float64) float64 {
+// at is a measure of a risk, interpolated between the rivals of a row.
+func (o *row) at(risk float64, measure func(*rival) float64) float64 {
 	for i, r := range rivalRisks {
 		if r < risk {
 			continue
 		}
 		if i == 0 {
-			return v.own[0].violated
+			return measure(&o[0])
 		}
 		from, to := math.Log(rivalRisks[i-1]), math.Log(r)
 		share := (math.Log(risk) - from) / (to - from)
-		return v.own[i-1].violated + share*(v.own[i].violated-v.own[i-1].violated)
+		before := measure(&o[i-1])
+		return before + share*(measure(&o[i])-before)
 	}
-	return v.own[len(rivalRisks)-1].violated
+	return measure(&o[len(o)-1])
 }

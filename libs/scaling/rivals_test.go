@@ -14,6 +14,7 @@ type trial struct {
 	demand   func(tick int) float64
 	forecast func(tick int) []Quantile // of any window; nil: none
 	earned   bool
+	expected func(tick int) float64 // of the running step; nil: as it came
 }
 
 // played is what came of the second half of a trial; the first half is for learning.
@@ -21,6 +22,7 @@ type played struct {
 	spent, violated       float64 // by Decide
 	hpaSpent, hpaViolated float64 // by the HPA on paper, as the rivals saw it
 	followed, predictive  int
+	discounted            int
 	ticks                 int
 	last                  Decision
 }
@@ -55,6 +57,9 @@ func (p trial) play() played {
 		}
 		if q := p.forecast(t); q != nil {
 			in.Forecast = Forecast{Issued: now, Lead: q, Hold: q, Earned: p.earned}
+			if p.expected != nil {
+				in.Forecast.Surprise = p.demand(t) - p.expected(t)
+			}
 		}
 		out.last, state = Decide(state, in, now)
 		desired = out.last.Production.Instances
@@ -72,6 +77,9 @@ func (p trial) play() played {
 		out.hpaSpent += float64(state.hpaHolds)
 		if p.demand(t) > 100*float64(-state.rivals.hpa.low.max()) {
 			out.hpaViolated += p.demand(t)
+		}
+		if has(out.last, SurpriseDiscounted) {
+			out.discounted++
 		}
 		if has(out.last, HPAFollowed) {
 			out.followed++
@@ -178,8 +186,17 @@ func TestJudge(t *testing.T) {
 	// The rivals cost 130, 125, ... 75 % of the HPA and violate 0, 1, ... 11.
 	board := func(hpaViolated float64) *rivals {
 		v := &rivals{seen: 3601, hpa: rival{spent: 100, violated: hpaViolated}}
-		for i := range v.own {
-			v.own[i] = rival{spent: 130 - 5*float64(i), violated: float64(i)}
+		for i := range rivalRisks {
+			v.own[0][i] = rival{spent: 130 - 5*float64(i), violated: float64(i), strained: 10 * float64(i)}
+			v.own[1][i] = rival{spent: 125 - 5*float64(i), violated: float64(i), strained: 10 * float64(i+1)}
+		}
+		return v
+	}
+	// The other manner strains users by a share of that.
+	other := func(share float64) *rivals {
+		v := board(20)
+		for i := range v.own[1] {
+			v.own[1][i].strained *= share
 		}
 		return v
 	}
@@ -204,10 +221,14 @@ func TestJudge(t *testing.T) {
 		"no budget, nothing helps":  {board(-1), 0, 0.3, verdict{known: true, follow: true, risk: 0.3}},
 		"no risk at all":            {board(0), 0, 0, verdict{known: true}},
 		"a risk beyond the boldest": {board(20), 0, 1, verdict{known: true, risk: 1}},
+		// For the same money the other manner takes a risk that is one step lower.
+		"a little better otherwise":   {other(0.95), 1, 0.05, verdict{known: true, risk: 0.12}},
+		"clearly better otherwise":    {other(0.85), 1, 0.05, verdict{known: true, risk: 0.05, manner: 1}},
+		"otherwise, without a budget": {other(0), 0, 0.05, verdict{known: true, risk: 0.05}},
 	} {
 		c.Budget = tc.budget
 		got := tc.board.judge(c, tc.risk)
-		if got.known != tc.want.known || got.follow != tc.want.follow || math.Abs(got.risk-tc.want.risk) > 1e-9 {
+		if got.known != tc.want.known || got.follow != tc.want.follow || got.manner != tc.want.manner || math.Abs(got.risk-tc.want.risk) > 1e-9 {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
 		}
 	}
@@ -231,7 +252,7 @@ func TestARivalThatForeseesNothing(t *testing.T) {
 		in.Forecast = Forecast{Issued: now, Lead: high, Hold: high}
 		_, state = Decide(state, in, now)
 	}
-	own := state.rivals.own
+	own := state.rivals.own[0]
 	if got := own[len(own)-1].holds; got != 20 {
 		t.Errorf("the rival that reacts holds %d, want the 20 that the demand needs", got)
 	}

@@ -18,6 +18,7 @@ type State struct {
 	hpaSeen   []glance // what they met, oldest first
 	hpaSynced time.Time
 	rivals    rivals
+	ebbs      ebbs
 	loads     *loads // nil without prices
 	move      move
 }

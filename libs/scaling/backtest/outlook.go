@@ -119,17 +119,16 @@ func (f *outlook) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.
 	}
 	return scaling.Forecast{
 		Issued: o.Now, Earned: v.earned, Reason: v.why, Mean: v.mean,
-		Lead: f.window(v, v.lead, o, f.lead), Hold: f.window(v, v.hold, o, f.hold),
+		Lead: f.window(v.lead, o, f.lead), Hold: f.window(v.hold, o, f.hold), Surprise: foresight.Surprise(o.Rate(), v.running),
 	}
 }
 
-// window picks the window that ends the given ticks ahead. One that ends within a known step holds its rate; a rate now that
-// differs from what was expected of the running step moves what is expected after it.
-func (f *outlook) window(v vision, of [2][]scaling.Quantile, o *simulate.Observation, ahead int) []scaling.Quantile {
+// window picks the window that ends the given ticks ahead. One that ends within a known step holds its rate.
+func (f *outlook) window(of [2][]scaling.Quantile, o *simulate.Observation, ahead int) []scaling.Quantile {
 	q := of[(o.Tick%f.repeat+ahead)/f.repeat-ahead/f.repeat]
 	rate := o.Rate()
 	if q == nil && !math.IsNaN(rate) {
 		return []scaling.Quantile{{Level: 0.5, PerSecond: rate}}
 	}
-	return foresight.Follow(q, rate, v.running)
+	return q
 }

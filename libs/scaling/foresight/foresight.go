@@ -94,22 +94,10 @@ func Window(f, former forecast.Forecast, last int) []scaling.Quantile {
 	return Blend(Ahead(f, last), Ahead(former, last+1))
 }
 
-// calmShare is how much of a demand below the expected is believed to last: the step may still see its peak.
-const calmShare = 0.3
-
-// Follow moves quantiles by what the demand differs from the median expected of the running step's peak: a surprise now makes
-// what follows higher than was foreseen by as much, and a calm lower by a part of it. A NaN changes nothing.
-func Follow(q []scaling.Quantile, rate, expected float64) []scaling.Quantile {
-	shift := rate - expected
-	if shift < 0 {
-		shift *= calmShare
+// Surprise is what the demand differs from the median expected of the running step's peak; 0 where one of them is not known.
+func Surprise(rate, expected float64) float64 {
+	if s := rate - expected; !math.IsNaN(s) {
+		return s
 	}
-	if math.IsNaN(shift) || shift == 0 {
-		return q
-	}
-	moved := make([]scaling.Quantile, len(q))
-	for i := range q {
-		moved[i] = scaling.Quantile{Level: q[i].Level, PerSecond: math.Max(0, q[i].PerSecond+shift)}
-	}
-	return moved
+	return 0
 }

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
-	"github.com/foreshadow/foreshadow/libs/scaling"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,22 +104,15 @@ func TestTheFormerForecastIsHeard(t *testing.T) {
 	}
 }
 
-func TestFollow(t *testing.T) {
+func TestSurprise(t *testing.T) {
 	t.Parallel()
-	q := []scaling.Quantile{{Level: 0.5, PerSecond: 100}, {Level: 0.95, PerSecond: 120}}
-	for rate, want := range map[float64][2]float64{90: {100, 120}, 120: {130, 150}, 80: {97, 117}} {
-		got := Follow(q, rate, 90)
-		if math.Abs(got[0].PerSecond-want[0]) > 1e-9 || math.Abs(got[1].PerSecond-want[1]) > 1e-9 || got[1].Level != 0.95 {
-			t.Errorf("rate %g where 90 was expected: %+v, want %v", rate, got, want)
+	nan := math.NaN()
+	for want, of := range map[float64][2]float64{30: {120, 90}, -10: {80, 90}} {
+		if got := Surprise(of[0], of[1]); got != want {
+			t.Errorf("%g where %g was expected: %g, want %g", of[0], of[1], got, want)
 		}
 	}
-	if d := cmp.Diff(q, Follow(q, math.NaN(), 90)); d != "" {
-		t.Errorf("an unknown rate: %s", d)
-	}
-	if d := cmp.Diff(q, Follow(q, 120, math.NaN())); d != "" || q[0].PerSecond != 100 {
-		t.Errorf("nothing was expected: %s", d)
-	}
-	if got := Follow(q, 0, 1000); got[0].PerSecond != 0 {
-		t.Errorf("a calm far below: %+v, want nothing below zero", got)
+	if Surprise(nan, 90) != 0 || Surprise(90, nan) != 0 {
+		t.Error("a surprise without a rate or without an expectation")
 	}
 }

@@ -78,8 +78,7 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	m.seen = f
 	out.Lead, out.Hold, out.Mean = foresight.Window(f, m.former, lead), foresight.Window(f, m.former, hold), f.Mean[lead]
 	if m.forecast.Step > m.config.Interval && !f.Start.After(now) {
-		rate, expected := lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5)
-		out.Lead, out.Hold = foresight.Follow(out.Lead, rate, expected), foresight.Follow(out.Hold, rate, expected)
+		out.Surprise = foresight.Surprise(lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5))
 	}
 	return out
 }

@@ -1,0 +1,73 @@
+package scaling
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// outageShare is the share of the least demand of a long past below which a demand is no ebb but a failure on the way here.
+	outageShare = 0.5
+	// outagePast is how many times as long as an outage is believed to last that past is, at least a quarter of it seen.
+	outagePast = 12
+	// outageSpans is how many spans of the least demand there are in the time an outage is believed to last.
+	outageSpans = 8
+)
+
+// ebbs are the least demands of past spans of time, oldest first. They are never changed.
+type ebbs struct {
+	past []ebb
+	now  ebb // of the running span; no time when there is none
+}
+
+type ebb struct {
+	from  time.Time
+	least float64
+}
+
+// push returns the ebbs with one more demand, without those too old to count.
+func (e ebbs) push(rate float64, now time.Time, outage time.Duration) ebbs {
+	if outage <= 0 {
+		return ebbs{}
+	}
+	if e.now.from.IsZero() || now.Before(e.now.from) {
+		return ebbs{now: ebb{now, rate}}
+	}
+	if now.Sub(e.now.from) < outage/outageSpans {
+		e.now.least = math.Min(e.now.least, rate)
+		return e
+	}
+	old := 0
+	for old < len(e.past) && now.Sub(e.past[old].from) > outagePast*outage {
+		old++
+	}
+	kept := make([]ebb, 0, len(e.past)-old+1)
+	e.past = append(append(kept, e.past[old:]...), e.now)
+	e.now = ebb{now, rate}
+	return e
+}
+
+// low is the least demand of the time before the last outage's worth of it; 0 when too little of that was seen. What fell
+// longer ago than an outage is believed to last lowers it, and is believed from then on.
+func (e ebbs) low(now time.Time, outage time.Duration) float64 {
+	least := math.Inf(1)
+	for _, p := range e.past {
+		if now.Sub(p.from) >= outage {
+			least = math.Min(least, p.least)
+		}
+	}
+	if len(e.past) == 0 || math.IsInf(least, 1) || now.Sub(e.past[0].from) < outagePast*outage/4 {
+		return 0
+	}
+	return least
+}
+
+// watch tells an ebb from an outage. Users do not leave all at once: a load balancer, a provider or a dependency has failed,
+// and when it is back they all are, long before instances could be.
+func (d *decider) watch(rate float64) {
+	d.state.ebbs = d.state.ebbs.push(rate, d.now, d.c.Outage)
+	if low := d.state.ebbs.low(d.now, d.c.Outage); rate < outageShare*low {
+		d.outage = true
+		d.out.Evidence.Ebb = low
+	}
+}

@@ -1,0 +1,104 @@
+package scaling
+
+import (
+	"testing"
+	"time"
+)
+
+// visits plays demands, one per minute, against what production holds, and returns what it held at each.
+func visits(c Config, demand ...float64) (held []int, last Decision) {
+	desired := 40
+	var state State
+	for i, rate := range demand {
+		now := start.Add(time.Duration(i) * time.Minute)
+		in := Input{
+			Config: c, Startup: time.Minute, Instances: Instances{desired, desired}, Demand: []Point{{now, rate}},
+			Capacity: Capacity{Source: CapacityMeasured, PerSecond: 100},
+		}
+		last, state = Decide(state, in, now)
+		desired = last.Production.Instances
+		held = append(held, desired)
+	}
+	return held, last
+}
+
+func minutes(n int, rate float64) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = rate
+	}
+	return out
+}
+
+func outageConfig() Config {
+	c := DefaultConfig()
+	c.MaxInstances, c.Imbalance, c.Smoothing = 100, 0, 0
+	return c
+}
+
+func TestNothingIsReleasedInAnOutage(t *testing.T) {
+	t.Parallel()
+	before := append(minutes(12*60, 3000), minutes(60, 2000)...) // 20 at least
+	held, last := visits(outageConfig(), append(before, minutes(60, 10)...)...)
+	if got := held[len(held)-1]; got != 20 || !has(last, ScaleDownHeldInOutage) {
+		t.Errorf("%d instances after an hour of next to no demand, want the 20 from before: %v", got, last.Reasons)
+	}
+	// Everybody is back at once.
+	held, _ = visits(outageConfig(), append(append(before, minutes(60, 10)...), minutes(3, 1200)...)...)
+	if got := held[len(held)-1]; got != 20 {
+		t.Errorf("%d instances while the demand comes back, want 20", got)
+	}
+}
+
+func TestAnOutageIsBelievedInTime(t *testing.T) {
+	t.Parallel()
+	held, last := visits(outageConfig(), append(minutes(13*60, 2000), minutes(3*60, 10)...)...)
+	if got := held[len(held)-1]; got != 1 || has(last, ScaleDownHeldInOutage) {
+		t.Errorf("%d instances three hours after the demand has gone, want 1", got)
+	}
+}
+
+func TestAnEbbIsNoOutage(t *testing.T) {
+	t.Parallel()
+	never := outageConfig()
+	never.Outage = 0
+	for name, tc := range map[string]struct {
+		c      Config
+		demand []float64
+	}{
+		"as low as nights are":  {outageConfig(), append(append(minutes(4*60, 100), minutes(9*60, 2000)...), minutes(30, 60)...)},
+		"too little seen":       {outageConfig(), append(minutes(4*60, 2000), minutes(30, 10)...)},
+		"switched off":          {never, append(minutes(13*60, 2000), minutes(30, 10)...)},
+		"no more than half off": {outageConfig(), append(minutes(13*60, 2000), minutes(30, 1010)...)},
+	} {
+		held, last := visits(tc.c, tc.demand...)
+		if got := held[len(held)-1]; got > 11 || has(last, ScaleDownHeldInOutage) {
+			t.Errorf("%s: %d instances after half an hour of little demand", name, got)
+		}
+	}
+}
+
+func TestEbbsForget(t *testing.T) {
+	t.Parallel()
+	var e ebbs
+	at := func(h float64) time.Time { return start.Add(time.Duration(h * float64(time.Hour))) }
+	for h := 0.0; h < 100; h += 0.05 {
+		rate := 100.0
+		if h < 30 {
+			rate = 10
+		}
+		e = e.push(rate, at(h), 2*time.Hour)
+		if h > 8 && h < 53 && e.low(at(h), 2*time.Hour) != 10 {
+			t.Fatalf("the least demand of the day before hour %.2f is %g, want 10", h, e.low(at(h), 2*time.Hour))
+		}
+	}
+	if got := e.low(at(100), 2*time.Hour); got != 100 {
+		t.Errorf("the least demand of the day is %g, want 100", got)
+	}
+	if n := len(e.past); n > outagePast*outageSpans+1 {
+		t.Errorf("%d spans are kept", n)
+	}
+	if e = e.push(5, at(1), 2*time.Hour); e.low(at(1), 2*time.Hour) != 0 {
+		t.Error("a clock that went back left a past behind")
+	}
+}
