@@ -53,7 +53,7 @@ func readState(body []byte) (State, error) {
 	s := State{
 		at: r.time("at", k.At), needs: r.peaks("needs", k.Needs, 1), reactive: r.peaks("reactive", k.Reactive, 1),
 		hpa: k.HPA.Memory, hpaHolds: r.count("hpa.holds", k.HPA.Holds), hpaSynced: r.time("hpa.synced", k.HPA.Synced),
-		rivals: r.rivals(k.Rivals), loads: r.loads(k.Loads), move: r.move(k.Move),
+		rivals: r.rivals(k.Rivals), ebbs: r.ebbs(k.Ebbs), loads: r.loads(k.Loads), move: r.move(k.Move),
 	}
 	r.fleet(&s, k.HPA)
 	// Who follows the HPA's fleet on paper must not follow it to nothing.
@@ -122,17 +122,31 @@ func (r *reader) fleet(s *State, k keptHPA) {
 	}
 }
 
-// rivals are none when other risks were tried than are today.
+// ebbs are spans of time, each after the one before.
+func (r *reader) ebbs(k []keptEbb) ebbs {
+	var out ebbs
+	for i, e := range k {
+		r.expect(e.From != 0 && (i == 0 || e.From > k[i-1].From), "ebbs", "do not follow each other")
+		if i > 0 {
+			out.past = append(out.past, out.now)
+		}
+		out.now = ebb{r.time("ebbs", e.From), r.float("ebbs", e.Least)}
+	}
+	return out
+}
+
+// rivals are none when other risks, or in other manners, were tried than are today.
 func (r *reader) rivals(k keptRivals) rivals {
 	v := rivals{at: r.time("rivals.at", k.At), seen: r.float("rivals.seen", k.Seen), real: r.float("rivals.real", k.Real), hpa: r.rival("rivals.hpa", k.HPA)}
-	if len(k.Own) != len(v.own) {
+	if len(k.Own) != len(manners)*len(rivalRisks) {
 		return rivals{}
 	}
-	for i := range v.own {
-		if k.Own[i].Risk != rivalRisks[i] {
+	for i, own := range k.Own {
+		at, risk := i/len(rivalRisks), i%len(rivalRisks)
+		if own.Risk != rivalRisks[risk] || own.Rise != manners[at].rise || own.Calm != manners[at].calm {
 			return rivals{}
 		}
-		v.own[i] = r.rival("rivals.own", k.Own[i])
+		v.own[at][risk] = r.rival("rivals.own", own)
 	}
 	return v
 }
@@ -140,7 +154,7 @@ func (r *reader) rivals(k keptRivals) rivals {
 func (r *reader) rival(what string, k keptRival) rival {
 	return rival{
 		holds: r.count(what, k.Holds), needs: r.peaks(what, k.Needs, 1), low: r.peaks(what, k.Low, -1),
-		spent: r.float(what, k.Spent), violated: r.float(what, k.Violated),
+		spent: r.float(what, k.Spent), violated: r.float(what, k.Violated), strained: r.float(what, k.Strained),
 	}
 }
 

@@ -22,6 +22,7 @@ type kept struct {
 	Reactive keptPeaks  `json:"reactive,omitempty"`
 	HPA      keptHPA    `json:"hpa"`
 	Rivals   keptRivals `json:"rivals"`
+	Ebbs     []keptEbb  `json:"ebbs,omitempty"` // the last is that of the running span
 	Loads    *keptLoads `json:"loads,omitempty"`
 	Move     keptMove   `json:"move"`
 }
@@ -43,7 +44,12 @@ type keptGlance struct {
 	Ready int     `json:"ready"`
 }
 
-// keptRivals name the risk of each: what was learnt of other risks says nothing of these.
+type keptEbb struct {
+	From  int64   `json:"from"`
+	Least float64 `json:"least"`
+}
+
+// keptRivals name the manner and the risk of each: what was learnt of others says nothing of these.
 type keptRivals struct {
 	At   int64       `json:"at,omitempty"`
 	Seen float64     `json:"seen"`
@@ -53,12 +59,15 @@ type keptRivals struct {
 }
 
 type keptRival struct {
+	Rise     float64   `json:"rise,omitempty"`
+	Calm     float64   `json:"calm,omitempty"`
 	Risk     float64   `json:"risk,omitempty"`
 	Holds    int       `json:"holds"`
 	Needs    keptPeaks `json:"needs,omitempty"`
 	Low      keptPeaks `json:"low,omitempty"`
 	Spent    float64   `json:"spent"`
 	Violated float64   `json:"violated"`
+	Strained float64   `json:"strained"`
 }
 
 // keptLoads leave out the empty bins.
@@ -89,7 +98,7 @@ func (s State) MarshalBinary() ([]byte, error) {
 	k := kept{
 		Version: stateVersion, At: nanos(s.at), Needs: s.needs.kept(), Reactive: s.reactive.kept(),
 		HPA:    keptHPA{Holds: s.hpaHolds, Synced: nanos(s.hpaSynced), Memory: s.hpa},
-		Rivals: s.rivals.kept(), Loads: s.loads.kept(),
+		Rivals: s.rivals.kept(), Ebbs: s.ebbs.kept(), Loads: s.loads.kept(),
 		Move: keptMove{To: s.move.to.finite(), Since: nanos(s.move.since), Quiet: nanos(s.move.quiet)},
 	}
 	for _, c := range s.hpaFleet {
@@ -121,15 +130,31 @@ func (p peaks) kept() keptPeaks {
 }
 
 func (v rivals) kept() keptRivals {
-	k := keptRivals{At: nanos(v.at), Seen: v.seen, Real: v.real, HPA: v.hpa.kept(0)}
-	for i, r := range v.own {
-		k.Own = append(k.Own, r.kept(rivalRisks[i]))
+	k := keptRivals{At: nanos(v.at), Seen: v.seen, Real: v.real, HPA: v.hpa.kept(manner{}, 0)}
+	for m, row := range v.own {
+		for i, r := range row {
+			k.Own = append(k.Own, r.kept(manners[m], rivalRisks[i]))
+		}
 	}
 	return k
 }
 
-func (r rival) kept(risk float64) keptRival {
-	return keptRival{Risk: risk, Holds: r.holds, Needs: r.needs.kept(), Low: r.low.kept(), Spent: r.spent, Violated: r.violated}
+func (e ebbs) kept() []keptEbb {
+	if e.now.from.IsZero() {
+		return nil
+	}
+	var out []keptEbb
+	for _, p := range append(e.past[:len(e.past):len(e.past)], e.now) {
+		out = append(out, keptEbb{nanos(p.from), p.least})
+	}
+	return out
+}
+
+func (r rival) kept(m manner, risk float64) keptRival {
+	return keptRival{
+		Rise: m.rise, Calm: m.calm, Risk: risk, Holds: r.holds, Needs: r.needs.kept(), Low: r.low.kept(),
+		Spent: r.spent, Violated: r.violated, Strained: r.strained,
+	}
 }
 
 func (l *loads) kept() *keptLoads {

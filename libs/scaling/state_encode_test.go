@@ -45,7 +45,7 @@ func day(t int) (Input, time.Time) {
 	in.Utilization = Utilization{Share: rate / 100 / float64(in.Instances.Ready), At: now.Add(-5 * time.Second), Instances: float64(in.Instances.Ready)}
 	in.Size = InstanceSize{CPUCores: 1, MemoryBytes: 2 << 30}
 	q := []Quantile{{0.05, rate * 0.8}, {0.5, rate}, {0.95, rate * 1.2}, {0.99, rate * 1.4}}
-	in.Forecast = Forecast{Issued: now, Lead: q, Hold: q, Earned: true}
+	in.Forecast = Forecast{Issued: now, Lead: q, Hold: q, Earned: true, Surprise: 100 * math.Sin(float64(t*t))}
 	return in, now
 }
 
@@ -133,12 +133,14 @@ func TestEveryFieldIsKept(t *testing.T) {
 		of   any
 		want string
 	}{
-		{State{}, "at needs reactive hpa hpaHolds hpaFleet hpaSeen hpaSynced rivals loads move"},
+		{State{}, "at needs reactive hpa hpaHolds hpaFleet hpaSeen hpaSynced rivals ebbs loads move"},
 		{peak{}, "at need"},
 		{cohort{}, "count ordered"},
 		{glance{}, "at rate ready"},
 		{rivals{}, "at seen hpa real own"},
-		{rival{}, "holds needs low spent violated"},
+		{rival{}, "holds needs low spent violated strained"},
+		{ebbs{}, "past now"},
+		{ebb{}, "from least"},
 		{loads{}, "since at bins"},
 		{move{}, "to since quiet"},
 	} {

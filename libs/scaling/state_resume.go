@@ -25,6 +25,7 @@ func (s State) Heading() *Tried { return s.move.to }
 //	the fleets on paper      go on where they were; after a gap longer than the HPA's patience they start from what runs
 //	what they cost           has faded with the time that passed, which does not count as played
 //	the day of demand        the same; the gap does not make it a longer day
+//	the least demands        stay; an outage that began before the gap is believed as soon as without it
 //	a move to another size   has as much time left as it had
 //
 // What is older than it speaks of is forgotten: the fleets after BudgetMemory, the day and the move after SizeMemory. A state
@@ -69,8 +70,10 @@ func (v rivals) resume(c Config, gap time.Duration) rivals {
 	v.seen *= keep
 	v.real *= keep
 	v.hpa = v.hpa.resume(c, gap, keep)
-	for i := range v.own {
-		v.own[i] = v.own[i].resume(c, gap, keep)
+	for m := range v.own {
+		for i := range v.own[m] {
+			v.own[m][i] = v.own[m][i].resume(c, gap, keep)
+		}
 	}
 	return v
 }
@@ -78,6 +81,7 @@ func (v rivals) resume(c Config, gap time.Duration) rivals {
 func (r rival) resume(c Config, gap time.Duration, keep float64) rival {
 	r.spent *= keep
 	r.violated *= keep
+	r.strained *= keep
 	if gap > c.HPA.DownHold {
 		r.holds, r.needs, r.low = 0, nil, nil
 	}

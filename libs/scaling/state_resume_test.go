@@ -59,7 +59,7 @@ func TestWhatWasLearntHoldsAfterAGap(t *testing.T) {
 		if got := resumed.Played(); got > s.Played() || want.known && gap > 0 && got > time.Duration(float64(s.Played())*math.Exp(-gap.Hours()/12)+1) {
 			t.Errorf("after %s: %s played of %s: the gap was counted, or did not fade", gap, got, s.Played())
 		}
-		if got := resumed.rivals.own[0].holds > 0; got != want.fleets {
+		if got := resumed.rivals.own[0][0].holds > 0; got != want.fleets {
 			t.Errorf("after %s: fleets on paper go on: %t", gap, got)
 		}
 		if got := resumed.loads != nil; got != want.loads {
