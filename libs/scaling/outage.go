@@ -8,7 +8,7 @@ import (
 const (
 	// outageShare is the share of the least demand of a long past below which a demand is no ebb but a failure on the way here.
 	outageShare = 0.5
-	// outagePast is how many times as long as an outage is believed to last that past is, at least a quarter of it seen.
+	// outagePast is how many times as long as an outage is believed to last that past is, at least half of it seen.
 	outagePast = 12
 	// outageSpans is how many spans of the least demand there are in the time an outage is believed to last.
 	outageSpans = 8
@@ -56,7 +56,7 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 			least = math.Min(least, p.least)
 		}
 	}
-	if len(e.past) == 0 || math.IsInf(least, 1) || now.Sub(e.past[0].from) < outagePast*outage/4 {
+	if len(e.past) == 0 || math.IsInf(least, 1) || now.Sub(e.past[0].from) < outagePast*outage/2 {
 		return 0
 	}
 	return least

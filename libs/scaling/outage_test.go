@@ -67,7 +67,7 @@ func TestAnEbbIsNoOutage(t *testing.T) {
 		demand []float64
 	}{
 		"as low as nights are":  {outageConfig(), append(append(minutes(4*60, 100), minutes(9*60, 2000)...), minutes(30, 60)...)},
-		"too little seen":       {outageConfig(), append(minutes(4*60, 2000), minutes(30, 10)...)},
+		"too little seen":       {outageConfig(), append(minutes(11*60, 2000), minutes(30, 10)...)},
 		"switched off":          {never, append(minutes(13*60, 2000), minutes(30, 10)...)},
 		"no more than half off": {outageConfig(), append(minutes(13*60, 2000), minutes(30, 1010)...)},
 	} {
@@ -88,7 +88,7 @@ func TestEbbsForget(t *testing.T) {
 			rate = 10
 		}
 		e = e.push(rate, at(h), 2*time.Hour)
-		if h > 8 && h < 53 && e.low(at(h), 2*time.Hour) != 10 {
+		if h > 15 && h < 53 && e.low(at(h), 2*time.Hour) != 10 {
 			t.Fatalf("the least demand of the day before hour %.2f is %g, want 10", h, e.low(at(h), 2*time.Hour))
 		}
 	}

@@ -144,6 +144,9 @@ func (p Policy) validate(fault faultFunc) {
 	if p.ScaleDownAfter < 0 {
 		fault("policy.scale_down_after", "must not be negative, got %v", p.ScaleDownAfter)
 	}
+	if p.OutageHold < 0 {
+		fault("policy.outage_hold", "must not be negative, got %v", p.OutageHold)
+	}
 	if !(p.CapacityHint >= 0) {
 		fault("policy.capacity_hint", "must not be negative, got %v", p.CapacityHint)
 	}

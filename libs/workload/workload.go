@@ -133,6 +133,9 @@ type Policy struct {
 	Startup time.Duration `yaml:"startup"`
 	// ScaleDownAfter is how long a smaller size must have been enough before instances are removed.
 	ScaleDownAfter time.Duration `yaml:"scale_down_after"`
+	// OutageHold is how long instances are kept when demand falls below half of the least of the day before (of twelve times as
+	// long): users do not leave all at once, something on their way has failed, and when it is back they all are. 0: not at all.
+	OutageHold time.Duration `yaml:"outage_hold"`
 	// History is how far back the forecast looks.
 	History time.Duration `yaml:"history"`
 	// CapacityHint is what one instance carries in requests per second until the shadow has measured it; 0 = not known.
@@ -353,7 +356,7 @@ func Default() Workload {
 		ShadowInstances: Limits{Min: 0, Max: 1},
 		Policy: Policy{
 			Kind: Predictive, Risk: 0.05, Interval: 15 * time.Second, Startup: time.Minute,
-			ScaleDownAfter: 5 * time.Minute, History: 14 * 24 * time.Hour, Size: Advise,
+			ScaleDownAfter: 5 * time.Minute, OutageHold: 2 * time.Hour, History: 14 * 24 * time.Hour, Size: Advise,
 		},
 		Guardrails: Guardrails{
 			Mode: DryRun, RatePeriod: time.Minute, StabiliseDown: 5 * time.Minute, VerifyTimeout: 5 * time.Minute,

@@ -95,7 +95,7 @@ func scalingConfig(w workload.Workload) scaling.Config {
 	c.Risk, c.Interval, c.StartupGuess = p.Risk, p.Interval, p.Startup
 	c.Smoothing = max(p.Interval/3, 2*time.Second)
 	c.DemandMaxAge, c.ForecastMaxAge = 6*p.Interval, 10*p.Interval
-	c.DownHold = p.ScaleDownAfter
+	c.DownHold, c.Outage = p.ScaleDownAfter, p.OutageHold
 	c.Lifetime = max(8*p.Interval, 10*time.Second)
 	c.ShadowInstances = w.ShadowInstances.Max
 	c.HPA.Sync, c.HPA.DownHold = p.Interval, p.ScaleDownAfter
