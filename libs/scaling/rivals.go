@@ -40,11 +40,12 @@ type round struct {
 	startup, elapsed time.Duration
 	rate, capacity   float64
 	keep             float64 // share of the past that is not forgotten
+	room             peaks   // for what the rivals remember: dozens of moving maxima, one allocation
 }
 
 // score counts what the fleet costs and violates until the next decision.
-func (r *rival) score(m round) {
-	r.low = r.low.push(-r.holds, m.now, m.startup)
+func (r *rival) score(m *round) {
+	r.low = r.low.pushInto(&m.room, -r.holds, m.now, m.startup)
 	r.spent = r.spent*m.keep + float64(r.holds)*m.elapsed.Seconds()
 	r.violated *= m.keep
 	r.strained *= m.keep
@@ -74,7 +75,8 @@ func (d *decider) compete(rate, noise float64) {
 	v.at, v.seen = d.now, v.seen*m.keep+m.elapsed.Seconds()
 	v.real = v.real*m.keep + float64(d.current)*m.elapsed.Seconds()
 	v.hpa.holds = d.state.hpaHolds
-	v.hpa.score(m)
+	m.room = make(peaks, 0, v.remembered())
+	v.hpa.score(&m)
 	now := instancesFor(rate+noise, e.CapacityUsed)
 	for manner := range manners {
 		for i, risk := range rivalRisks {
@@ -84,18 +86,29 @@ func (d *decider) compete(rate, noise float64) {
 				w.later = max(w.needed, instancesFor(hold, e.CapacityUsed))
 			}
 			r := &v.own[manner][i]
-			d.move(r, w)
-			r.score(m)
+			d.act(r, w, &m)
+			r.score(&m)
 		}
 	}
 }
 
-// move lets a rival do what it wishes for, as production would.
-func (d *decider) move(r *rival, w wish) {
+// remembered is at most how many needs the rivals remember after the next decision.
+func (v *rivals) remembered() int {
+	n := len(v.hpa.low) + 1
+	for i := range v.own {
+		for j := range v.own[i] {
+			n += len(v.own[i][j].needs) + len(v.own[i][j].low) + 2
+		}
+	}
+	return n
+}
+
+// act lets a rival do what it wishes for, as production would.
+func (d *decider) act(r *rival, w wish, m *round) {
 	if r.holds == 0 {
 		r.holds = max(d.current, 1)
 	}
-	r.needs = r.needs.push(d.remembered(w.needed, r.needs), d.now, d.c.DownHold)
+	r.needs = r.needs.pushInto(&m.room, d.remembered(w.needed, r.needs), d.now, d.c.DownHold)
 	r.holds, _ = next(d.c, r.holds, w, r.needs.max())
 	r.holds = min(max(r.holds, d.c.MinInstances), d.c.MaxInstances)
 }

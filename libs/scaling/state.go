@@ -33,6 +33,12 @@ type peak struct {
 
 // push returns the peaks with a new need, without those older than hold; the first entry is the maximum.
 func (p peaks) push(need int, now time.Time, hold time.Duration) peaks {
+	room := make(peaks, 0, len(p)+1)
+	return p.pushInto(&room, need, now, hold)
+}
+
+// pushInto is push with the peaks it returns laid into room, behind what is there.
+func (p peaks) pushInto(room *peaks, need int, now time.Time, hold time.Duration) peaks {
 	start := 0
 	for start < len(p) && now.Sub(p[start].at) > hold {
 		start++
@@ -41,9 +47,9 @@ func (p peaks) push(need int, now time.Time, hold time.Duration) peaks {
 	for end > start && p[end-1].need <= need {
 		end--
 	}
-	next := make(peaks, 0, end-start+1)
-	next = append(next, p[start:end]...)
-	return append(next, peak{now, need})
+	from := len(*room)
+	*room = append(append(*room, p[start:end]...), peak{now, need})
+	return (*room)[from:len(*room):len(*room)]
 }
 
 // max returns the highest need remembered, zero when none is.
