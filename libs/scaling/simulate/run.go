@@ -35,7 +35,7 @@ type run struct {
 	fleet   fleet
 	metrics *pipeline
 	backlog float64 // requests waiting
-	cpu     float64 // utilization of the last tick in which it was known
+	load    float64 // instances' worth of work in the last tick in which it was known
 	seen    Observation
 	score   score
 }
@@ -87,7 +87,8 @@ func (r *run) observe(t int) *Observation {
 func (r *run) serve(t int) {
 	requests := r.demand[t]
 	if math.IsNaN(requests) {
-		r.metrics.record(r.cpu, r.fleet.ready)
+		// The work goes on as it was: were it the utilization, a fleet that shrinks would find as much to shrink again.
+		r.metrics.record(utilizationOf(r.load, r.fleet.ready), r.fleet.ready)
 		r.score.unknown(t, r.fleet.ready, r.fleet.total)
 		return
 	}
@@ -102,16 +103,22 @@ func (r *run) serve(t int) {
 	room := float64(r.fleet.ready) * r.c.Capacity * r.c.Patience.Seconds()
 	r.backlog = math.Min(refused, room)
 	refused -= r.backlog
-	if able > 0 {
-		r.cpu = utilization
-	}
-	r.metrics.record(r.cpu, r.fleet.ready)
+	r.load = work / (r.c.Capacity * r.c.Tick.Seconds())
+	r.metrics.record(utilizationOf(r.load, r.fleet.ready), r.fleet.ready)
 	need := r.c.need(r.rates[t])
 	r.score.served(tally{
 		tick:     t,
 		requests: requests, refused: refused, violated: utilization > r.c.MaxUtilization+grain,
 		need: need, ready: r.fleet.ready, total: r.fleet.total,
 	})
+}
+
+// utilizationOf is the mean use of instances that share a load; none where there are none.
+func utilizationOf(load float64, ready int) float64 {
+	if ready == 0 {
+		return 0
+	}
+	return load / float64(ready)
 }
 
 // grain keeps rounding from turning a fleet used exactly to its limit into a violation.

@@ -140,6 +140,19 @@ func TestMissingDemandIsNotScored(t *testing.T) {
 	}
 }
 
+func TestMissingDemandIsHeldAsLoad(t *testing.T) {
+	t.Parallel()
+	var last float64
+	p := &script{wants: []int{4, 4, 4, 2}, see: func(o *Observation) { last = o.Utilization() }}
+	demand := []float64{80, 80, math.NaN(), math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+	c := world()
+	c.Initial = 4
+	play(t, demand, c, p)
+	if math.Abs(last-0.4) > 1e-9 {
+		t.Errorf("utilization %g of two instances where four had 0.2, want 0.4", last)
+	}
+}
+
 func TestPoliciesSeeDelayedNumbers(t *testing.T) {
 	t.Parallel()
 	c := world()
