@@ -32,7 +32,7 @@ type Config struct {
 	DownQuantile float64 // of the demand to come that keeps instances: a middling one, as growing stays possible
 	DownMargin   float64 // share of the instances that must be idle before any is released
 	DownStep     float64 // share of the instances released at once, at least one
-	// Outage is how long a demand below half of the least of the past (of twelve times as long) is taken for a failure on the
+	// Outage is how long a demand below half of the least of the past (of 84 times as long) is taken for a failure on the
 	// way here: nothing is released. Zero: never.
 	Outage time.Duration
 	// UpStep is the share by which instances grow at least when they grow: what has just outgrown its instances is likely to

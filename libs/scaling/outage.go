@@ -8,10 +8,11 @@ import (
 const (
 	// outageShare is the share of the least demand of a long past below which a demand is no ebb but a failure on the way here.
 	outageShare = 0.5
-	// outagePast is how many times as long as an outage is believed to last that past is, at least half of it seen.
-	outagePast = 12
+	// outagePast is how many times as long as an outage is believed to last that past is: a week for two hours, since demand may
+	// fall on working days only. At least outageSeen of it must have been seen.
+	outagePast, outageSeen = 84, 6
 	// outageSpans is how many spans of the least demand there are in the time an outage is believed to last.
-	outageSpans = 8
+	outageSpans = 2
 )
 
 // ebbs are the least demands of past spans of time, oldest first. They are never changed.
@@ -56,7 +57,7 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 			least = math.Min(least, p.least)
 		}
 	}
-	if len(e.past) == 0 || math.IsInf(least, 1) || now.Sub(e.past[0].from) < outagePast*outage/2 {
+	if len(e.past) == 0 || math.IsInf(least, 1) || now.Sub(e.past[0].from) < outageSeen*outage {
 		return 0
 	}
 	return least

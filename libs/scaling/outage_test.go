@@ -67,6 +67,7 @@ func TestAnEbbIsNoOutage(t *testing.T) {
 		demand []float64
 	}{
 		"as low as nights are":  {outageConfig(), append(append(minutes(4*60, 100), minutes(9*60, 2000)...), minutes(30, 60)...)},
+		"after a busy weekend":  {outageConfig(), append(append(minutes(4*60, 100), minutes(60*60, 2000)...), minutes(30, 60)...)},
 		"too little seen":       {outageConfig(), append(minutes(11*60, 2000), minutes(30, 10)...)},
 		"switched off":          {never, append(minutes(13*60, 2000), minutes(30, 10)...)},
 		"no more than half off": {outageConfig(), append(minutes(13*60, 2000), minutes(30, 1010)...)},
@@ -82,18 +83,18 @@ func TestEbbsForget(t *testing.T) {
 	t.Parallel()
 	var e ebbs
 	at := func(h float64) time.Time { return start.Add(time.Duration(h * float64(time.Hour))) }
-	for h := 0.0; h < 100; h += 0.05 {
+	for h := 0.0; h < 200; h += 0.05 {
 		rate := 100.0
 		if h < 30 {
 			rate = 10
 		}
 		e = e.push(rate, at(h), 2*time.Hour)
-		if h > 15 && h < 53 && e.low(at(h), 2*time.Hour) != 10 {
-			t.Fatalf("the least demand of the day before hour %.2f is %g, want 10", h, e.low(at(h), 2*time.Hour))
+		if h > 15 && h < 190 && e.low(at(h), 2*time.Hour) != 10 {
+			t.Fatalf("the least demand of the week before hour %.2f is %g, want 10", h, e.low(at(h), 2*time.Hour))
 		}
 	}
-	if got := e.low(at(100), 2*time.Hour); got != 100 {
-		t.Errorf("the least demand of the day is %g, want 100", got)
+	if got := e.low(at(200), 2*time.Hour); got != 100 {
+		t.Errorf("the least demand of the week is %g, want 100", got)
 	}
 	if n := len(e.past); n > outagePast*outageSpans+1 {
 		t.Errorf("%d spans are kept", n)

@@ -133,8 +133,9 @@ type Policy struct {
 	Startup time.Duration `yaml:"startup"`
 	// ScaleDownAfter is how long a smaller size must have been enough before instances are removed.
 	ScaleDownAfter time.Duration `yaml:"scale_down_after"`
-	// OutageHold is how long instances are kept when demand falls below half of the least of the day before (of twelve times as
-	// long): users do not leave all at once, something on their way has failed, and when it is back they all are. 0: not at all.
+	// OutageHold is how long instances are kept when demand falls below half of the least of the week before (of 84 times as
+	// long, once 6 times as long was seen): users do not leave all at once, something on their way has failed, and when it is
+	// back they all are. 0: not at all.
 	OutageHold time.Duration `yaml:"outage_hold"`
 	// History is how far back the forecast looks.
 	History time.Duration `yaml:"history"`
