@@ -135,7 +135,7 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 		out.manner, out.risk, affordable = v.afford(v.allowance(c.Budget))
 	}
 	own := &v.own[out.manner]
-	bound := clearly * v.hpa.violated
+	bound := noWorse * v.hpa.violated
 	if affordable && own.at(out.risk, violations) <= bound {
 		return out
 	}
@@ -154,9 +154,10 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 	return out
 }
 
-// clearly is the share of what another does badly that one must stay below to be taken instead: what would have been as good in
-// the past is as likely to be worse, and a change from one to the other costs something of its own.
-const clearly = 0.9
+// noWorse is the share of the HPA's violations that a risk must stay below, and clearly that of the strain in the first manner
+// that another must: what would have been as good in the past is as likely to be worse. To leave the HPA takes less than to
+// leave the first manner, since staying with it costs its own violations.
+const noWorse, clearly = 0.94, 0.9
 
 // afford picks, of the risks in each manner that would have cost what may be spent, the one in the first manner, or that in
 // another which would have strained users clearly less. False when in that manner even the riskiest would have cost more.

@@ -213,7 +213,7 @@ func TestJudge(t *testing.T) {
 		"between two":               {board(20), 1.025, 0.05, verdict{known: true, risk: math.Sqrt(0.05 * 0.12)}},
 		"more than the safest":      {board(20), 2, 0.05, verdict{known: true, risk: 1e-9}},
 		"savings cost users":        {board(8), 0.8, 0.05, verdict{known: true, risk: 0.25}},
-		"just as good as the HPA":   {board(6.5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
+		"just as good as the HPA":   {board(6.2), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
 		"no money for the HPA's":    {board(5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
 		"too dear and too bad":      {board(5), 0.5, 0.05, verdict{known: true, follow: true, risk: 1}},
 		"no budget":                 {board(20), 0, 0.3, verdict{known: true, risk: 0.3}},
