@@ -13,9 +13,10 @@
 //   - Up at once: when the (1-risk)-quantile of the highest demand until a new instance could be ready exceeds what the
 //     instances already asked for carry, or when the demand of the last seconds does.
 //   - Down late: only what neither the recent past nor the longer forecast needs, in steps, and not for trifles.
-//   - Never worse than the HPA for its money: other risks, and the HPA, are played on paper against the demand as it comes
-//     (rivals). What they would have cost and violated sets the risk, so that a budget is kept; where no risk would have
-//     served users as well as the HPA does, what the HPA would hold is held.
+//   - Never worse than the HPA for its money: other risks, in two manners of counting on surprises, and the HPA, are played on
+//     paper against the demand as it comes (rivals). What they would have cost and violated sets risk and manner, so that a
+//     budget is kept; where no risk would have served users better than the HPA does, what the HPA would hold is held.
+//   - An outage is no calm: when demand falls below half of anything seen in a week, nothing is released for a while.
 //   - A forecast that has not earned trust is not used: the request rate itself decides, and never below what the
 //     Kubernetes HPA would hold.
 //   - Missing, stale or impossible numbers never shrink anything.
