@@ -232,8 +232,15 @@ func (r *rig) experiment(id string, loads ...float64) *foreshadowv1.Experiment {
 func (r *rig) traffic() {
 	r.t.Helper()
 	settled := func() uint64 {
+		// What was only seen may yet turn out to be of an unknown workload.
 		l := r.ledger("shadow-runner/replay")
-		return l.Seen - l.Dropped["unknown_workload"]
+		n := l.Passed
+		for reason, dropped := range l.Dropped {
+			if reason != "unknown_workload" {
+				n += dropped
+			}
+		}
+		return n
 	}
 	before, now := settled(), time.Now().Unix()
 	for s := int64(12); s > 0; s-- {
