@@ -22,10 +22,13 @@ func (m manner) shift(surprise float64) float64 {
 	return m.rise * surprise
 }
 
+// wordShare is the share of the demand that a surprise must be to be worth a word.
+const wordShare = 0.05
+
 // discount says so when most of a surprise is not counted on.
 func (d *decider) discount() {
 	surprise := d.in.Forecast.Surprise
-	if d.verdict.manner == 0 || !(surprise > 0) || math.IsInf(surprise, 0) {
+	if d.verdict.manner == 0 || !(surprise > wordShare*d.out.Evidence.Demand) || math.IsInf(surprise, 0) {
 		return
 	}
 	d.out.Evidence.Surprise = surprise
