@@ -231,8 +231,9 @@ func (d *decider) withoutCapacity() int {
 	return d.settle(w)
 }
 
-// hold keeps what runs, or grows it: without a known demand nothing is released.
+// hold keeps what runs, or grows it: without a known demand nothing is released, nor at once when it is known again.
 func (d *decider) hold(w wish) int {
+	d.state.needs = d.state.needs.push(d.current, d.now, d.c.DownHold)
 	if w.needed > d.current {
 		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
 		d.ground(Reason{Code: DemandMissing})

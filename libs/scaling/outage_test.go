@@ -103,3 +103,16 @@ func TestEbbsForget(t *testing.T) {
 		t.Error("a clock that went back left a past behind")
 	}
 }
+
+func TestNothingIsReleasedAtOnceAfterATimeWithoutData(t *testing.T) {
+	t.Parallel()
+	demand := append(minutes(30, 2000), minutes(20, -1)...) // not known
+	held, _ := visits(outageConfig(), append(demand, 900)...)
+	if got := held[len(held)-1]; got != 20 {
+		t.Errorf("%d instances at the first demand after 20 minutes without any, want the 20 that ran", got)
+	}
+	held, _ = visits(outageConfig(), append(demand, minutes(10, 900)...)...)
+	if got := held[len(held)-1]; got > 10 {
+		t.Errorf("%d instances ten minutes later, want 9 or 10", got)
+	}
+}
