@@ -75,7 +75,7 @@ func (d *decider) compete(rate, noise float64) {
 	v.at, v.seen = d.now, v.seen*m.keep+m.elapsed.Seconds()
 	v.real = v.real*m.keep + float64(d.current)*m.elapsed.Seconds()
 	v.hpa.holds = d.state.hpaHolds
-	m.room = make(peaks, 0, v.remembered())
+	m.room = make(peaks, 0, v.entries())
 	v.hpa.score(&m)
 	now := instancesFor(rate+noise, e.CapacityUsed)
 	for manner := range manners {
@@ -92,8 +92,8 @@ func (d *decider) compete(rate, noise float64) {
 	}
 }
 
-// remembered is at most how many needs the rivals remember after the next decision.
-func (v *rivals) remembered() int {
+// entries is at most how many peaks the rivals hold after the next decision.
+func (v *rivals) entries() int {
 	n := len(v.hpa.low) + 1
 	for i := range v.own {
 		for j := range v.own[i] {

@@ -84,28 +84,18 @@ func unknown(r *foreshadowv1.Recommendation) bool {
 func memories(t *testing.T, k kafka.Config, name string) <-chan time.Duration {
 	t.Helper()
 	out := make(chan time.Duration, 1000)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() {
-		done <- kafka.Tail(ctx, kafka.TailConfig{Kafka: k, Topic: kafka.TopicScalingRemembered}, func(r kafka.Record) error {
-			m := &foreshadowv1.ScalingRemembered{}
-			if err := r.Decode(m); err != nil {
-				return err
-			}
-			if m.GetWorkload() != name || r.Key != name {
-				return nil
-			}
-			var s scaling.State
-			_ = s.UnmarshalBinary(m.GetState())
-			out <- s.Played()
-			return nil
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
+	tail(t, k, kafka.TopicScalingRemembered, func(r kafka.Record) error {
+		m := &foreshadowv1.ScalingRemembered{}
+		if err := r.Decode(m); err != nil {
+			return err
 		}
+		if m.GetWorkload() != name || r.Key != name {
+			return nil
+		}
+		var s scaling.State
+		_ = s.UnmarshalBinary(m.GetState())
+		out <- s.Played()
+		return nil
 	})
 	return out
 }

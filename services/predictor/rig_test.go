@@ -202,27 +202,31 @@ func start(t *testing.T, k kafka.Config, history string, w workload.Workload) *r
 func recommendations(t *testing.T, k kafka.Config, name string) <-chan *foreshadowv1.Recommendation {
 	t.Helper()
 	out := make(chan *foreshadowv1.Recommendation, 1000)
+	tail(t, k, kafka.TopicScalingRecommended, func(r kafka.Record) error {
+		m := &foreshadowv1.Recommendation{}
+		if err := r.Decode(m); err != nil {
+			return err
+		}
+		if m.GetWorkload() == name {
+			out <- m
+		}
+		return nil
+	})
+	return out
+}
+
+// tail hands every record of a topic to each until the test ends.
+func tail(t *testing.T, k kafka.Config, topic string, each func(kafka.Record) error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() {
-		done <- kafka.Tail(ctx, kafka.TailConfig{Kafka: k, Topic: kafka.TopicScalingRecommended}, func(r kafka.Record) error {
-			m := &foreshadowv1.Recommendation{}
-			if err := r.Decode(m); err != nil {
-				return err
-			}
-			if m.GetWorkload() == name {
-				out <- m
-			}
-			return nil
-		})
-	}()
+	go func() { done <- kafka.Tail(ctx, kafka.TailConfig{Kafka: k, Topic: topic}, each) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return out
 }
 
 // await returns the first recommendation that fulfils a condition; generations must grow on the way.
