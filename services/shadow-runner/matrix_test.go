@@ -113,9 +113,6 @@ func TestAMatrixRunsOverARestart(t *testing.T) {
 	}
 }
 
-// starved says that requests were sent so late that what they met says little of the server.
-func starved(s *foreshadowv1.CapacityStep) bool { return s.GetMaxLagSeconds() > 0.1 }
-
 func checkMatrix(t *testing.T, r *rig, e *foreshadowv1.Experiment) {
 	t.Helper()
 	want := map[string]string{
@@ -134,10 +131,6 @@ func checkMatrix(t *testing.T, r *rig, e *foreshadowv1.Experiment) {
 			got[key], want[key], cheapest, results = "busy", "busy", "", 0
 		case c.GetResult() == nil:
 			got[key] = "no result"
-		case fmt.Sprint(c.GetResult().GetSloMet()) != want[key] && starved(c.GetResult()):
-			// The machine stood still for longer than the queue it was to notice takes to grow.
-			t.Logf("%s was measured on a starved machine: %v", key, c.GetResult())
-			got[key], want[key], cheapest, results = "busy", "busy", "", 0
 		default:
 			got[key] = fmt.Sprint(c.GetResult().GetSloMet())
 		}

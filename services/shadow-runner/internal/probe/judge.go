@@ -17,6 +17,9 @@ const (
 	// by this share of its arrivals. Less is within what a stable queue does by itself in a short step.
 	growthRatio = 1.5
 	growthShare = 0.1
+	// Such a queue is the generator's own when it was once behind by more than this share of half the window: what stood still
+	// for so long comes all at once, to any server.
+	standstill = 0.1
 )
 
 // Judge says how a load level went. Requests due while the level settles do not count. Without any request inside the
@@ -65,6 +68,9 @@ func Judge(samples []Sample, w Window, slo SLO) Step {
 	}
 	step.Broken = broken(step, completed, in, w, slo)
 	step.Met = step.Broken == ""
+	if step.Broken == BrokenQueue && step.MaxLag > standstill*seconds/2 {
+		step.Valid = false
+	}
 	return step
 }
 

@@ -72,6 +72,27 @@ func TestJudgeSeesAQueueGrowBeforeTheTailDoes(t *testing.T) {
 	}
 }
 
+// A machine that stands still for a while makes a queue, too, of which the generator's lag tells.
+func TestJudgeTakesNoStandstillOfTheMachineForAQueue(t *testing.T) {
+	t.Parallel()
+	patient := probe.SLO{Quantile: 0.95, Latency: 10 * time.Second, ErrorRatio: 0.01}
+	w := probe.Window{End: 2 * time.Second}
+	for _, tc := range []struct {
+		lag   time.Duration
+		valid bool
+	}{{700 * time.Millisecond, false}, {50 * time.Millisecond, true}} {
+		// From the middle on nothing was sent, or answered, for 0.7 s.
+		stands := even(200, w, func(_ int, s *probe.Sample) {
+			if late := 1700*time.Millisecond - s.Due; s.Due >= time.Second && late > 0 {
+				s.Latency, s.Lag = late+20*time.Millisecond, min(late, tc.lag)
+			}
+		})
+		if got := probe.Judge(stands, w, patient); got.Broken != probe.BrokenQueue || got.Valid != tc.valid {
+			t.Errorf("a generator behind by up to %v: %+v, want %q, valid %v", tc.lag, got, probe.BrokenQueue, tc.valid)
+		}
+	}
+}
+
 func TestJudgeLeavesOutWhatSettles(t *testing.T) {
 	t.Parallel()
 	w := probe.Window{Start: time.Second, End: 2 * time.Second}
