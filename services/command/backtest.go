@@ -51,10 +51,15 @@ run, each over a sweep of its own target, and compares violations and cost. The 
 	flags.IntVar(&o.Instances, "instances", o.Instances, "instances that the 99th percentile of the demand needs, when no capacity is given")
 	flags.IntVar(&o.HPA, "hpa", o.HPA, "target of the HPA that all are compared with, in percent")
 	flags.DurationVar(&o.Warmup, "warmup", o.Warmup, "learnt from, but not scored; 0 takes a third of the series")
+	known := calendarFlag(cmd)
 	flags.StringSliceVar(&o.Policies, "policies", nil, "compare only with these beside the HPA; default: all of "+strings.Join(backtest.Policies(), ", "))
 	flags.StringVar(&o.Forecasts, "forecasts", "", "folder to keep forecasts in, and to take them from while the series and the forecast are the same")
 	flags.Float64Var(&b.failAbove, "fail-above", 0, "exit with 1 when more than this share of the HPA's violations is left at its cost; 0: never")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var err error
+		if o.Calendar, err = loadCalendar(*known); err != nil {
+			return usageError{err}
+		}
 		b.in, b.given = cmd.InOrStdin(), func(flag string) bool { return flags.Changed(flag) }
 		return b.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}

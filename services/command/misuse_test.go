@@ -45,6 +45,10 @@ func TestBacktestRefusesMisuse(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("timestamp,value\n1767571200,1\n1767571500,2\n1767571500,3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	known := filepath.Join(dir, "known.yaml")
+	if err := os.WriteFile(known, []byte("time_zone: Europe/Bern\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	html, data := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.json")
 	for _, tc := range []struct{ args, want string }{
 		{"--csv " + bad, bad + ": line 4: timestamp 2026-01-05T00:05:00Z: appears twice"},
@@ -58,6 +62,8 @@ func TestBacktestRefusesMisuse(t *testing.T) {
 		{"--csv " + csv + " --fail-above NaN", "--fail-above NaN: want a share"},
 		{"--csv " + csv + " --json " + html, "both would be written to"},
 		{"--csv " + csv + " --json " + dir, "--json: write " + dir + ": is a directory"},
+		{"--csv " + csv + " --calendar " + known, known + ": time_zone: want a name such as Europe/Berlin"},
+		{"--csv " + csv + " --calendar " + known + "x", "known.yamlx: no such file"},
 		{"--csv " + csv + " --fleets 3", "--fleets: belongs to --dir"},
 		{"--csv " + csv + " --last 3h", "--last: belongs to --prometheus and --history"},
 		{"--csv " + csv + " --warmup 100h", "leaves nothing of the series to score"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 	"github.com/foreshadow/foreshadow/libs/forecast/evaluation"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/command/internal/output"
@@ -33,16 +34,12 @@ ahead, and the history to look back on. A series is a file with the columns time
 	flags.IntVar(&o.Origins, "origins", 20, "forecasts per series")
 	path := flags.String("out", "", "CSV to write: series,method,origin,h,y,mean,q95,seconds")
 	flags.StringVar(&o.Method, "method", "", "one model by name; default: the pool")
-	known := flags.String("calendar", "", "YAML file with what was known beforehand: time_zone and events, as in the configuration")
+	known := calendarFlag(cmd)
 	flags.StringSliceVar(&o.Only, "only", nil, "names of series to restrict the run to")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *known != "" {
-			if err := workload.Load(*known, nil, &o.Calendar); err != nil {
-				return usageError{err}
-			}
-			if err := o.Calendar.Validate(); err != nil {
-				return usageError{fmt.Errorf("%s: %w", *known, err)}
-			}
+		var err error
+		if o.Calendar, err = loadCalendar(*known); err != nil {
+			return usageError{err}
 		}
 		if o.Series == "" {
 			return usageError{errors.New("--series is missing: name the list of evaluations")}
@@ -53,6 +50,24 @@ ahead, and the history to look back on. A series is a file with the columns time
 		return runEvaluation(cmd, o, *path)
 	}
 	return cmd
+}
+
+func calendarFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("calendar", "", "YAML file with what was known beforehand: time_zone and events, as in the configuration")
+}
+
+// loadCalendar reads what was known beforehand; without a path that is nothing.
+func loadCalendar(path string) (c calendar.Calendar, err error) {
+	if path == "" {
+		return c, nil
+	}
+	if err := workload.Load(path, nil, &c); err != nil {
+		return c, err
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
 }
 
 func runEvaluation(cmd *cobra.Command, o evaluation.Options, path string) error {

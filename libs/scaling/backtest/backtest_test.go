@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 	"github.com/foreshadow/foreshadow/libs/scaling/policy"
 	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
 )
@@ -174,6 +175,25 @@ func TestUnpredictableDemandIsNoWorse(t *testing.T) {
 	if got.Reference.ViolatedShare < 1e-3 || ours.AtCostRatio < 0 || ours.AtCostRatio > 1 || ours.AtViolations < 0 || ours.AtViolations > 1 {
 		t.Errorf("on a random walk Foreshadow violates %g of the HPA's %g at its cost, and costs %g at its violations",
 			ours.AtCostRatio, got.Reference.ViolatedShare, ours.AtViolations)
+	}
+}
+
+// A launch that no history tells of is prepared for when it is in the calendar.
+func TestWhatIsKnownBeforehandIsPreparedFor(t *testing.T) {
+	t.Parallel()
+	s := shop(6, 5*time.Minute)
+	for i := range s.Values {
+		if at := s.Time(i).Sub(epoch); at >= 4*24*time.Hour+11*time.Hour && at < 4*24*time.Hour+14*time.Hour {
+			s.Values[i] *= 2
+		}
+	}
+	o := quick()
+	o.Startup, o.Policies = 10*time.Minute, []string{Oracle}
+	surprised, _ := run(t, s, o).Curve(Foreshadow)
+	o.Calendar.Events = []calendar.Event{{Name: "launch", Start: "2026-03-06 11:00", End: "2026-03-06 14:00", Multiplier: 2}}
+	prepared, _ := run(t, s, o).Curve(Foreshadow)
+	if !(surprised.AtCostRatio > 0 && prepared.AtCostRatio < 0.5*surprised.AtCostRatio) {
+		t.Errorf("of the HPA's violations %g are left with the launch in the calendar, %g without", prepared.AtCostRatio, surprised.AtCostRatio)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 	"github.com/foreshadow/foreshadow/libs/forecast/evaluation"
 	"github.com/foreshadow/foreshadow/libs/scaling"
 	"github.com/foreshadow/foreshadow/libs/scaling/simulate"
@@ -29,6 +30,8 @@ type Options struct {
 	Warmup   time.Duration
 	HPA      int // target of the HPA that all are compared with, percent
 	Decision scaling.Config
+	// Calendar is what was known of the demand beforehand; the zero value knows nothing.
+	Calendar calendar.Calendar
 	// Policies restricts the run to the named curves, beside Foreshadow and the HPA. Empty runs all.
 	Policies []string
 	// Forecasts is a folder in which forecasts are kept, and taken from where nothing that they depend on has changed: other
@@ -90,6 +93,9 @@ func (o Options) Validate() error {
 			errs = append(errs, fmt.Errorf("policies: %q is none, there are %s", name, strings.Join(Policies(), ", ")))
 		}
 	}
+	if err := o.Calendar.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("calendar: %w", err))
+	}
 	return errors.Join(append(errs, o.Decision.Validate())...)
 }
 
@@ -99,6 +105,7 @@ type world struct {
 	repeat int             // ticks per step
 	demand []float64       // requests per tick
 	config simulate.Config
+	known  calendar.Calendar
 }
 
 // ErrNoDemand says that a series has nothing to scale for.
@@ -121,7 +128,7 @@ func (o Options) world(s forecast.Series) (world, error) {
 	if err != nil {
 		return world{}, err
 	}
-	w := world{series: s, repeat: int(s.Step / o.Tick), config: simulate.Default()}
+	w := world{series: s, repeat: int(s.Step / o.Tick), config: simulate.Default(), known: o.Calendar}
 	for _, v := range s.Values {
 		for range w.repeat {
 			w.demand = append(w.demand, v*o.Tick.Seconds())

@@ -45,7 +45,7 @@ type vision struct {
 
 func newOutlook(w world, lead, hold time.Duration) *outlook {
 	f := &outlook{
-		journey: journey{Series: w.series, Whole: true}, tick: w.config.Tick, repeat: w.repeat, rates: make([]float64, len(w.demand)),
+		journey: journey{Series: w.series, Whole: true, Known: w.known}, tick: w.config.Tick, repeat: w.repeat, rates: make([]float64, len(w.demand)),
 		lead: last(lead, w.config.Tick), hold: last(hold, w.config.Tick),
 	}
 	for i, v := range w.demand {

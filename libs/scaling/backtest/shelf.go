@@ -55,6 +55,9 @@ func (j journey) key() (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintln(h, edition, engine, foresight.Levels(), j.From, j.Scored, j.Whole, j.Horizon)
+	if !j.Known.IsZero() {
+		fmt.Fprintf(h, "%+v\n", j.Known)
+	}
 	fmt.Fprintln(h, j.Series.Start.UnixNano(), j.Series.Step, len(j.Series.Values))
 	if err := binary.Write(h, binary.LittleEndian, j.Series.Values); err != nil {
 		return "", fmt.Errorf("hash series: %w", err)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 )
 
 // trip is a short journey over a series with a gap, so that something is foreseen and something is not.
@@ -92,6 +94,8 @@ func TestForecastsAreKeptByAllTheyDependOn(t *testing.T) {
 		"scored":  func(j *journey) { j.Scored++ },
 		"whole":   func(j *journey) { j.Whole = !j.Whole },
 		"horizon": func(j *journey) { j.Horizon++ },
+		"zone":    func(j *journey) { j.Known.TimeZone = "Europe/Berlin" },
+		"event":   func(j *journey) { j.Known.Events = []calendar.Event{{Name: "launch", Start: "2026-03-02"}} },
 	} {
 		j := trip(t)
 		change(&j)

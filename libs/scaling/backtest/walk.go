@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
+	"github.com/foreshadow/foreshadow/libs/forecast/calendar"
 	"github.com/foreshadow/foreshadow/libs/scaling/foresight"
 )
 
@@ -17,6 +18,7 @@ type journey struct {
 	Scored  int             // first step whose forecast is scored
 	Whole   bool            // a step is known at its first tick, because the source is no finer
 	Horizon int             // steps forecast
+	Known   calendar.Calendar
 }
 
 // chronicle is what was foreseen at every step of a series, each with nothing but what came before it. No policy, fleet or
@@ -42,7 +44,7 @@ type sight struct {
 // walk lets the forecast engine go over a series.
 func (j journey) walk(ctx context.Context) (*chronicle, error) {
 	day := int(24 * time.Hour / j.Series.Step)
-	engine, err := forecast.New(forecast.Config{Step: j.Series.Step, Horizon: j.Horizon, RefitEvery: max(day, 50)})
+	engine, err := forecast.New(forecast.Config{Step: j.Series.Step, Horizon: j.Horizon, RefitEvery: max(day, 50), Calendar: j.Known})
 	if err != nil {
 		return nil, fmt.Errorf("start forecast: %w", err)
 	}
