@@ -72,7 +72,7 @@ func DefaultConfig() Config {
 		Interval:     15 * time.Second, StartupGuess: time.Minute,
 		Imbalance: 0.05, Smoothing: 5 * time.Second, DemandMaxAge: 90 * time.Second, ForecastMaxAge: 10 * time.Minute,
 		MaxMixDrift: 0.2,
-		DownHold:    5 * time.Minute, Outage: 2 * time.Hour, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.5, UpStep: 0.15,
+		DownHold:    5 * time.Minute, Outage: 2 * time.Hour, DownQuantile: 0.5, DownMargin: 0.1, DownStep: 0.7, UpStep: 0.15,
 		SizeMemory: 24 * time.Hour, SizeSaving: 0.1,
 		Headroom: 0.2, ShadowInstances: 1, Lifetime: 2 * time.Minute,
 		HPA: HPA{
