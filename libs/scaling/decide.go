@@ -18,6 +18,7 @@ type decider struct {
 	fresh   bool // there is a forecast of now
 	outage  bool // demand is so low that something on the way here must have failed
 	risk    float64
+	reacts  bool // on paper, nothing foreseen was worth its money
 	verdict verdict
 	grounds []Reason
 }
@@ -105,6 +106,9 @@ func (d *decider) withCapacity() int {
 	switch {
 	case d.verdict.follow:
 		w = d.follow()
+	case d.reacts:
+		d.forecast() // shown, though it does not decide
+		d.ground(Reason{Code: ForecastTooDear})
 	case d.trusted():
 		d.out.Policy = Predictive
 		w = d.foresee(w)
@@ -122,7 +126,10 @@ func (d *decider) withCapacity() int {
 // heed takes the risk that the rivals show to be worth taking.
 func (d *decider) heed() {
 	d.verdict = d.state.rivals.judge(d.c, d.c.Risk)
-	if d.verdict.known && !d.verdict.follow && d.fresh {
+	if !d.verdict.known || d.verdict.follow || !d.fresh {
+		return
+	}
+	if d.reacts = d.verdict.risk >= boldest; !d.reacts {
 		d.risk = d.verdict.risk
 	}
 }
@@ -131,7 +138,10 @@ func (d *decider) heed() {
 func (d *decider) follow() wish {
 	d.forecast() // shown, though it does not decide
 	code := HPAUntilKnown
-	if d.verdict.known {
+	switch {
+	case d.verdict.restless:
+		code = HPAForCalm
+	case d.verdict.known:
 		code = HPAFollowed
 	}
 	d.ground(Reason{Code: code, to: d.state.hpaHolds})

@@ -15,7 +15,8 @@
 //   - Down late: only what neither the recent past nor the longer forecast needs, in steps, and not for trifles.
 //   - Never worse than the HPA for its money: other risks, in two manners of counting on surprises, and the HPA, are played on
 //     paper against the demand as it comes (rivals). What they would have cost and violated sets risk and manner, so that a
-//     budget is kept; where no risk would have served users better than the HPA does, what the HPA would hold is held.
+//     budget is kept; where no risk would have served users better than the HPA does, what the HPA would hold is held. So it is
+//     on a demand so calm that the HPA hardly acts and the best risk would act many times as often.
 //   - An outage is no calm: when demand falls below half of anything seen in a week, nothing is released for a while.
 //   - A forecast that has not earned trust is not used: the request rate itself decides, and never below what the
 //     Kubernetes HPA would hold.

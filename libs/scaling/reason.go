@@ -28,10 +28,12 @@ const (
 	HPAFloor           Code = "hpa_floor"
 	HPAFollowed        Code = "hpa_followed"
 	HPAUntilKnown      Code = "hpa_until_known"
+	HPAForCalm         Code = "hpa_followed_for_calm"
 	ForecastTrusted    Code = "forecast_trusted"
 	ForecastUntrusted  Code = "forecast_untrusted"
 	ForecastMissing    Code = "forecast_missing"
 	ForecastStale      Code = "forecast_stale"
+	ForecastTooDear    Code = "forecast_too_dear"
 	SurpriseDiscounted Code = "surprise_discounted"
 	CapacityMissing    Code = "capacity_missing"
 	CapacityNotTested  Code = "capacity_not_measured"
@@ -115,6 +117,8 @@ func (d Decision) ground(r Reason) string {
 		return fmt.Sprintf("Too little has been seen to say what can be had for the money of the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
 	case HPAFollowed:
 		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
+	case HPAForCalm:
+		return fmt.Sprintf("On the demand of late, to act on the forecast would take more than %d times the scale actions of the Kubernetes HPA at %d %%: so calm a demand is left to it, and its %d instances are held", restless, e.HPATarget, r.to)
 	case ForecastTrusted:
 		return "The forecast has earned trust"
 	case ForecastUntrusted:
@@ -123,6 +127,8 @@ func (d Decision) ground(r Reason) string {
 		return "There is no forecast"
 	case ForecastStale:
 		return "The forecast is out of date"
+	case ForecastTooDear:
+		return "On the demand of late, instances for what was foreseen were not worth their money; the demand of the last seconds decides"
 	case SurpriseDiscounted:
 		return fmt.Sprintf("Demand is %.4g requests/s above what was expected by now; of late such surprises passed before new instances could meet them, so %d %% of it is counted on", e.Surprise, r.to)
 	case CapacityMissing:

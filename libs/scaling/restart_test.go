@@ -35,7 +35,7 @@ func rerun(t *testing.T, restart func(State, Input, time.Time) State) (spent, vi
 				s = restart(s, in, now)
 			}
 			var d Decision
-			if d, s = Decide(s, in, now); i >= day && (has(d, HPAUntilKnown) || has(d, HPAFollowed)) {
+			if d, s = Decide(s, in, now); i >= day && (has(d, HPAUntilKnown) || has(d, HPAFollowed) || has(d, HPAForCalm)) {
 				followed++
 			}
 			desired = d.Production.Instances

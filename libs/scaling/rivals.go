@@ -6,8 +6,12 @@ import (
 )
 
 // rivalRisks are the risks tried on paper beside the one in charge, safest and dearest first. The last foresees nothing: it
-// reacts to the demand of the last seconds.
-var rivalRisks = [...]float64{1e-9, 1e-5, 1e-3, 5e-3, 0.02, 0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.95, 1}
+// reacts to the demand of the last seconds. Below the first nobody knows a distribution: money that is left would be spent on
+// instances that come before every hour and go after it.
+var rivalRisks = [...]float64{1e-4, 1e-3, 5e-3, 0.02, 0.05, 0.12, 0.25, 0.4, 0.6, 0.8, 0.95, boldest}
+
+// boldest is the last of the risks.
+const boldest = 1
 
 // rivals are the fleets there would be under other risks, and under the HPA, each played on paper against the demand as it
 // came. What they would have cost and violated says which risk is worth taking, without a look at the future.
@@ -32,6 +36,7 @@ type rival struct {
 	// strained is about the same, told in degrees: from none at the beginning of the strain to all of the requests at its end.
 	// Violations are rare, and a few of them do not tell one manner from another.
 	strained float64
+	acted    float64 // scale actions, older ones forgotten
 }
 
 // round is what the rivals meet at one decision.
@@ -49,6 +54,7 @@ func (r *rival) score(m *round) {
 	r.spent = r.spent*m.keep + float64(r.holds)*m.elapsed.Seconds()
 	r.violated *= m.keep
 	r.strained *= m.keep
+	r.acted *= m.keep
 	requests, able := m.rate*m.elapsed.Seconds(), float64(-r.low.max())*m.capacity
 	if m.rate > able*(1+grain) {
 		r.violated += requests
@@ -74,7 +80,7 @@ func (d *decider) compete(rate, noise float64) {
 	m.keep = math.Exp(-m.elapsed.Seconds() / max(d.c.BudgetMemory.Seconds(), 1e-9))
 	v.at, v.seen = d.now, v.seen*m.keep+m.elapsed.Seconds()
 	v.real = v.real*m.keep + float64(d.current)*m.elapsed.Seconds()
-	v.hpa.holds = d.state.hpaHolds
+	v.hpa.move(d.state.hpaHolds)
 	m.room = make(peaks, 0, v.entries())
 	v.hpa.score(&m)
 	now := instancesFor(rate+noise, e.CapacityUsed)
@@ -109,22 +115,50 @@ func (d *decider) act(r *rival, w wish, m *round) {
 		r.holds = max(d.current, 1)
 	}
 	r.needs = r.needs.pushInto(&m.room, d.remembered(w.needed, r.needs), d.now, d.c.DownHold)
-	r.holds, _ = next(d.c, r.holds, w, r.needs.max())
-	r.holds = min(max(r.holds, d.c.MinInstances), d.c.MaxInstances)
+	n, _ := next(d.c, r.holds, w, r.needs.max())
+	r.move(min(max(n, d.c.MinInstances), d.c.MaxInstances))
+}
+
+// move changes what is held, which is an action but for the first time.
+func (r *rival) move(n int) {
+	if r.holds != 0 && r.holds != n {
+		r.acted++
+	}
+	r.holds = n
 }
 
 // verdict is what the rivals teach.
 type verdict struct {
-	known  bool    // enough was seen to say anything
-	follow bool    // no risk would have served users as well as the HPA for its money: do what it does
-	risk   float64 // the one to take otherwise
-	manner int     // the one to take it in
+	known    bool    // enough was seen to say anything
+	follow   bool    // no risk would have served users as well as the HPA for its money: do what it does
+	restless bool    // follow, since the HPA hardly acts
+	risk     float64 // the one to take otherwise
+	manner   int     // the one to take it in
 }
 
 // judge picks the risk that would have cost what may be spent: the budget, as a share of what the HPA would have. Where that
 // would have violated more than the HPA, it picks the cheapest risk that would not have, and when even that would have cost
 // more than the HPA, the HPA. Without a budget the given risk stands, in the first manner, unless it would have violated more.
+//
+// With a budget it is the HPA, too, on a demand so calm that the HPA hardly acts: there is little to win, and its violations,
+// if any, are too few to tell what wins it.
 func (v *rivals) judge(c Config, risk float64) verdict {
+	out := v.compare(c, risk)
+	if !out.known || out.follow || c.Budget <= 0 {
+		return out
+	}
+	seldom := fewestActions * v.seen / c.BudgetMemory.Seconds()
+	out.restless = v.own[out.manner].at(out.risk, actions) > restless*max(v.hpa.acted, seldom)
+	out.follow = out.restless
+	return out
+}
+
+// restless is how many times the HPA's scale actions are too many, and fewestActions what it is taken to do at least over the
+// memory: a few in a week are calm whatever it does.
+const restless, fewestActions = 7, 3
+
+// compare judges by cost and violations.
+func (v *rivals) compare(c Config, risk float64) verdict {
 	if v.seen < c.BudgetMemory.Seconds()/budgetEvidence || v.hpa.spent <= 0 {
 		// A budget is a promise from the first day on.
 		return verdict{follow: c.Budget > 0 && v.hpa.spent > 0}
@@ -178,6 +212,7 @@ func (v *rivals) afford(may float64) (manner int, risk float64, ok bool) {
 func spending(r *rival) float64   { return r.spent }
 func violations(r *rival) float64 { return r.violated }
 func strain(r *rival) float64     { return r.strained }
+func actions(r *rival) float64    { return r.acted }
 
 // allowance is what may be spent: less by as much as was overspent of late, when the past was no good guide, and more by as
 // much as was saved.

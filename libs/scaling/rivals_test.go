@@ -22,7 +22,7 @@ type played struct {
 	spent, violated       float64 // by Decide
 	hpaSpent, hpaViolated float64 // by the HPA on paper, as the rivals saw it
 	followed, predictive  int
-	discounted            int
+	discounted, acted     int
 	ticks                 int
 	last                  Decision
 }
@@ -62,6 +62,7 @@ func (p trial) play() played {
 			}
 		}
 		out.last, state = Decide(state, in, now)
+		moved := out.last.Production.Instances != desired
 		desired = out.last.Production.Instances
 		held = append(held, float64(desired))
 		loads = append(loads, p.demand(t)*0.85/100)
@@ -73,6 +74,9 @@ func (p trial) play() played {
 		out.spent += float64(desired)
 		if p.demand(t) > 100*ready {
 			out.violated += p.demand(t)
+		}
+		if moved {
+			out.acted++
 		}
 		out.hpaSpent += float64(state.hpaHolds)
 		if p.demand(t) > 100*float64(-state.rivals.hpa.low.max()) {
@@ -167,6 +171,33 @@ func bursts() func(int) float64 {
 	return func(t int) float64 { return values[t] }
 }
 
+// A demand that stirs by less than the HPA's tolerance is left to the HPA: to follow every stir would be restless, and win little.
+func TestACalmDemandIsLeftToTheHPA(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6))
+	stirs := make([]float64, trialTicks)
+	for t := range stirs {
+		if stirs[t] = stirs[max(0, t-1)]; t%80 == 0 {
+			stirs[t] = 2000 * (1 + 0.08*math.Cos(math.Pi*r.Float64()))
+		}
+	}
+	demand := func(t int) float64 { return stirs[t] }
+	// What comes within the lead time is foreseen nearly exactly.
+	forecast := func(t int) []Quantile {
+		high := math.Max(stirs[t], stirs[min(t+9, trialTicks-1)])
+		return []Quantile{{0.05, 0.99 * high}, {0.5, high}, {0.95, 1.01 * high}, {0.99, 1.02 * high}, {0.995, 1.02 * high}}
+	}
+	p := trial{budget: 1, demand: demand, forecast: forecast, earned: true}
+	got := p.play()
+	if got.acted > 20 || !has(got.last, HPAForCalm) || has(got.last, HPAFollowed) {
+		t.Errorf("with a budget it acts %d times, in the end for %v", got.acted, got.last.Reasons)
+	}
+	p.budget = 0
+	if free := p.play(); free.acted < 2*got.acted+20 {
+		t.Errorf("without one it acts %d times, with one %d", free.acted, got.acted)
+	}
+}
+
 func TestWithoutABudgetTheRiskStandsUnlessItIsWorse(t *testing.T) {
 	t.Parallel()
 	good := trial{demand: wave(0.1), forecast: spread(0.1, 1), earned: true}.play()
@@ -183,12 +214,16 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	c := DefaultConfig()
 	c.BudgetMemory = 7 * time.Hour
-	// The rivals cost 130, 125, ... 75 % of the HPA and violate 0, 1, ... 11.
+	// The rivals cost 130, 120, 115, ... 70 % of the HPA and violate 0, 2, 3, ... 12.
 	board := func(hpaViolated float64) *rivals {
 		v := &rivals{seen: 3601, hpa: rival{spent: 100, violated: hpaViolated}}
 		for i := range rivalRisks {
-			v.own[0][i] = rival{spent: 130 - 5*float64(i), violated: float64(i), strained: 10 * float64(i)}
-			v.own[1][i] = rival{spent: 125 - 5*float64(i), violated: float64(i), strained: 10 * float64(i+1)}
+			n := float64(i)
+			if i > 0 {
+				n++
+			}
+			v.own[0][i] = rival{spent: 130 - 5*n, violated: n, strained: 10 * n}
+			v.own[1][i] = rival{spent: 125 - 5*n, violated: n, strained: 10 * (n + 1)}
 		}
 		return v
 	}
@@ -197,6 +232,15 @@ func TestJudge(t *testing.T) {
 		v := board(20)
 		for i := range v.own[1] {
 			v.own[1][i].strained *= share
+		}
+		return v
+	}
+	// The HPA acts and each rival acts so often.
+	acting := func(hpaActs, acts float64) *rivals {
+		v := board(20)
+		v.hpa.acted = hpaActs
+		for i := range rivalRisks {
+			v.own[0][i].acted = acts
 		}
 		return v
 	}
@@ -211,7 +255,7 @@ func TestJudge(t *testing.T) {
 		"an HPA that never ran":     {&rivals{seen: 3601}, 1, 0.05, verdict{}},
 		"exactly a rival":           {board(20), 1, 0.05, verdict{known: true, risk: 0.12}},
 		"between two":               {board(20), 1.025, 0.05, verdict{known: true, risk: math.Sqrt(0.05 * 0.12)}},
-		"more than the safest":      {board(20), 2, 0.05, verdict{known: true, risk: 1e-9}},
+		"more than the safest":      {board(20), 2, 0.05, verdict{known: true, risk: 1e-4}},
 		"savings cost users":        {board(8), 0.8, 0.05, verdict{known: true, risk: 0.25}},
 		"just as good as the HPA":   {board(6.2), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
 		"no money for the HPA's":    {board(5), 1, 0.05, verdict{known: true, follow: true, risk: 0.12}},
@@ -222,15 +266,48 @@ func TestJudge(t *testing.T) {
 		"no risk at all":            {board(0), 0, 0, verdict{known: true}},
 		"a risk beyond the boldest": {board(20), 0, 1, verdict{known: true, risk: 1}},
 		// For the same money the other manner takes a risk that is one step lower.
-		"a little better otherwise":   {other(0.95), 1, 0.05, verdict{known: true, risk: 0.12}},
-		"clearly better otherwise":    {other(0.85), 1, 0.05, verdict{known: true, risk: 0.05, manner: 1}},
-		"otherwise, without a budget": {other(0), 0, 0.05, verdict{known: true, risk: 0.05}},
+		"a little better otherwise": {other(0.95), 1, 0.05, verdict{known: true, risk: 0.12}},
+		"clearly better otherwise":  {other(0.85), 1, 0.05, verdict{known: true, risk: 0.05, manner: 1}},
+		// Seen was a seventh of the memory, for which the HPA is taken to act 3/7 times.
+		"seven times the HPA's actions":     {acting(10, 69), 1, 0.05, verdict{known: true, risk: 0.12}},
+		"more than that":                    {acting(10, 71), 1, 0.05, verdict{known: true, risk: 0.12, follow: true, restless: true}},
+		"more than that, without a budget":  {acting(10, 71), 0, 0.05, verdict{known: true, risk: 0.05}},
+		"a few actions when the HPA sleeps": {acting(0, 3), 1, 0.05, verdict{known: true, risk: 0.12}},
+		"many actions when the HPA sleeps":  {acting(0, 4), 1, 0.05, verdict{known: true, risk: 0.12, follow: true, restless: true}},
+		"otherwise, without a budget":       {other(0), 0, 0.05, verdict{known: true, risk: 0.05}},
 	} {
 		c.Budget = tc.budget
 		got := tc.board.judge(c, tc.risk)
-		if got.known != tc.want.known || got.follow != tc.want.follow || got.manner != tc.want.manner || math.Abs(got.risk-tc.want.risk) > 1e-9 {
+		if got.known != tc.want.known || got.follow != tc.want.follow || got.restless != tc.want.restless || got.manner != tc.want.manner || math.Abs(got.risk-tc.want.risk) > 1e-9 {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
 		}
+	}
+}
+
+// Where only the rival that foresees nothing did better than the HPA, the forecast is shown and does not decide.
+func TestAForecastThatIsNotWorthItsMoney(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.MaxInstances, c.Imbalance, c.Smoothing, c.Budget = 1000, 0, 0, 1
+	in := Input{
+		Config: c, Startup: time.Minute, Instances: Instances{Desired: 20, Ready: 20}, Demand: []Point{{start, 1950}},
+		Capacity: Capacity{Source: CapacityMeasured, PerSecond: 100}, Utilization: Utilization{Share: 0.6, At: start, Instances: 20},
+	}
+	high := []Quantile{{0.05, 8000}, {0.5, 9000}, {0.95, 9500}}
+	in.Forecast = Forecast{Issued: start, Lead: high, Hold: high, Earned: true}
+	state := State{rivals: rivals{at: start.Add(-c.Interval), seen: c.BudgetMemory.Seconds(), hpa: rival{holds: 20, spent: 1e8, violated: 1e8}}}
+	for manner := range manners {
+		for i := range rivalRisks {
+			state.rivals.own[manner][i] = rival{holds: 20, spent: 0.9e8, violated: 0.99e8}
+		}
+		state.rivals.own[manner][len(rivalRisks)-1].violated = 0.5e8
+	}
+	d, _ := Decide(state, in, start)
+	if d.Production.Instances != 20 || d.Policy != Reactive || !has(d, ForecastTooDear) || has(d, ForecastTrusted) || has(d, HPAFloor) {
+		t.Errorf("%d instances, policy %v, reasons %v", d.Production.Instances, d.Policy, d.Reasons)
+	}
+	if e := d.Evidence; e.Forecast != 9500 || math.Abs(e.Quantile-0.95) > 1e-9 || e.ForecastTrusted {
+		t.Errorf("the evidence shows %v at %v, trusted %v", e.Forecast, e.Quantile, e.ForecastTrusted)
 	}
 }
 

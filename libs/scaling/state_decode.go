@@ -154,7 +154,7 @@ func (r *reader) rivals(k keptRivals) rivals {
 func (r *reader) rival(what string, k keptRival) rival {
 	return rival{
 		holds: r.count(what, k.Holds), needs: r.peaks(what, k.Needs, 1), low: r.peaks(what, k.Low, -1),
-		spent: r.float(what, k.Spent), violated: r.float(what, k.Violated), strained: r.float(what, k.Strained),
+		spent: r.float(what, k.Spent), violated: r.float(what, k.Violated), strained: r.float(what, k.Strained), acted: r.float(what, k.Acted),
 	}
 }
 

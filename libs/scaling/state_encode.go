@@ -68,6 +68,7 @@ type keptRival struct {
 	Spent    float64   `json:"spent"`
 	Violated float64   `json:"violated"`
 	Strained float64   `json:"strained"`
+	Acted    float64   `json:"acted"`
 }
 
 // keptLoads leave out the empty bins.
@@ -153,7 +154,7 @@ func (e ebbs) kept() []keptEbb {
 func (r rival) kept(m manner, risk float64) keptRival {
 	return keptRival{
 		Rise: m.rise, Calm: m.calm, Risk: risk, Holds: r.holds, Needs: r.needs.kept(), Low: r.low.kept(),
-		Spent: r.spent, Violated: r.violated, Strained: r.strained,
+		Spent: r.spent, Violated: r.violated, Strained: r.strained, Acted: r.acted,
 	}
 }
 

@@ -138,7 +138,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		{cohort{}, "count ordered"},
 		{glance{}, "at rate ready"},
 		{rivals{}, "at seen hpa real own"},
-		{rival{}, "holds needs low spent violated strained"},
+		{rival{}, "holds needs low spent violated strained acted"},
 		{ebbs{}, "past now"},
 		{ebb{}, "from least"},
 		{loads{}, "since at bins"},

@@ -82,6 +82,7 @@ func (r rival) resume(c Config, gap time.Duration, keep float64) rival {
 	r.spent *= keep
 	r.violated *= keep
 	r.strained *= keep
+	r.acted *= keep
 	if gap > c.HPA.DownHold {
 		r.holds, r.needs, r.low = 0, nil, nil
 	}
