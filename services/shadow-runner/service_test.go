@@ -34,7 +34,7 @@ func TestWhatIsCapturedIsReplayedOnceAndAccountedFor(t *testing.T) {
 	const sessions, each = 8, 12
 	var batch []kafka.RawMessage
 	// They come from a little ahead, so that a busy machine has time to bring them to where they are due.
-	soon := func(e *foreshadowv1.CapturedRequest) { e.ArriveTime.Seconds += 5 }
+	soon := func(e *foreshadowv1.CapturedRequest) { e.ArriveTime.Seconds += 10 }
 	for i := range each {
 		for s := range sessions {
 			batch = append(batch, r.event(fmt.Sprint("s", s), fmt.Sprintf("/items/%d", i), soon))
