@@ -118,7 +118,7 @@ func (d Decision) ground(r Reason) string {
 	case HPAFollowed:
 		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
 	case HPAForCalm:
-		return fmt.Sprintf("On the demand of late, to act on the forecast would take more than %d times the scale actions of the Kubernetes HPA at %d %%: so calm a demand is left to it, and its %d instances are held", restless, e.HPATarget, r.to)
+		return fmt.Sprintf("On the demand of late, to act on the forecast would take more than %d times the scale actions of the Kubernetes HPA at %d %%: so calm a demand is left to it, and its %d instances are held", unrest, e.HPATarget, r.to)
 	case ForecastTrusted:
 		return "The forecast has earned trust"
 	case ForecastUntrusted:

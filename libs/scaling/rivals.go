@@ -148,14 +148,14 @@ func (v *rivals) judge(c Config, risk float64) verdict {
 		return out
 	}
 	seldom := fewestActions * v.seen / c.BudgetMemory.Seconds()
-	out.restless = v.own[out.manner].at(out.risk, actions) > restless*max(v.hpa.acted, seldom)
+	out.restless = v.own[out.manner].at(out.risk, actions) > unrest*max(v.hpa.acted, seldom)
 	out.follow = out.restless
 	return out
 }
 
-// restless is how many times the HPA's scale actions are too many, and fewestActions what it is taken to do at least over the
+// unrest is how many times the HPA's scale actions are too many, and fewestActions what it is taken to do at least over the
 // memory: a few in a week are calm whatever it does.
-const restless, fewestActions = 7, 3
+const unrest, fewestActions = 7, 3
 
 // compare judges by cost and violations.
 func (v *rivals) compare(c Config, risk float64) verdict {

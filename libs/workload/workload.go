@@ -125,7 +125,8 @@ type Policy struct {
 	// from then on the risk follows the budget, so that it is spent on as few violations as it can buy, and Risk is not used.
 	// Without one (0, the default) Risk stands from the first trusted forecast on, whatever that costs: less than the HPA on a
 	// calm demand, several times as much on one that nobody can foresee. Either way the HPA is followed where users would have
-	// been better off with it. A restart goes on from what was seen.
+	// been better off with it, and with a budget also while more than seven times its scale actions would be taken. A restart goes
+	// on from what was seen.
 	Budget float64 `yaml:"budget"`
 	// Interval is the time between two decisions, and the step of the forecast.
 	Interval time.Duration `yaml:"interval"`

@@ -55,7 +55,7 @@ func (j journey) key() (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintln(h, edition, engine, foresight.Levels(), j.From, j.Scored, j.Whole, j.Horizon)
-	if !j.Known.IsZero() {
+	if !j.Known.IsZero() { // what was kept before there were calendars stays good
 		fmt.Fprintf(h, "%+v\n", j.Known)
 	}
 	fmt.Fprintln(h, j.Series.Start.UnixNano(), j.Series.Step, len(j.Series.Values))

@@ -13,12 +13,12 @@ import (
 
 // journey is what a walk of the forecast engine over a series depends on, and all that it depends on.
 type journey struct {
-	Series  forecast.Series // at the step of the forecast
-	From    int             // first step that is forecast; those before it are loaded
-	Scored  int             // first step whose forecast is scored
-	Whole   bool            // a step is known at its first tick, because the source is no finer
-	Horizon int             // steps forecast
-	Known   calendar.Calendar
+	Series  forecast.Series   // at the step of the forecast
+	From    int               // first step that is forecast; those before it are loaded
+	Scored  int               // first step whose forecast is scored
+	Whole   bool              // a step is known at its first tick, because the source is no finer
+	Horizon int               // steps forecast
+	Known   calendar.Calendar // beforehand
 }
 
 // chronicle is what was foreseen at every step of a series, each with nothing but what came before it. No policy, fleet or
