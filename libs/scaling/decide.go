@@ -278,10 +278,7 @@ func (d *decider) settle(w wish) int {
 	case ScaleDownHeldByFuture:
 		d.say(Reason{Code: rule, from: w.needed, to: min(w.later, d.current)})
 	case ScaleDownHeldByPast:
-		if d.outage {
-			rule = ScaleDownHeldInOutage
-		}
-		d.say(Reason{Code: rule, from: w.needed, to: past})
+		d.say(Reason{Code: d.heldByPast(), from: w.needed, to: past})
 	case EnoughInstances:
 		d.say(Reason{Code: rule, from: d.current, to: w.needed})
 	default:
@@ -298,17 +295,31 @@ func (d *decider) remembered(need int, past peaks) int {
 	return need
 }
 
-// imitate holds what the HPA does: it has its own patience.
+// heldByPast says why what was needed before is kept.
+func (d *decider) heldByPast() Code {
+	if d.outage {
+		return ScaleDownHeldInOutage
+	}
+	return ScaleDownHeldByPast
+}
+
+// imitate holds what the HPA does: it has its own patience, but in an outage, and until it has had the time to see the end of one.
 func (d *decider) imitate(w wish) int {
-	code := EnoughInstances
+	n, code := w.needed, EnoughInstances
+	if d.now.Sub(d.state.outage) <= d.c.DownHold {
+		n = max(n, min(d.current, d.state.needs.max()))
+	}
 	switch {
-	case w.needed > d.current:
+	case n > d.current:
 		code = w.why
-	case w.needed < d.current:
+	case n > w.needed:
+		d.say(Reason{Code: d.heldByPast(), from: w.needed, to: n})
+		return n
+	case n < d.current:
 		code = ScaleDown
 	}
-	d.say(Reason{Code: code, from: d.current, to: w.needed})
-	return w.needed
+	d.say(Reason{Code: code, from: d.current, to: n})
+	return n
 }
 
 // next is the hysteresis: what to hold after a number, and the rule that says so; empty for growing. It grows at once and not

@@ -68,7 +68,7 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 func (d *decider) watch(rate float64) {
 	d.state.ebbs = d.state.ebbs.push(rate, d.now, d.c.Outage)
 	if low := d.state.ebbs.low(d.now, d.c.Outage); rate < outageShare*low {
-		d.outage = true
+		d.outage, d.state.outage = true, d.now
 		d.out.Evidence.Ebb = low
 	}
 }

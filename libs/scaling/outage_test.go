@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -14,6 +15,11 @@ func visits(c Config, demand ...float64) (held []int, last Decision) {
 		in := Input{
 			Config: c, Startup: time.Minute, Instances: Instances{desired, desired}, Demand: []Point{{now, rate}},
 			Capacity: Capacity{Source: CapacityMeasured, PerSecond: 100},
+		}
+		if c.Budget > 0 {
+			foreseen := []Quantile{{0.5, rate}, {0.9, 1.1 * rate}}
+			in.Forecast = Forecast{Issued: now, Lead: foreseen, Hold: foreseen}
+			in.Utilization = Utilization{Share: 0.85 * rate / 100 / float64(desired), At: now, Instances: float64(desired)}
 		}
 		last, state = Decide(state, in, now)
 		desired = last.Production.Instances
@@ -47,6 +53,28 @@ func TestNothingIsReleasedInAnOutage(t *testing.T) {
 	held, _ = visits(outageConfig(), append(append(before, minutes(60, 10)...), minutes(3, 1200)...)...)
 	if got := held[len(held)-1]; got != 20 {
 		t.Errorf("%d instances while the demand comes back, want 20", got)
+	}
+}
+
+// Who follows the HPA does not follow it into an outage, nor out of it: it starts with what little it kept.
+func TestTheHPAIsNotFollowedIntoAnOutage(t *testing.T) {
+	t.Parallel()
+	c := outageConfig()
+	c.Budget = 1 // the HPA is followed until a day was seen
+	before := minutes(13*60, 2000)
+	held, _ := visits(c, before...)
+	holds := held[len(held)-1]
+	held, last := visits(c, append(before, minutes(60, 10)...)...)
+	if got := held[len(held)-1]; got != holds || !has(last, HPAUntilKnown) || !has(last, ScaleDownHeldInOutage) || last.HPAInstances >= holds {
+		t.Errorf("%d instances after an hour of next to no demand, want the %d from before, and the HPA with less than its %d: %v", got, holds, last.HPAInstances, last.Reasons)
+	}
+	held, last = visits(c, append(append(before, minutes(60, 10)...), minutes(3, 1900)...)...)
+	if got := slices.Min(held[len(before):]); got != holds || !has(last, ScaleDownHeldByPast) {
+		t.Errorf("%d instances while the demand comes back, want %d: %v", got, holds, last.Reasons)
+	}
+	held, _ = visits(c, append(append(before, minutes(60, 10)...), minutes(30, 1200)...)...)
+	if got := held[len(held)-1]; got >= holds {
+		t.Errorf("%d instances half an hour after the outage, want what the HPA holds for the lower demand", got)
 	}
 }
 

@@ -19,7 +19,8 @@ type State struct {
 	hpaSynced time.Time
 	rivals    rivals
 	ebbs      ebbs
-	loads     *loads // nil without prices
+	outage    time.Time // when the demand was last too low to be true
+	loads     *loads    // nil without prices
 	move      move
 }
 
