@@ -19,6 +19,13 @@ type ConsumerConfig struct {
 	Topics []string
 	// FetchBytes bounds a chunk; a single larger batch still comes whole.
 	FetchBytes int
+	// Exclusive gives all partitions to one member of the group; the others are in reserve, and one of them takes over when that
+	// member leaves or was silent for 8 s. Otherwise all members share them. All members of a group must ask for the same.
+	Exclusive bool
+	// Assigned, when set, is told how many partitions this member has: at the beginning of each generation of the group, which may
+	// be the same as before, and 0 when it leaves, or when it has lost the group for so long that they may be another's. It is
+	// called before the first record of a generation comes, one call at a time, and must not wait.
+	Assigned func(partitions int)
 
 	// Registerer receives the metrics; nil means none. One Consumer per group and registry.
 	Registerer prometheus.Registerer
@@ -54,7 +61,9 @@ type Consumer struct {
 	client  *client
 	dlq     *Sender
 	// sinkOf gives the sink for one generation of the group.
-	sinkOf func(*kafkago.Generation) Sink
+	sinkOf    func(*kafkago.Generation) Sink
+	assigned  *assigned
+	exclusive *exclusive
 }
 
 // NewConsumer makes the exactly-once consumer: membership from Kafka, offsets from sink. It does no network I/O.
@@ -86,7 +95,7 @@ func newConsumer(cfg ConsumerConfig, sinkOf func(*kafkago.Generation) Sink) (*Co
 	}
 	return &Consumer{
 		cfg: cfg, logger: logger.With("group", cfg.Group), metrics: metrics, client: c,
-		dlq: &Sender{client: c, logger: logger}, sinkOf: sinkOf,
+		dlq: &Sender{client: c, logger: logger}, sinkOf: sinkOf, assigned: newAssigned(cfg.Assigned), exclusive: &exclusive{},
 	}, nil
 }
 
@@ -108,6 +117,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	go func() {
 		defer close(closed)
 		<-runCtx.Done()
+		c.assigned.leave() // before another may have them
 		timer := time.AfterFunc(leaveTimeout, c.client.close)
 		defer timer.Stop()
 		_ = group.Close() // always nil
@@ -133,11 +143,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 }
 
-// fatalGroupError tells what no retry can mend.
+// fatalGroupError tells what no retry can mend. Members that assign in another way can: they are of an earlier release, and leave.
 func fatalGroupError(err error) bool {
 	for _, code := range []kafkago.Error{
 		kafkago.GroupAuthorizationFailed, kafkago.TopicAuthorizationFailed, kafkago.SASLAuthenticationFailed,
-		kafkago.InvalidSessionTimeout, kafkago.InconsistentGroupProtocol, kafkago.InvalidGroupId,
+		kafkago.InvalidSessionTimeout, kafkago.InvalidGroupId,
 	} {
 		if errors.Is(err, code) {
 			return true
@@ -146,13 +156,20 @@ func fatalGroupError(err error) bool {
 	return false
 }
 
+// sessionTimeout is how long the partitions of a killed consumer wait for a new owner; 30 s by default.
+const sessionTimeout = 8 * time.Second
+
 func (c *Consumer) groupConfig() kafkago.ConsumerGroupConfig {
+	var balancers []kafkago.GroupBalancer // kafka-go's own, unless told otherwise
+	if c.cfg.Exclusive {
+		balancers = append(balancers, c.exclusive)
+	}
 	return kafkago.ConsumerGroupConfig{
-		ID: c.cfg.Group, Brokers: c.cfg.Kafka.Brokers, Dialer: c.client.dialer, Topics: c.cfg.Topics,
+		GroupBalancers: balancers,
+		ID:             c.cfg.Group, Brokers: c.cfg.Kafka.Brokers, Dialer: c.client.dialer, Topics: c.cfg.Topics,
 		// A member learns of a rebalance by its heartbeat only, so the default of 3 s is 3 s without an owner.
 		HeartbeatInterval: time.Second,
-		// How long the partitions of a killed consumer wait for a new owner; 30 s by default.
-		SessionTimeout: 8 * time.Second,
+		SessionTimeout:    sessionTimeout,
 		// A rebalance waits this long for a member that hangs; 30 s by default.
 		RebalanceTimeout: 8 * time.Second,
 		// The pause after each failed attempt to join; 5 s by default, of which a restart sees several.
@@ -168,10 +185,18 @@ func (c *Consumer) groupConfig() kafkago.ConsumerGroupConfig {
 func (c *Consumer) startGeneration(g *kafkago.Generation) {
 	sink := c.sinkOf(g)
 	count := 0
+	for _, assignments := range g.Assignments {
+		count += len(assignments)
+	}
+	c.exclusive.begins(g.ID, count)
+	c.assigned.begins(g.ID, count)
+	g.Start(func(ctx context.Context) {
+		<-ctx.Done()
+		c.assigned.ends(g.ID)
+	})
 	c.metrics.lag.Reset() // a partition that has moved away is no longer this member's to report
 	for topic, assignments := range g.Assignments {
 		for _, a := range assignments {
-			count++
 			loop := &partitionLoop{
 				consumer: c, sink: sink,
 				fetcher: fetcher{client: c.client, topic: topic, partition: a.ID, maxBytes: c.cfg.FetchBytes},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -314,6 +315,127 @@ func TestGroupReaderGoesOnWhereItCommitted(t *testing.T) {
 	if len(all) != 1000 {
 		t.Errorf("read %d records in two runs, want 1000: the second began where the first had committed", len(all))
 	}
+}
+
+// member joins a group whose partitions one member has.
+type member struct {
+	told    chan int // partitions, by generation
+	got     chan kafka.Record
+	refused chan struct{} // closed when the group did not take it
+	stop    func()
+}
+
+// lines is a log.
+type lines func(line string)
+
+func (l lines) Write(b []byte) (int, error) {
+	l(string(b))
+	return len(b), nil
+}
+
+func joinExclusive(t testing.TB, cfg kafka.Config, topic string) member {
+	t.Helper()
+	m := member{told: make(chan int, 100), got: make(chan kafka.Record, 1000), refused: make(chan struct{})}
+	refused := sync.OnceFunc(func() { close(m.refused) })
+	cc := consumerConfig(cfg, topic)
+	cc.Exclusive, cc.Assigned = true, func(partitions int) { m.told <- partitions }
+	cc.Logger = slog.New(slog.NewTextHandler(lines(func(line string) {
+		if strings.Contains(line, kafkago.InconsistentGroupProtocol.Title()) {
+			refused()
+		}
+	}), nil))
+	reader, err := kafka.NewGroupReader(cc, func(_ context.Context, records []kafka.Record) error {
+		for _, r := range records {
+			m.got <- r
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.stop = background(t, reader.Run)
+	return m
+}
+
+// awaitTold waits until a member is told of so many partitions.
+func (m member) awaitTold(t testing.TB, want int) {
+	t.Helper()
+	for ctx := deadline(t); ; {
+		select {
+		case got := <-m.told: // the same may be told again, of a generation in which nothing moved
+			if got == want {
+				return
+			}
+		case <-ctx.Done():
+			t.Fatalf("not told of %d partitions", want)
+		}
+	}
+}
+
+func (m member) awaitRecords(t testing.TB, n int) {
+	t.Helper()
+	ctx := deadline(t)
+	for i := range n {
+		select {
+		case <-m.got:
+		case <-ctx.Done():
+			t.Fatalf("read %d of %d records", i, n)
+		}
+	}
+}
+
+func TestOneMemberHasAllPartitionsAndAnotherTakesOver(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 3)
+	first := joinExclusive(t, cfg, topic)
+	first.awaitTold(t, 3)
+	second := joinExclusive(t, cfg, topic)
+	second.awaitTold(t, 0)
+	first.awaitTold(t, 3) // in the generation with both, too
+	publishAll(t, cfg, topic, 200)
+	first.awaitRecords(t, 200)
+	for len(second.told) > 0 {
+		if n := <-second.told; n > 0 {
+			t.Errorf("the second was given %d partitions of a member that is there", n)
+		}
+	}
+	first.stop()
+	first.awaitTold(t, 0)
+	second.awaitTold(t, 3)
+	publishAll(t, cfg, topic, 100)
+	second.awaitRecords(t, 100)
+	if len(first.got) != 0 || len(second.got) != 0 {
+		t.Errorf("records came twice: %d, %d", len(first.got), len(second.got))
+	}
+}
+
+// A member of an earlier release shares the partitions. Who wants them all waits until it is gone.
+func TestAMemberThatSharesIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 3)
+	publishAll(t, cfg, topic, 100)
+	sink := kafkatest.NewSink()
+	stop := background(t, newConsumer(t, cfg, topic, sink).Run)
+	if err := sink.Await(deadline(t), 100); err != nil {
+		t.Fatal(err)
+	}
+	all := joinExclusive(t, cfg, topic)
+	select {
+	case <-all.refused:
+	case <-deadline(t).Done():
+		t.Fatal("it was not refused")
+	}
+	publishAll(t, cfg, topic, 100)
+	if err := sink.Await(deadline(t), 200); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.told) != 0 {
+		t.Errorf("told of %d partitions beside a member that shares them", <-all.told)
+	}
+	stop()
+	all.awaitTold(t, 3)
 }
 
 // produceBare writes a record without any header.

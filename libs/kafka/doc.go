@@ -32,6 +32,7 @@
 // to the .dlq before HandleChunk sees the chunk; the offset passes it only after that write is acknowledged.
 //
 // NewGroupReader is the same loop with the offsets in Kafka: at least once, for handlers that can bear a repeat.
+// With ConsumerConfig.Exclusive one member of a group has all partitions and the others are in reserve: for work that two must not do.
 // Tail reads all partitions without a group, from the beginning or from a time, and says when it has caught up: for
 // services that rebuild their state from a topic at each start.
 //
