@@ -25,6 +25,7 @@
 //   - A measurement that could not be made is published as not valid, with its reason; never as a capacity of zero. What an
 //     experiment says of a configuration that production does not run is marked, and never valid.
 //
-// One runner measures a workload at a time; a second one shares the replay, but would measure the same instance and carry out
-// the same experiment. Experiments are kept in a topic of their own: a runner that was killed goes on where it was.
+// One runner of an installation drives its shadows: it has the seat, and all of traffic.captured with it (see seat). Others are in
+// reserve, and know what was measured; one takes over at once when the first is stopped, and 8 s after it was killed. What the first was
+// measuring is given up and measured anew; experiments are kept in a topic of their own, and go on where they were.
 package shadowrunner

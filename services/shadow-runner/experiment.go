@@ -38,10 +38,15 @@ func (l *lane) experimentable() (rate float64, err error) {
 	if _, each := l.productionRate(); !known || !each || l.reservoir.Len() == 0 {
 		return 0, fmt.Errorf("workload %q: no recent traffic of production is known: %w", l.workload.Name, rpc.ErrPrecondition)
 	}
+	return rate, l.staged()
+}
+
+// staged is an error when the shadow is not there.
+func (l *lane) staged() error {
 	if len(l.fleet.Ready()) == 0 {
-		return 0, fmt.Errorf("workload %q: the shadow has no ready instance: %w", l.workload.Name, rpc.ErrPrecondition)
+		return fmt.Errorf("workload %q: the shadow has no ready instance: %w", l.workload.Name, rpc.ErrPrecondition)
 	}
-	return rate, nil
+	return nil
 }
 
 // runExperiment carries out the experiment that waits, if one does and can; false when none was.

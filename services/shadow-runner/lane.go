@@ -56,9 +56,8 @@ type lane struct {
 	experiments *experiment.Store
 	trials      Trials
 	usage       func(ctx context.Context, group string) ([]platform.Usage, error)
-	known       measure.Record
-	last        *foreshadowv1.CapacityMeasured // valid
-	warm        warmth
+	seat        *seat
+	known       knowledge
 	shares      []*foreshadowv1.StratumShare // of the mix at mixTime
 	sharesOf    float64                      // requests that know them
 	mixTime     time.Time
@@ -145,18 +144,6 @@ func security(t workload.ReplayTLS) (*tls.Config, error) {
 	return c, nil
 }
 
-// recall adopts what an earlier run of the runner has measured, if it was measured against the SLO of today.
-func (l *lane) recall(m *foreshadowv1.CapacityMeasured, now time.Time) {
-	slo := l.slo()
-	if m.GetValid() && m.GetSloQuantile() == slo.Quantile && m.GetSloLatencySeconds() == slo.Latency.Seconds() && now.Before(m.GetExpireTime().AsTime()) {
-		l.known.Add(m)
-		l.last = m
-		if m.GetWarmupSeconds() > 0 {
-			l.warm = warmth{version: m.GetVersion(), at: m.GetMeasureTime().AsTime(), seconds: m.GetWarmupSeconds()}
-		}
-	}
-}
-
 // take gives the lane a captured request.
 func (l *lane) take(r *captured.Request) {
 	l.choose(r)
@@ -166,7 +153,8 @@ func (l *lane) take(r *captured.Request) {
 	l.replayer.Offer(r)
 }
 
-// run works until ctx ends, measures only once what was measured before is recalled, lets the requests in flight finish until abort ends, and reports the last second.
+// run works until ctx ends, measures only while this runner has the seat and once what was measured before is recalled, lets the
+// requests in flight finish until abort ends, and reports the last second.
 func (l *lane) run(ctx, abort context.Context, recalled <-chan struct{}) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.fleet.Run(gctx) })
@@ -178,7 +166,7 @@ func (l *lane) run(ctx, abort context.Context, recalled <-chan struct{}) error {
 		select {
 		case <-gctx.Done():
 		case <-recalled:
-			l.measureLoop(gctx)
+			l.seat.during(gctx, l.measureLoop)
 		}
 		return nil
 	})
@@ -220,8 +208,10 @@ func (l *lane) report(final bool) {
 // mixEvery is how often it is looked whether the mix has moved; sorting thousands of requests is not free.
 const mixEvery = 5 * time.Second
 
-// measureLoop does one thing at a time: experiments first, for somebody waits for them.
+// measureLoop does one thing at a time: experiments first, for somebody waits for them. Of what is under way when ctx ends nothing
+// is published, and an experiment is another's to go on with.
 func (l *lane) measureLoop(ctx context.Context) {
+	l.waiting = time.Time{}
 	for pace.Timer(ctx, time.Now().Add(lookEvery)) == nil {
 		if !l.runExperiment(ctx) && !l.warmUp(ctx) {
 			l.measureWhenDue(ctx)
@@ -239,7 +229,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 		mix := l.reservoir.Mix()
 		l.shares, l.sharesOf, l.mixTime = mix.Shares(), mix.Requests(), now
 	}
-	why := l.known.Due(now, ready[0], l.shares, l.sharesOf)
+	why, before := l.known.due(now, ready[0], l.shares, l.sharesOf)
 	if why == "" {
 		return
 	}
@@ -251,15 +241,15 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	l.log.Info("capacity measurement started", "instance", instance.ID, "reason", why)
 	begin := time.Now()
 	result, err := l.holder.Capacity(ctx, measure.Order{
-		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(l.known.Before(why)),
+		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(before),
 		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
 		Limits:     limits(l.workload.Shadow, instance.Size), TTL: l.workload.Replay.CapacityTTL,
 	})
 	if err != nil {
-		return // the runner is stopping
+		return // the runner is stopping, or the seat is another's
 	}
-	l.known.Add(result)
-	l.announce(result)
+	l.known.add(result)
+	l.publish(result)
 	l.metrics.measured(result)
 	l.log.Info("capacity measurement ended", "instance", instance.ID, "valid", result.GetValid(), "reason", result.GetInvalidReason(),
 		"precise", result.GetPrecise(), "requests_per_second", result.GetRequestsPerSecond(), "lower", result.GetLowerRequestsPerSecond(),
@@ -270,7 +260,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 func (l *lane) plan(before []probe.Step) probe.Plan {
 	r := l.workload.Replay
 	const below = 0.8 // a first level that passes costs less than one that floods the instance
-	start := below * l.known.Rate()
+	start := below * l.known.rate()
 	if start == 0 {
 		start = below * l.workload.Policy.CapacityHint
 	}

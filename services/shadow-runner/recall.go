@@ -13,10 +13,11 @@ import (
 )
 
 // recallAll reads what earlier runs, and other runners, have published, and then closes recalled: a restart must not take an instance
-// out of the replay to measure what is known, and goes on with the experiments where they were. Experiments it goes on reading.
+// out of the replay to measure what is known, and goes on with the experiments where they were. It goes on reading: who takes the seat
+// over knows what was measured until then.
 func (s *Service) recallAll(ctx context.Context, recalled chan<- struct{}) error {
 	g, gctx := errgroup.WithContext(ctx)
-	experiments := make(chan struct{})
+	experiments, capacities := make(chan struct{}), make(chan struct{})
 	g.Go(func() error {
 		return s.follow(gctx, kafka.TopicExperimentRecorded, func() { close(experiments) }, func(r kafka.Record) error {
 			var e foreshadowv1.Experiment
@@ -28,27 +29,28 @@ func (s *Service) recallAll(ctx context.Context, recalled chan<- struct{}) error
 		})
 	})
 	g.Go(func() error {
-		capacities, caughtUp := context.WithCancel(gctx)
-		defer caughtUp()
-		if err := s.follow(capacities, kafka.TopicCapacityMeasured, caughtUp, func(r kafka.Record) error {
+		return s.follow(gctx, kafka.TopicCapacityMeasured, func() { close(capacities) }, func(r kafka.Record) error {
 			var m foreshadowv1.CapacityMeasured
 			if err := r.Decode(&m); err != nil {
 				return err
 			}
 			if l := s.lanes[m.GetWorkload()]; l != nil {
-				l.recall(&m, time.Now())
+				l.known.recall(&m, l.slo(), time.Now())
 			}
 			return nil
-		}); err != nil {
-			return err
+		})
+	})
+	g.Go(func() error {
+		for _, known := range []chan struct{}{experiments, capacities} {
+			select {
+			case <-gctx.Done():
+				return nil
+			case <-known:
+			}
 		}
-		select {
-		case <-gctx.Done():
-		case <-experiments:
-			s.experiments.Recalled()
-			close(recalled)
-			s.renewExperiments(gctx)
-		}
+		s.experiments.Recalled()
+		close(recalled)
+		s.renewExperiments(gctx)
 		return nil
 	})
 	return g.Wait()

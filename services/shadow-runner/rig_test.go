@@ -82,12 +82,41 @@ type rig struct {
 	production *referencetest.Server
 	shadow     *referencetest.Server
 	workload   workload.Workload
-	admin      *telemetry.Admin
-	listen     string
-	stop       func()
+	runner     // the one that is asked
 
 	sender   *kafka.Sender
 	sequence uint64
+}
+
+// runner is one of the runners of an installation.
+type runner struct {
+	admin  *telemetry.Admin
+	listen string
+	log    *saying
+	stop   func()
+}
+
+// saying is a log that counts its messages.
+type saying struct {
+	slog.Handler
+	mu   sync.Mutex
+	said map[string]int
+}
+
+func (s *saying) Enabled(context.Context, slog.Level) bool { return true }
+func (s *saying) WithAttrs([]slog.Attr) slog.Handler       { return s }
+
+func (s *saying) Handle(_ context.Context, r slog.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said[r.Message]++
+	return nil
+}
+
+func (s *saying) times(message string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said[message]
 }
 
 func ready(id, address string) platform.Instance {
@@ -123,15 +152,21 @@ func start(t testing.TB, shadow *referencetest.Server, edit func(*workload.Workl
 
 // run starts a runner, for the first time or again, and waits until it takes captured events.
 func (r *rig) run() {
+	r.t.Helper()
+	r.runner = r.launch()
+	r.awaitTraffic()
+}
+
+// launch starts one more runner.
+func (r *rig) launch() runner {
 	t := r.t
 	t.Helper()
 	cfg := shadowrunner.DefaultConfig()
 	cfg.Listen, cfg.Lag, cfg.CompareRatio = freeAddress(t), 700*time.Millisecond, 1
-	r.listen = cfg.Listen
 	registry := telemetry.NewRegistry()
-	r.admin = telemetry.NewAdmin(registry)
+	u := runner{admin: telemetry.NewAdmin(registry), listen: cfg.Listen, log: &saying{said: map[string]int{}}}
 	service, err := shadowrunner.New(cfg, shadowrunner.Deps{
-		Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Kafka: r.kafka,
+		Log: slog.New(u.log), Registry: registry, Admin: u.admin, Kafka: r.kafka,
 		Workloads: []workload.Workload{r.workload}, Instances: r.platform, Trials: r.platform,
 	})
 	if err != nil {
@@ -140,13 +175,19 @@ func (r *rig) run() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
-	r.stop = sync.OnceFunc(func() {
+	u.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v after a clean stop", err)
 		}
 	})
-	t.Cleanup(r.stop)
+	t.Cleanup(u.stop)
+	return u
+}
+
+// awaitTraffic waits until the runner that is asked takes captured events.
+func (r *rig) awaitTraffic() {
+	r.t.Helper()
 	r.await("the consumer to be assigned", func() bool {
 		r.send(r.event("warm-up", "/", func(e *foreshadowv1.CapturedRequest) { e.Workload = "nobody" }))
 		return r.ledger("shadow-runner/replay").Seen > 0
@@ -189,12 +230,17 @@ func (r *rig) send(messages ...kafka.RawMessage) {
 
 func (r *rig) ledger(hop string) metric.Ledger {
 	r.t.Helper()
-	for _, l := range r.admin.Ledgers() {
+	return r.runner.ledger(r.t, hop)
+}
+
+func (u runner) ledger(t testing.TB, hop string) metric.Ledger {
+	t.Helper()
+	for _, l := range u.admin.Ledgers() {
 		if l.Hop == hop {
 			return l
 		}
 	}
-	r.t.Fatalf("no ledger %s", hop)
+	t.Fatalf("no ledger %s", hop)
 	return metric.Ledger{}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
 )
 
-// Group is the consumer group of all runners of an installation.
+// Group is the consumer group of all runners of an installation, of which one has all the traffic.
 const Group = "foreshadow-shadow-runner"
 
 // source is the CloudEvents source of everything that the runner publishes.
@@ -31,6 +31,7 @@ type Service struct {
 	deps         Deps
 	lanes        map[string]*lane
 	intake       *intake
+	seat         *seat
 	experiments  *experiment.Store
 	consumer     *kafka.Consumer
 	observations *kafka.Publisher[*foreshadowv1.MetricsObserved]
@@ -51,7 +52,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		probe: metric.NewBook("shadow-runner/probe"), dependencies: metric.NewBook("shadow-runner/dependencies"),
 		compared: metric.NewBook("shadow-runner/compared"),
 	}
-	s := &Service{cfg: cfg, deps: deps, lanes: map[string]*lane{}}
+	s := &Service{cfg: cfg, deps: deps, lanes: map[string]*lane{}, seat: newSeat()}
 	m, err := newMetrics(deps.Registry)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.experiments, l.metrics = s.experiments, m
+		l.experiments, l.metrics, l.seat = s.experiments, m, s.seat
 		l.observe = func(o *foreshadowv1.MetricsObserved) { s.observations.Publish(o.GetWorkload(), o) }
 		l.publish = func(c *foreshadowv1.CapacityMeasured) { s.capacities.Publish(c.GetWorkload(), c) }
 		s.lanes[w.Name] = l
@@ -87,6 +88,7 @@ func (s *Service) connect() (err error) {
 	consumer := kafka.DefaultConsumerConfig()
 	consumer.Kafka, consumer.Group, consumer.Topics = s.deps.Kafka, Group, []string{kafka.TopicTrafficCaptured}
 	consumer.Registerer, consumer.Logger = s.deps.Registry, s.deps.Log
+	consumer.Exclusive, consumer.Assigned = true, s.assigned
 	if s.consumer, err = kafka.NewGroupReader(consumer, func(_ context.Context, records []kafka.Record) error {
 		return s.intake.handle(records)
 	}); err != nil {
@@ -110,10 +112,29 @@ func published(hop string, l kafka.Ledger) metric.Ledger {
 	return metric.Ledger{Hop: hop, Seen: l.Offered, Passed: l.Published, Dropped: l.Dropped, Pending: l.Pending}
 }
 
+// assigned takes the seat with the partitions, and gives it up with them.
+func (s *Service) assigned(partitions int) {
+	mine := partitions > 0
+	switch moved := s.seat.set(mine); {
+	case moved && mine:
+		s.deps.Log.Info("seat taken")
+	case moved:
+		s.deps.Log.Info("seat lost")
+	}
+}
+
+// experimentable is asked before an experiment is begun. A runner in reserve knows no traffic, and leaves that to the one that has the
+// seat and will carry the experiment out: whichever a caller reaches can be asked.
 func (s *Service) experimentable(workload string) (rate float64, err error) {
 	l := s.lanes[workload]
 	if l == nil {
 		return 0, fmt.Errorf("workload %q: %w", workload, rpc.ErrNotFound)
+	}
+	switch mine, known := s.seat.look(); {
+	case !known:
+		return 0, fmt.Errorf("it is not known yet which runner has the seat: %w", rpc.ErrUnavailable)
+	case !mine:
+		return 0, l.staged()
 	}
 	return l.experimentable()
 }

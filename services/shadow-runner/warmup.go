@@ -3,10 +3,6 @@ package shadowrunner
 import (
 	"context"
 	"time"
-
-	"google.golang.org/protobuf/proto"
-
-	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
 const (
@@ -29,7 +25,7 @@ type warmth struct {
 // warmUp learns how long a fresh instance takes to full speed, when one is there and that is not known of its version; false
 // when there was nothing to learn. The load must be known first: it is a share of the capacity.
 func (l *lane) warmUp(ctx context.Context) bool {
-	if l.last == nil || l.reservoir.Len() < l.workload.Replay.MinRequests {
+	if l.known.rate() == 0 || l.reservoir.Len() < l.workload.Replay.MinRequests {
 		return false
 	}
 	instance, release, ok := l.fleet.LeaseFresh(freshFor)
@@ -37,33 +33,21 @@ func (l *lane) warmUp(ctx context.Context) bool {
 		return false
 	}
 	defer release()
-	if l.warm.version == instance.Version && time.Since(l.warm.at) < warmupTTL {
+	if known := l.known.warmth(); known.version == instance.Version && time.Since(known.at) < warmupTTL {
 		return false
 	}
 	before := time.Since(instance.ReadyTime)
-	took, known, err := l.holder.Warmup(ctx, instance, l.reservoir.Mix(), warmupShare*l.known.Rate(), warmupLength, l.slo())
+	took, known, err := l.holder.Warmup(ctx, instance, l.reservoir.Mix(), warmupShare*l.known.rate(), warmupLength, l.slo())
 	if err != nil || !known || !l.fleet.IsReady(instance.ID) {
 		return true
 	}
-	l.warm = warmth{version: instance.Version, at: time.Now()}
+	learnt := warmth{version: instance.Version, at: time.Now()}
 	if took > 0 {
-		l.warm.seconds = (before + took).Seconds()
+		learnt.seconds = (before + took).Seconds()
 	}
 	l.log.Info("warm-up learnt", "instance", instance.ID, "duration_ms", took.Milliseconds())
-	if l.last.GetVersion() == instance.Version {
-		again := proto.CloneOf(l.last)
-		l.announce(again)
+	if again := l.known.warmed(learnt); again != nil {
+		l.publish(again)
 	}
 	return true
-}
-
-// announce publishes a measurement with the warm-up that is known of its version.
-func (l *lane) announce(m *foreshadowv1.CapacityMeasured) {
-	if l.warm.version == m.GetVersion() {
-		m.WarmupSeconds = l.warm.seconds
-	}
-	if m.GetValid() {
-		l.last = m
-	}
-	l.publish(m)
 }

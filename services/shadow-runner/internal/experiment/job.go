@@ -102,9 +102,13 @@ func (s *Store) Take(ctx context.Context, workload string) (Job, context.Context
 	return j, ctx, true
 }
 
-// claim makes this runner the one that carries the experiment out, unless another was first.
+// claim makes this runner the one that carries the experiment out, unless another was first. Production's rate is that of when an
+// experiment was created, or else, where that runner did not know it, of when it is first taken.
 func (s *Store) claim(ctx context.Context, id string) error {
 	return s.change(ctx, id, func(x *foreshadowv1.Experiment) bool {
+		if x.GetProductionRequestsPerSecond() == 0 {
+			x.ProductionRequestsPerSecond, _ = s.o.Check(x.GetWorkload()) // of one that cannot run, nothing is held
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.free(x.GetWorkload()) == nil { // somebody took it while this waited for its turn

@@ -36,8 +36,9 @@ type Log interface {
 
 // Options of a Store.
 type Options struct {
-	// Check returns production's rate in requests per second, or says why an experiment on a workload cannot run now: an
-	// rpc.ErrNotFound when the workload is unknown, an rpc.ErrPrecondition when it cannot be measured.
+	// Check returns production's rate in requests per second, 0 when only the runner knows it that will carry an experiment out, or
+	// says why one on a workload cannot run now: an rpc.ErrNotFound when the workload is unknown, an rpc.ErrPrecondition when it
+	// cannot be measured.
 	Check func(workload string) (rate float64, err error)
 	// Log keeps the experiments.
 	Log Log
