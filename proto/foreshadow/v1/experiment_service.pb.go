@@ -442,7 +442,8 @@ func (x *ExperimentCell) GetCompleteTime() *timestamppb.Timestamp {
 
 // Experiment is a list of loads that the shadow is put under, one after another, and what it did.
 // Topic foreshadow.experiment.recorded.v1, key experiment_id. Of an experiment that stands at a revision, the first record of the next
-// one counts and any other is void: so all who read agree, whoever writes.
+// one counts and any other is void; so is one that begins an experiment while another is running, or with the request_id of an earlier
+// one on the workload. So all who read agree, whoever writes.
 type Experiment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique identity.

@@ -38,12 +38,18 @@ func (s *Store) change(ctx context.Context, id string, edit func(*foreshadowv1.E
 	}
 }
 
-// record writes a revision and reads on until it is known what is that revision; first says that it is the one written. It may
-// have been written also when there is an error.
+// record writes a revision and reads on until it is known what is that revision; first says that it is the one written, which an
+// experiment's first is unless it is void. It may have been written also when there is an error.
 func (s *Store) record(ctx context.Context, e *foreshadowv1.Experiment) (first bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	e.ChangeId = uuid.NewString()
+	s.mu.Lock()
+	s.begins = ""
+	if e.GetRevision() == 1 {
+		s.begins = e.GetChangeId()
+	}
+	s.mu.Unlock()
 	begin := s.o.Now()
 	if err := s.o.Log.Append(ctx, e); err != nil {
 		return false, fmt.Errorf("record experiment: %w: %w", rpc.ErrUnavailable, err)
@@ -52,9 +58,10 @@ func (s *Store) record(ctx context.Context, e *foreshadowv1.Experiment) (first b
 		s.mu.Lock()
 		changed := s.changed
 		known, err := s.find(e.GetExperimentId())
+		void := e.GetRevision() == 1 && s.begins == ""
 		if err == nil && known.experiment.GetRevision() >= e.GetRevision() {
 			// A later revision is of somebody who went on from this one, or from another.
-			first = known.experiment.GetChangeId() == e.GetChangeId()
+			first = known.experiment.GetChangeId() == e.GetChangeId() || e.GetRevision() == 1
 			if first && known.held != nil {
 				known.held.renewed(begin, s.o.Now())
 			}
@@ -62,6 +69,9 @@ func (s *Store) record(ctx context.Context, e *foreshadowv1.Experiment) (first b
 			return first, nil
 		}
 		s.mu.Unlock()
+		if void {
+			return false, nil
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -219,7 +219,7 @@ func follower(t *testing.T, cfg kafka.Config, runner string) *experiment.Store {
 	return s
 }
 
-// Two runners over a real broker race for each of several experiments, and record their cells at the same time.
+// Two runners over a real broker race to begin each of several experiments, race for it, and record its cells at the same time.
 func TestRunnersOverARealTopicAgree(t *testing.T) {
 	t.Parallel()
 	cfg := kafkatest.NewBroker(t).Config()
@@ -230,20 +230,21 @@ func TestRunnersOverARealTopicAgree(t *testing.T) {
 	for round := range 5 {
 		ask := matrix()
 		ask.RequestId = fmt.Sprint(round)
-		resp, err := a.CreateExperiment(t.Context(), ask)
-		if err != nil {
-			t.Fatal(err)
+		begun := createAtOnce(t, []*experiment.Store{a, b}, func(int) *foreshadowv1.CreateExperimentRequest { return ask })
+		if begun[0].err != nil || begun[1].err != nil || begun[0].id != begun[1].id {
+			t.Fatalf("round %d: one request began %v", round, begun)
 		}
-		id := resp.GetExperiment().GetExperimentId()
+		id := begun[0].id
 		var wg sync.WaitGroup
 		took := make([]bool, 2)
 		for i, s := range []*experiment.Store{a, b} {
 			wg.Go(func() {
 				for get(t, a, id).GetRunner() == "" { // b reads of it when it does
 					job, _, ok := s.Take(t.Context(), "shop")
-					if took[i] = ok; !ok {
+					if !ok {
 						continue
 					}
+					took[i] = true
 					var cells sync.WaitGroup
 					for _, c := range job.Cells {
 						cells.Go(func() {
@@ -262,6 +263,11 @@ func TestRunnersOverARealTopicAgree(t *testing.T) {
 		wg.Wait()
 		if took[0] == took[1] {
 			t.Errorf("round %d: taken by %v", round, took)
+		}
+		for _, s := range []*experiment.Store{a, b} { // who has not read of its end yet begins no other
+			for get(t, s, id).GetState() == running {
+				time.Sleep(time.Millisecond)
+			}
 		}
 		late := follower(t, cfg, fmt.Sprint("late-", round))
 		if e := get(t, late, id); e.GetState() != succeeded || len(e.GetCells()) != 4 || e.GetUsedMinutes() != 2 {

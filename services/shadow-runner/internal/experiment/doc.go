@@ -17,6 +17,10 @@
 //	A is killed, or stopped                            B: revision 9, runner B ---> counts
 //	A wakes up: revision 9, a cell ---> void           A reads revision 9, and stops
 //
+// Which experiments there are they agree on in the same way. A record that begins one is void when another is running by the log up
+// to there, or was begun by the same request: of two that begin one at the same moment, the second learns so by reading its own record
+// back, and answers with the first, or that it is running.
+//
 // Nobody compares clocks: a lease is counted from when the last record was read, and who cannot renew stops after two thirds of one,
 // counted from when it began to write. A request of a process that was stopped in the middle of sending it may still leave when that
 // wakes up; what comes of it counts for nothing.

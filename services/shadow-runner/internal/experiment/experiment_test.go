@@ -33,12 +33,16 @@ type memory struct {
 	list   []*foreshadowv1.Experiment
 	stores []*experiment.Store
 	away   error
+	before func() // when set, is called before a record is written
 
 	runners int
 	elapsed atomic.Int64
 }
 
 func (m *memory) Append(_ context.Context, e *foreshadowv1.Experiment) error {
+	if m.before != nil {
+		m.before()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.away != nil {

@@ -63,6 +63,7 @@ type Store struct {
 	recalled bool
 	list     []*entry      // in the order of the log
 	changed  chan struct{} // closed with each record
+	begins   string        // change_id of the first record of an experiment that is being written here, until it is void
 }
 
 type entry struct {
@@ -79,12 +80,19 @@ func NewStore(o Options) *Store {
 	return &Store{o: o, changed: make(chan struct{})}
 }
 
-// Restore takes the next record of the log. It counts when it is the first to go on from how the experiment stands.
+// Restore takes the next record of the log. It counts when it is the first to go on from how the experiment stands, and one that
+// begins an experiment when none is running and none was begun by the same request before.
 func (s *Store) Restore(e *foreshadowv1.Experiment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer func() { close(s.changed); s.changed = make(chan struct{}) }()
 	i := slices.IndexFunc(s.list, func(old *entry) bool { return old.experiment.GetExperimentId() == e.GetExperimentId() })
+	if i < 0 && e.GetRevision() == 1 && (s.running() != nil || s.requested(e.GetWorkload(), e.GetRequestId()) != nil) {
+		if e.GetChangeId() == s.begins {
+			s.begins = ""
+		}
+		return // begun by somebody who did not know of another yet
+	}
 	if i < 0 {
 		s.list = append(s.list, &entry{experiment: e, heard: s.o.Now()})
 		s.forget()
@@ -116,10 +124,20 @@ func isRunning(e *foreshadowv1.Experiment) bool {
 	return e.GetState() == foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING
 }
 
-// running is the first in the log that has not ended, or nil: one is carried out at a time, whoever began how many.
+// running is the one that has not ended, or nil.
 func (s *Store) running() *entry {
 	for _, e := range s.list {
 		if isRunning(e.experiment) {
+			return e
+		}
+	}
+	return nil
+}
+
+// requested is the one that a request began, or nil.
+func (s *Store) requested(workload, request string) *entry {
+	for _, e := range s.list {
+		if request != "" && e.experiment.GetRequestId() == request && e.experiment.GetWorkload() == workload {
 			return e
 		}
 	}
@@ -143,9 +161,20 @@ func (s *Store) CreateExperiment(ctx context.Context, req *foreshadowv1.CreateEx
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if e, err := s.known(req); e != nil || err != nil {
-		return &foreshadowv1.CreateExperimentResponse{Experiment: e}, err
+	for {
+		if e, err := s.known(req); e != nil || err != nil {
+			return &foreshadowv1.CreateExperimentResponse{Experiment: e}, err
+		}
+		e, err := s.begin(ctx, req)
+		if e != nil || err != nil {
+			return &foreshadowv1.CreateExperimentResponse{Experiment: e}, err
+		}
+		// Another store has begun one meanwhile, which is known by now.
 	}
+}
+
+// begin makes the experiment that is asked for; nil when another store was first to begin one.
+func (s *Store) begin(ctx context.Context, req *foreshadowv1.CreateExperimentRequest) (*foreshadowv1.Experiment, error) {
 	rate, err := s.o.Check(req.GetWorkload())
 	if err != nil {
 		return nil, err
@@ -159,10 +188,10 @@ func (s *Store) CreateExperiment(ctx context.Context, req *foreshadowv1.CreateEx
 		Matrix: proto.CloneOf(req.GetMatrix()), RequestId: req.GetRequestId(), ProductionRequestsPerSecond: rate, Revision: 1,
 		State: foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING, CreateTime: timestamppb.New(s.o.Now()),
 	}
-	if _, err := s.record(ctx, e); err != nil {
+	if first, err := s.record(ctx, e); err != nil || !first {
 		return nil, err
 	}
-	return &foreshadowv1.CreateExperimentResponse{Experiment: e}, nil
+	return e, nil
 }
 
 // known is the experiment that an earlier call with the same request_id made, or an error when none can be made now.
@@ -172,10 +201,8 @@ func (s *Store) known(req *foreshadowv1.CreateExperimentRequest) (*foreshadowv1.
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
-	for _, e := range s.list {
-		if id := req.GetRequestId(); id != "" && e.experiment.GetRequestId() == id && e.experiment.GetWorkload() == req.GetWorkload() {
-			return e.experiment, nil
-		}
+	if e := s.requested(req.GetWorkload(), req.GetRequestId()); e != nil {
+		return e.experiment, nil
 	}
 	if e := s.running(); e != nil {
 		return nil, fmt.Errorf("experiment %s is running: %w", e.experiment.GetExperimentId(), rpc.ErrExhausted)
