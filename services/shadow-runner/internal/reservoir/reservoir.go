@@ -81,18 +81,19 @@ func (r *Reservoir) Rate(now time.Time) (float64, bool) {
 		return 0, false
 	}
 	first, sum := r.newest, 0.0
-	for s, weight := range r.second {
+	for s := range r.second {
 		first = min(first, s)
-		// The newest second is still filling, and requests of other partitions may be a second behind.
-		if s < r.newest-1 && s >= r.newest-1-rateSpan {
-			sum += weight
-		}
 	}
-	span := min(r.newest-1-first, rateSpan)
-	if span < 1 {
+	// Of the first second only the rest was heard, where a runner began to read in the middle of it. The newest is still filling, and
+	// requests of other partitions may be a second behind.
+	from, to := max(first+1, r.newest-1-rateSpan), r.newest-1
+	if from >= to {
 		return 0, false
 	}
-	return sum / float64(span), true
+	for s := from; s < to; s++ {
+		sum += r.second[s]
+	}
+	return sum / float64(to-from), true
 }
 
 // Mix returns what is kept as a mix to draw from; nil when empty.

@@ -69,6 +69,19 @@ func TestRateCountsWeightsOfWholeSeconds(t *testing.T) {
 	}
 }
 
+// TestASecondThatBeganBeforeIsNotCounted: a runner that starts, or takes over, reads on from the middle of one.
+func TestASecondThatBeganBeforeIsNotCounted(t *testing.T) {
+	t.Parallel()
+	r := reservoir.New(1000, 1<<20)
+	for ms := 700; ms < 30_000; ms += 25 { // 40 requests/s
+		r.Add(request(t, "/", time.Duration(ms)*time.Millisecond, 1))
+		now := epoch.Add(time.Duration(ms) * time.Millisecond)
+		if got, known := r.Rate(now); known != (ms >= 3000) || known && got != 40 {
+			t.Fatalf("rate %v, %v after %d ms", got, known, ms)
+		}
+	}
+}
+
 func TestDrawHoldsTheMix(t *testing.T) {
 	t.Parallel()
 	items := []*captured.Request{
