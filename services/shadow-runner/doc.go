@@ -19,7 +19,8 @@
 //   - Every captured event is accounted for on the ledger shadow-runner/replay, every request of a measurement on
 //     shadow-runner/probe, every observation on shadow-runner/observations.
 //   - Observations hold the replay only: what measurements and experiments send is no demand, and would spoil the shadow's
-//     latency. They are sent every second, with no traffic too: when the shadow sleeps that is what there is to say.
+//     latency. They are sent every second, with no traffic too: when the shadow sleeps that is what there is to say. A runner in
+//     reserve has nothing to say.
 //   - Where the shadow answers otherwise than production is said with the noise removed (package compare); what is not known of
 //     an answer is not compared.
 //   - A measurement that could not be made is published as not valid, with its reason; never as a capacity of zero. What an

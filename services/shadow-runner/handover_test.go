@@ -25,7 +25,7 @@ func (r *rig) reserve() runner {
 // idle fails when a runner in reserve has replayed, measured or published anything.
 func (u runner) idle(t testing.TB) {
 	t.Helper()
-	for _, hop := range []string{"shadow-runner/replay", "shadow-runner/probe", "shadow-runner/capacities"} {
+	for _, hop := range []string{"shadow-runner/replay", "shadow-runner/probe", "shadow-runner/capacities", "shadow-runner/observations"} {
 		if l := u.ledger(t, hop); l.Seen != 0 {
 			t.Errorf("in reserve: ledger %+v", l)
 		}

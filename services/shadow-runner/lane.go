@@ -57,6 +57,7 @@ type lane struct {
 	trials      Trials
 	usage       func(ctx context.Context, group string) ([]platform.Usage, error)
 	seat        *seat
+	drives      bool // when it was last reported
 	known       knowledge
 	shares      []*foreshadowv1.StratumShare // of the mix at mixTime
 	sharesOf    float64                      // requests that know them
@@ -198,8 +199,16 @@ func (l *lane) observeLoop(ctx context.Context) {
 	}
 }
 
+// report publishes the seconds that are over, and with final the one that is not. A second without requests is published by who drives
+// the shadow: from a runner in reserve it would pass for silence.
 func (l *lane) report(final bool) {
+	if !final {
+		l.drives, _ = l.seat.look()
+	}
 	for _, o := range l.recorder.Take(final) {
+		if !l.drives && len(o.GetTraffic()) == 0 {
+			continue
+		}
 		l.observe(o)
 		l.metrics.lag.WithLabelValues(l.workload.Name).Set(o.GetMaxLagSeconds())
 	}
