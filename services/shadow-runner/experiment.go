@@ -85,10 +85,10 @@ func (l *lane) runExperiment(ctx context.Context) bool {
 	return true
 }
 
-// releaseTimeout bounds how long a runner that stops waits for its claim on an experiment to be given up.
+// releaseTimeout bounds how long a runner that stops, or has lost the seat, waits for its claim on an experiment to be given up.
 const releaseTimeout = 2 * time.Second
 
-// release lets another runner go on at once, when this one stops.
+// release lets another runner go on at once, when this one stops or has lost the seat.
 func (l *lane) release(ctx context.Context, job experiment.Job) {
 	if ctx.Err() == nil {
 		return
