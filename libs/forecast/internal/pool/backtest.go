@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/foreshadow/foreshadow/libs/forecast/internal/model"
@@ -61,34 +62,46 @@ func (b *backtest) run(t model.Trainer) {
 // errors are the paths by which the combined forecasts missed; origins that touch a gap give no path.
 func (b *backtest) errors(w *weigher, combine func(w, column []float64) float64) (Errors, *scaler) {
 	e := Errors{Sorted: make([][]float64, b.horizon)}
+	s := &scaler{step: make([]float64, b.horizon), spread: make([]float64, b.horizon)}
 	column := make([]float64, len(b.made))
-	var all []missed
+	var spreads [][]float64
 	for j, o := range b.origins {
 		if slices.Contains(b.data.Missing[o:o+b.horizon], true) {
 			continue
 		}
 		weights := w.weights(o, b.horizon)
-		m := missed{path: make([]float64, b.horizon), spread: make([]float64, b.horizon), restless: restlessness(b.data.Y, o)}
-		for k := range m.path {
+		path, spread := make([]float64, b.horizon), make([]float64, b.horizon)
+		for k := range path {
 			for i := range column {
 				column[i] = b.made[i][j][k]
 			}
 			mean := combine(weights[k], column)
-			m.path[k] = b.data.Y[o+k] - mean
-			m.spread[k] = disagreement(weights[k], column, mean)
+			path[k] = b.data.Y[o+k] - mean
+			spread[k] = disagreement(weights[k], column, mean)
+			s.step[k] += math.Abs(path[k])
+			s.spread[k] += spread[k]
 			e.Scores = append(e.Scores, Score{Actual: b.data.Y[o+k], Mean: mean, Reactive: b.data.Y[o-1], Step: k})
 		}
-		all = append(all, m)
+		s.restless += restlessness(b.data.Y, o)
+		e.Paths = append(e.Paths, path)
 		e.Origins = append(e.Origins, o)
+		spreads = append(spreads, spread)
 	}
-	s := newScaler(all, b.horizon)
-	for j, m := range all {
-		for k := range m.path {
-			scale := s.at(k, m.spread[k], m.restless)
-			m.path[k] /= scale
+	n := math.Max(1, float64(len(e.Paths)))
+	s.restless /= n
+	for k := range s.step {
+		s.step[k] /= n
+		s.spread[k] /= n
+		s.smallest = math.Max(s.smallest, 1e-9*s.step[k])
+	}
+	s.smallest += 1e-300
+	for j, path := range e.Paths {
+		restless := restlessness(b.data.Y, e.Origins[j])
+		for k := range path {
+			scale := s.at(k, spreads[j][k], restless)
+			path[k] /= scale
 			e.Scores[j*b.horizon+k].Scale = scale
 		}
-		e.Paths = append(e.Paths, m.path)
 	}
 	e.sort()
 	return e, s
