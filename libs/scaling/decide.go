@@ -305,7 +305,7 @@ func (d *decider) heldByPast() Code {
 
 // imitate holds what the HPA does: it has its own patience, but in an outage, and until it has had the time to see the end of one.
 func (d *decider) imitate(w wish) int {
-	n, code := w.needed, EnoughInstances
+	n, from, code := w.needed, d.current, EnoughInstances
 	if d.now.Sub(d.state.outage) <= d.c.DownHold {
 		n = max(n, min(d.current, d.state.needs.max()))
 	}
@@ -313,12 +313,11 @@ func (d *decider) imitate(w wish) int {
 	case n > d.current:
 		code = w.why
 	case n > w.needed:
-		d.say(Reason{Code: d.heldByPast(), from: w.needed, to: n})
-		return n
+		from, code = w.needed, d.heldByPast()
 	case n < d.current:
 		code = ScaleDown
 	}
-	d.say(Reason{Code: code, from: d.current, to: n})
+	d.say(Reason{Code: code, from: from, to: n})
 	return n
 }
 

@@ -25,7 +25,7 @@ func (s State) Heading() *Tried { return s.move.to }
 //	the fleets on paper      go on where they were; after a gap longer than the HPA's patience they start from what runs
 //	what they cost           has faded with the time that passed, which does not count as played
 //	the day of demand        the same; the gap does not make it a longer day
-//	the least demands        stay; an outage that began before the gap is believed as soon as without it
+//	the least demands        stay, and when the last outage was; one that began before the gap is believed as soon as without it
 //	a move to another size   has as much time left as it had
 //
 // What is older than it speaks of is forgotten: the fleets after BudgetMemory, the day and the move after SizeMemory. A state
