@@ -265,8 +265,10 @@ func TestRunnersOverARealTopicAgree(t *testing.T) {
 			t.Errorf("round %d: taken by %v", round, took)
 		}
 		for _, s := range []*experiment.Store{a, b} { // who has not read of its end yet begins no other
-			for get(t, s, id).GetState() == running {
-				time.Sleep(time.Millisecond)
+			for hang := time.Now().Add(time.Minute); get(t, s, id).GetState() == running; time.Sleep(time.Millisecond) {
+				if time.Now().After(hang) {
+					t.Fatalf("round %d: a runner never reads of the end", round)
+				}
 			}
 		}
 		late := follower(t, cfg, fmt.Sprint("late-", round))
