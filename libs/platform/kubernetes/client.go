@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -24,6 +25,13 @@ import (
 // callTimeout bounds one request to the API server.
 const callTimeout = 10 * time.Second
 
+// How long a kind that was not there is not looked for anew, which asks what the whole API server has: one that a group is of, and
+// one that others may have installed.
+const (
+	lookForOwn    = 5 * time.Second
+	lookForOthers = time.Minute
+)
+
 // Client scales the groups it was made with. It is safe for concurrent use.
 type Client struct {
 	cfg    Config
@@ -33,6 +41,7 @@ type Client struct {
 	dynamic dynamic.Interface
 	scales  scale.ScalesGetter
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	looked  *lookTime
 	usage   usageSource
 }
 
@@ -58,7 +67,7 @@ func NewFor(restConfig *rest.Config, cfg Config, groups map[string]workload.Kube
 		transport = http.DefaultTransport.(*http.Transport).Clone() // its connections are closed with the client
 	}
 	httpClient := &http.Client{Transport: &gate{next: transport}}
-	c := &Client{cfg: cfg, groups: groups, http: httpClient}
+	c := &Client{cfg: cfg, groups: groups, http: httpClient, looked: &lookTime{now: time.Now}}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(restConfig, httpClient); err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
@@ -110,16 +119,41 @@ func (c *Client) find(ctx context.Context, group string) (object, error) {
 	}
 	apiVersion, kind := k.Object()
 	gvk := schema.FromAPIVersionAndKind(apiVersion, kind)
-	mapping, err := c.mapping(ctx, gvk)
+	mapping, err := c.mapping(ctx, gvk, lookForOwn)
 	if err != nil {
 		return object{}, fmt.Errorf("find %s in the API server: %w", gvk.Kind, err)
 	}
 	return object{Kubernetes: k, group: group, kind: gvk, resource: mapping.Resource}, nil
 }
 
-// mapping looks a kind up, and looks anew when it was not there: it may have been installed since.
-func (c *Client) mapping(ctx context.Context, gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+// mapping looks a kind up, and looks anew when it was not there: it may have been installed since, or its group did not answer when
+// the API server was asked. The mapper itself takes what it has heard once for good.
+func (c *Client) mapping(ctx context.Context, gvk schema.GroupVersionKind, every time.Duration) (*meta.RESTMapping, error) {
+	m, err := c.mapper.RESTMappingWithContext(ctx, gvk.GroupKind(), gvk.Version)
+	if !meta.IsNoMatchError(err) || !c.looked.due(every) {
+		return m, err
+	}
+	c.mapper.ResetWithContext(ctx)
 	return c.mapper.RESTMappingWithContext(ctx, gvk.GroupKind(), gvk.Version)
+}
+
+// lookTime is when it was last looked anew.
+type lookTime struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	last time.Time
+}
+
+// due says whether that was so long ago, and notes that it is done now.
+func (l *lookTime) due(every time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now().Sub(l.last) < every {
+		return false
+	}
+	l.last = l.now()
+	return true
 }
 
 func (c *Client) object(o object) dynamic.ResourceInterface {

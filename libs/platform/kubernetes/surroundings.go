@@ -59,7 +59,7 @@ func (c *Client) surroundings(ctx context.Context, group string) (platform.Surro
 
 // list reads all objects of a kind in a namespace; a kind that the cluster does not have has none.
 func (c *Client) list(ctx context.Context, kind schema.GroupVersionKind, namespace string) ([]unstructured.Unstructured, error) {
-	mapping, err := c.mapping(ctx, kind)
+	mapping, err := c.mapping(ctx, kind, lookForOthers)
 	if meta.IsNoMatchError(err) {
 		return nil, nil
 	}

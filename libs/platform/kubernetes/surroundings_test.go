@@ -1,12 +1,16 @@
 package kubernetes
 
 import (
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/kubernetestest"
+	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
 func (r *rig) surroundings() platform.Surroundings {
@@ -122,5 +126,57 @@ func TestNodesBound(t *testing.T) {
 	r := newRig(t, groupsOf(k), c, func(cfg *Config) { cfg.NodeHeadroom = true })
 	if s := r.surroundings(); s.Addable.N != 1+16 {
 		t.Errorf("addable %+v, want 1 on the small node and 16 on the large one", s.Addable)
+	}
+}
+
+// A kind that the API server did not have when it was asked is found when it has it: others install theirs at any time.
+func TestKindsThatComeLaterAreFound(t *testing.T) {
+	t.Parallel()
+	c := kubernetestest.NewOnFake(t)
+	r := newRig(t, map[string]workload.Kubernetes{"shop": c.Workload(deployment, "shop", 2)}, c)
+	var clock atomic.Int64
+	r.client.looked.now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	c.Create("keda.sh/v1alpha1", "scaledobjects", map[string]any{
+		"kind": "ScaledObject", "metadata": map[string]any{"name": "shop"}, "spec": map[string]any{"scaleTargetRef": map[string]any{"name": "shop"}},
+	})
+	hide := func(groups ...string) {
+		c.Faults.Inject(func(r *http.Request) int {
+			if slices.Contains(groups, strings.TrimPrefix(r.URL.Path, "/apis/")) {
+				return http.StatusNotFound
+			}
+			return 0
+		})
+	}
+	hide("apps/v1", "keda.sh/v1alpha1")
+	if _, err := r.client.State(t.Context(), "shop"); err == nil {
+		t.Fatal("found what is not there")
+	}
+	hide("keda.sh/v1alpha1")
+	controllers := func() int {
+		t.Helper()
+		s, err := r.client.Surroundings(t.Context(), "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(s.Controllers)
+	}
+	clock.Add(int64(lookForOwn / time.Second))
+	if n := controllers(); n != 0 {
+		t.Errorf("%d other controllers", n)
+	}
+	c.Faults.Requests()
+	hide()
+	clock.Add(int64(lookForOthers/time.Second) - 1)
+	if n := controllers(); n != 0 {
+		t.Errorf("%d other controllers before it is looked for anew", n)
+	}
+	for _, q := range c.Faults.Requests() {
+		if q.Path == "/apis" {
+			t.Error("asked again too early")
+		}
+	}
+	clock.Add(1)
+	if n := controllers(); n != 1 {
+		t.Errorf("%d other controllers, want the one that came", n)
 	}
 }
