@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
@@ -14,6 +15,10 @@ type bounded struct {
 	all  map[string]net.Conn // by the address of the peer
 	from map[string]int      // how many come from a host
 }
+
+// Bound holds a listener to the limits that the servers of the Edge hold theirs to, for one whose connections are not all a
+// server's.
+func (e *Edge) Bound(ln net.Listener) net.Listener { return e.orPlain().bound(ln) }
 
 func (e *Edge) bound(ln net.Listener) *bounded {
 	return &bounded{Listener: ln, edge: e, all: map[string]net.Conn{}, from: map[string]int{}}
@@ -75,4 +80,12 @@ type counted struct {
 func (c *counted) Close() error {
 	c.release()
 	return c.Conn.Close()
+}
+
+// CloseWrite ends what is sent, where the connection can do so alone.
+func (c *counted) CloseWrite() error {
+	if half, can := c.Conn.(interface{ CloseWrite() error }); can {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
