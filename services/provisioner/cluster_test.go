@@ -104,6 +104,21 @@ func (b *clusterBench) newClient() *kubernetes.Client {
 // provisioner runs one that contends for the lease, and returns how to stop it and a channel that is closed when it leads.
 func (b *clusterBench) provisioner(name string) (stop func(), leads chan struct{}) {
 	b.t.Helper()
+	c := b.contender(name, nil)
+	return c.stop, c.leads
+}
+
+// contender is a provisioner that contends for the lease.
+type contender struct {
+	stop    func()
+	leads   chan struct{} // closed when it leads first
+	address string        // it serves at
+	admin   *telemetry.Admin
+}
+
+// contender runs one, whose parts may be adjusted before.
+func (b *clusterBench) contender(name string, adjust func(*Config, *Deps)) contender {
+	b.t.Helper()
 	registry := telemetry.NewRegistry()
 	cfg := DefaultConfig()
 	cfg.Listen, cfg.StateDir = "127.0.0.1:0", b.t.TempDir()
@@ -114,17 +129,24 @@ func (b *clusterBench) provisioner(name string) (stop func(), leads chan struct{
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	s, err := New(cfg, Deps{
+	deps := Deps{
 		Workloads: []workload.Workload{b.workload}, Kafka: b.kafka, Platform: keeper{client, name, b.keeping}, Log: log, Registry: registry,
 		Admin: telemetry.NewAdmin(registry), Election: election,
-	})
+	}
+	if adjust != nil {
+		adjust(&cfg, &deps)
+	}
+	s, err := New(cfg, deps)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	leads = make(chan struct{})
-	var once sync.Once
-	s.following = func() { once.Do(func() { close(leads) }) }
-	return b.background(s.Run), leads
+	c := contender{leads: make(chan struct{}), admin: deps.Admin}
+	s.following = sync.OnceFunc(func() { close(c.leads) })
+	listens := make(chan string, 1)
+	s.listening = func(address string) { listens <- address }
+	c.stop = b.background(s.Run)
+	c.address = <-listens
+	return c
 }
 
 func (b *clusterBench) lead() {
@@ -186,7 +208,7 @@ func TestOnKubernetes(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *kubernetestest.Cluster){
 		"scales": scalesOnKubernetes, "rolls-back": rollsBackOnKubernetes, "budget": keepsTheBudget, "hpa": refusesBesideHPA,
 		"quota": staysWithinQuota, "takes-over": takesOver, "resizes": resizesOnKubernetes, "manual": leavesPeopleAlone,
-		"copies": wakesACopy,
+		"copies": wakesACopy, "reaches-the-leader": reachesTheLeader,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -12,6 +14,9 @@ import (
 type Config struct {
 	// Listen is the address of ProvisioningService, host:port.
 	Listen string `yaml:"listen"`
+	// Advertise is where the other provisioners of a lease reach this one, a host or host:port; of this one alone, so that of a
+	// Service will not do. Empty: the host of listen, or the first address of this machine that others reach where that is any.
+	Advertise string `yaml:"advertise"`
 	// Admin is the address of the admin listener, host:port.
 	Admin string `yaml:"admin"`
 	// History is the address of HistoryService, which actions are listed from, host:port.
@@ -54,8 +59,52 @@ func (c Config) Validate() error {
 	if c.Lease.Name != "" && (c.Lease.Namespace == "" || c.Lease.Duration < 2*time.Second) {
 		errs = append(errs, fmt.Errorf("provisioner.lease: want a namespace and a duration of at least 2s, got %q and %v", c.Lease.Namespace, c.Lease.Duration))
 	}
+	if _, err := c.advertised(0); err != nil {
+		errs = append(errs, err)
+	}
 	if c.StateDir == "" {
 		errs = append(errs, errors.New("provisioner.state_dir: is missing"))
 	}
 	return errors.Join(errs...)
+}
+
+// advertised is the host:port of provisioner.advertise, which has the port that is listened on where it names none; empty when it
+// is not set.
+func (c Config) advertised(port int) (string, error) {
+	a := c.Advertise
+	if a == "" {
+		return "", nil
+	}
+	if net.ParseIP(a) == nil && strings.Contains(a, ":") {
+		host, _, err := net.SplitHostPort(a)
+		if err != nil || host == "" {
+			return "", fmt.Errorf("provisioner.advertise: want a host or host:port, got %q", a)
+		}
+		return a, nil
+	}
+	return net.JoinHostPort(a, strconv.Itoa(port)), nil
+}
+
+// address is where others reach a listener of this process.
+func (c Config) address(ln net.Addr) (string, error) {
+	tcp, ok := ln.(*net.TCPAddr)
+	if !ok {
+		return "", fmt.Errorf("advertise %s: it is no TCP address", ln)
+	}
+	if a, err := c.advertised(tcp.Port); a != "" || err != nil {
+		return a, err
+	}
+	if !tcp.IP.IsUnspecified() {
+		return tcp.String(), nil
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", fmt.Errorf("find an address of this machine: %w", err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return net.JoinHostPort(n.IP.String(), strconv.Itoa(tcp.Port)), nil
+		}
+	}
+	return "", errors.New("find an address of this machine: it has none that others reach: give provisioner.advertise")
 }

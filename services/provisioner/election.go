@@ -33,9 +33,11 @@ type leaseElection struct {
 }
 
 // Run implements Election.
-func (e *leaseElection) Run(ctx context.Context, standby func(leader string), lead func(context.Context, uint64) error) error {
-	cfg := kubernetes.LeaseConfig{Namespace: e.cfg.Namespace, Name: e.cfg.Name, Identity: e.cfg.Identity, Duration: e.cfg.Duration}
-	return kubernetes.NewLease(e.client, cfg, e.log, standby).Run(ctx, lead)
+func (e *leaseElection) Run(ctx context.Context, address string, look func(kubernetes.LeaseView), lead func(context.Context, uint64) error) error {
+	cfg := kubernetes.LeaseConfig{
+		Namespace: e.cfg.Namespace, Name: e.cfg.Name, Identity: e.cfg.Identity, Address: address, Duration: e.cfg.Duration,
+	}
+	return kubernetes.NewLease(e.client, cfg, e.log, look).Run(ctx, lead)
 }
 
 // Journal implements Election.

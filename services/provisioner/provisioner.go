@@ -8,7 +8,8 @@
 //
 // Without recommendations nothing happens. It may be killed at any moment: what it must not forget is in the journal, what
 // runs is known by the platform, and the next recommendation continues from there. Where several of them run one leads, by a
-// lease; the others stand by, not ready, and what a leader that was frozen still has under way is refused by the platform.
+// lease; the others stand by and pass their clients on to it, and what a leader that was frozen still has under way is refused by
+// the platform.
 package provisioner
 
 import (
@@ -32,9 +33,9 @@ import (
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/api"
-	"github.com/foreshadow/foreshadow/services/provisioner/internal/journal"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/quality"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/record"
+	"github.com/foreshadow/foreshadow/services/provisioner/internal/relay"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/rollout"
 )
 
@@ -66,22 +67,17 @@ type Deps struct {
 	Declared *shadowscaler.Objects
 }
 
-// Election has one of several provisioners lead.
-type Election interface {
-	// Run contends until ctx ends, and calls lead each time this process leads; the context of lead ends with the leadership.
-	Run(ctx context.Context, standby func(leader string), lead func(ctx context.Context, epoch uint64) error) error
-	// Journal is a store that all contenders reach.
-	Journal() journal.Store
-}
-
 // Service is the provisioner.
 type Service struct {
 	cfg             Config
 	deps            Deps
 	metrics         *record.Metrics
+	relayed         *relay.Metrics // nil without a lease
 	recommendations *metric.Book
 	// following is called when recommendations come in; tests wait for it.
 	following func()
+	// listening is called with the address of one that contends; tests wait for it.
+	listening func(address string)
 }
 
 // New checks the configuration; it does no I/O.
@@ -99,70 +95,39 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, deps: deps, metrics: metrics, recommendations: metric.NewBook("provisioner/recommendations"), following: func() {}}
+	s := &Service{
+		cfg: cfg, deps: deps, metrics: metrics, recommendations: metric.NewBook("provisioner/recommendations"),
+		following: func() {}, listening: func(string) {},
+	}
+	if cfg.Lease.Name != "" {
+		if s.relayed, err = relay.NewMetrics(deps.Registry); err != nil {
+			return nil, err
+		}
+	}
 	deps.Admin.AddLedger(s.recommendations.Ledger)
 	return s, nil
 }
 
 // Run provisions until ctx ends. A change under way then is verified by the next process.
 func (s *Service) Run(ctx context.Context) error {
-	if s.cfg.Lease.Name == "" {
-		return s.listen(ctx, term{})
-	}
-	const part = "leadership"
-	standby := func(leader string) { s.deps.Admin.NotReady(part, "standing by: "+leader+" leads") }
-	standby("nobody yet")
-	return s.deps.Election.Run(ctx, standby, func(ctx context.Context, epoch uint64) error {
-		s.deps.Admin.Ready(part)
-		defer standby("somebody else")
-		ctx, stop := context.WithCancel(ctx)
-		defer stop()
-		return s.listen(ctx, term{epoch: epoch, store: &watchful{Store: s.deps.Election.Journal(), lost: stop}})
-	})
-}
-
-// term is one leadership; the zero value is that of a provisioner that is alone.
-type term struct {
-	epoch uint64
-	store journal.Store
-}
-
-// watchful is a store that ends the term when somebody else has written it: what this process knows is outdated.
-type watchful struct {
-	journal.Store
-	lost func()
-}
-
-// Save implements journal.Store.
-func (w *watchful) Save(data []byte) error {
-	err := w.Store.Save(data)
-	if errors.Is(err, journal.ErrOutdated) {
-		w.lost()
-	}
-	return err
-}
-
-func (s *Service) listen(ctx context.Context, t term) error {
 	ln, err := s.deps.RPC.Listen(s.cfg.Listen)
 	if err != nil {
 		return err
 	}
-	return s.serveTerm(ctx, ln, t)
+	if s.cfg.Lease.Name == "" {
+		return s.serve(ctx, ln)
+	}
+	return s.contend(ctx, ln)
 }
 
 func (s *Service) serve(ctx context.Context, ln net.Listener) error {
-	return s.serveTerm(ctx, ln, term{})
-}
-
-func (s *Service) journal(t term) (*journal.Journal, error) {
-	if t.store == nil {
-		return journal.Open(s.cfg.StateDir)
-	}
-	return journal.OpenStore(t.store)
+	return s.serveTerm(ctx, ln, term{health: s.deps.Admin})
 }
 
 func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error {
 	defer func() { _ = ln.Close() }()
+	t.health.NotReady(recommended, fmt.Sprintf("waiting for topic %s at %v", kafka.TopicScalingRecommended, s.deps.Kafka.Brokers))
+	s.deps.Admin.Ready(leadership)
 	j, err := s.journal(t)
 	if err != nil {
 		return err
@@ -175,7 +140,7 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 	recorder := record.New(sender, j, s.metrics, s.deps.Tracing, s.deps.Log)
 	users := quality.New()
 	workloads := s.workloads(rollout.Deps{
-		Platform: s.deps.Platform, Journal: j, Records: recorder, Health: s.deps.Admin, Log: s.deps.Log, Now: s.deps.Now,
+		Platform: s.deps.Platform, Journal: j, Records: recorder, Health: t.health, Log: s.deps.Log, Now: s.deps.Now,
 		Quality: users, Epoch: t.epoch,
 	})
 	server := s.deps.RPC.NewServer(s.deps.Log)
@@ -196,7 +161,7 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 		reporter = shadowscaler.NewReporter(s.deps.Declared, s.deps.Platform, s.deps.Workloads, s.deps.Log)
 		g.Go(func() error { return reporter.Run(ctx) })
 	}
-	g.Go(func() error { return s.follow(ctx, workloads, reporter) })
+	g.Go(func() error { return s.follow(ctx, t.health, workloads, reporter) })
 	g.Go(func() error { return s.followUsers(ctx, users) })
 	g.Go(func() error { return s.keepCopies(ctx) })
 	g.Go(func() error { return s.keepTrials(ctx) })
@@ -228,15 +193,16 @@ func (s *Service) settled(reason string) {
 	s.recommendations.Drop(reason, 1)
 }
 
+// recommended is the part of readiness that says whether recommendations come in.
+const recommended = "recommendations"
+
 // follow hands new recommendations to the lanes. Those from before the start are left alone: the predictor repeats what
 // still holds.
-func (s *Service) follow(ctx context.Context, workloads map[string]api.Workload, reporter *shadowscaler.Reporter) error {
-	const part = "recommendations"
-	s.deps.Admin.NotReady(part, fmt.Sprintf("waiting for topic %s at %v", kafka.TopicScalingRecommended, s.deps.Kafka.Brokers))
+func (s *Service) follow(ctx context.Context, health rollout.Health, workloads map[string]api.Workload, reporter *shadowscaler.Reporter) error {
 	cfg := kafka.TailConfig{
 		Kafka: s.deps.Kafka, Topic: kafka.TopicScalingRecommended, From: kafka.Latest(), Logger: s.deps.Log,
 		CaughtUp: func() {
-			s.deps.Admin.Ready(part)
+			health.Ready(recommended)
 			s.following()
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,14 +20,29 @@ var leaseResource = schema.GroupVersionResource{Group: "coordination.k8s.io", Ve
 // epochAnnotation of a lease numbers its leaderships; each is higher than every one before it, over deletion too.
 const epochAnnotation = "foreshadow.dev/epoch"
 
+// addressAnnotation of a lease says where its holder serves, after the epoch that it was written under: a release that does not know
+// it leaves it as it was when it takes the lease.
+const addressAnnotation = "foreshadow.dev/address"
+
 // LeaseConfig names the lease that one of several processes holds.
 type LeaseConfig struct {
 	Namespace, Name string
 	// Identity of this process, unique among those that contend.
 	Identity string
+	// Address is where this process serves while it leads, host:port; empty when nobody needs to know.
+	Address string
 	// Duration after which a leader that was not heard of is replaced. It is renewed four times as often, and given up by
 	// its holder after three quarters.
 	Duration time.Duration
+}
+
+// LeaseView is what a process that does not lead knows of who does. The zero value is that nobody is known to.
+type LeaseView struct {
+	Holder string
+	// Address is where the holder serves, host:port; empty when it did not say.
+	Address string
+	// Err is why the lease is not known: for its duration it was not read, or was free and could not be taken.
+	Err error
 }
 
 // Lease is a leadership by a Lease object. It makes one process lead at a time as far as clocks and schedulers allow; what a
@@ -35,29 +51,29 @@ type Lease struct {
 	client *Client
 	cfg    LeaseConfig
 	log    *slog.Logger
-	// Standby is called when somebody else leads, with who.
-	standby func(holder string)
-	now     func() time.Time
+	// look is called with what was seen each time this process does not come to lead, and with nobody before it tries to: who
+	// leads already never knows of another who does.
+	look func(LeaseView)
+	now  func() time.Time
 
 	// What was seen of the lease, and when by the clock of this process: clocks of others are not compared.
 	seen     string
 	seenTime time.Time
+	// known is when it was last known who holds the lease.
+	known time.Time
 }
 
-// NewLease contends for a lease; standby is told who leads while this process does not.
-func NewLease(client *Client, cfg LeaseConfig, log *slog.Logger, standby func(holder string)) *Lease {
-	return &Lease{client: client, cfg: cfg, log: log, standby: standby, now: time.Now}
+// NewLease contends for a lease; look is told who leads while this process does not, about four times in its duration.
+func NewLease(client *Client, cfg LeaseConfig, log *slog.Logger, look func(LeaseView)) *Lease {
+	return &Lease{client: client, cfg: cfg, log: log, look: look, now: time.Now}
 }
 
 // Run contends until ctx ends, and calls lead with the epoch each time it leads. The context of lead ends when the leadership
 // is lost; Run contends again once lead has returned. An error of lead ends it.
 func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch uint64) error) error {
 	for ctx.Err() == nil {
-		lease, epoch, err := l.acquire(ctx)
-		if err != nil || lease == nil {
-			if err != nil && ctx.Err() == nil {
-				l.log.Debug("lease not acquired", "err", err)
-			}
+		lease, epoch := l.try(ctx)
+		if lease == nil {
 			pause(ctx, l.cfg.Duration/4)
 			continue
 		}
@@ -68,6 +84,19 @@ func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch ui
 		l.log.Info("leading no more", "epoch", epoch)
 	}
 	return nil
+}
+
+// try looks at the lease once; it is nil when it was not taken. That it is not known is said once that lasts: what was seen of it
+// until then may hold no more.
+func (l *Lease) try(ctx context.Context) (*unstructured.Unstructured, uint64) {
+	lease, epoch, err := l.acquire(ctx)
+	if err != nil && ctx.Err() == nil {
+		l.log.Debug("lease not acquired", "err", err)
+		if l.now().Sub(l.known) > l.cfg.Duration {
+			l.look(LeaseView{Err: err})
+		}
+	}
+	return lease, epoch
 }
 
 // acquire takes the lease when it is free; the lease is nil when it is not.
@@ -86,8 +115,11 @@ func (l *Lease) acquire(ctx context.Context) (*unstructured.Unstructured, uint64
 		return nil, 0, fmt.Errorf("read lease: %w", err)
 	}
 	if !fresh && !l.free(lease) {
+		l.known = l.now()
+		l.look(view(lease))
 		return nil, 0, nil
 	}
+	l.look(LeaseView{})
 	before, _ := strconv.ParseUint(lease.GetAnnotations()[epochAnnotation], 10, 64)
 	// By the clock, so that a lease that was deleted does not begin anew below what objects have seen.
 	epoch := max(before+1, uint64(l.now().UnixMilli())) // #nosec G115: the clock is past 1970
@@ -100,10 +132,23 @@ func (l *Lease) acquire(ctx context.Context) (*unstructured.Unstructured, uint64
 	} else {
 		lease, err = leases.Update(call, lease, metav1.UpdateOptions{FieldManager: fieldManager})
 	}
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		l.known = l.now() // it is ours, or somebody else was faster
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("take lease: %w", err)
 	}
 	return lease, epoch, nil
+}
+
+// view is what a lease says of its holder.
+func view(lease *unstructured.Unstructured) LeaseView {
+	v := LeaseView{}
+	v.Holder, _, _ = unstructured.NestedString(lease.Object, "spec", "holderIdentity")
+	if epoch, address, _ := strings.Cut(lease.GetAnnotations()[addressAnnotation], " "); epoch == lease.GetAnnotations()[epochAnnotation] {
+		v.Address = address
+	}
+	return v
 }
 
 // free says whether the lease has no holder, or one that has not renewed it for its duration since it was first seen so.
@@ -115,7 +160,6 @@ func (l *Lease) free(lease *unstructured.Unstructured) bool {
 	if v := lease.GetResourceVersion(); v != l.seen {
 		l.seen, l.seenTime = v, l.now()
 	}
-	l.standby(holder)
 	return l.now().Sub(l.seenTime) > l.cfg.Duration
 }
 
@@ -125,6 +169,10 @@ func (l *Lease) write(lease *unstructured.Unstructured, epoch uint64) {
 		annotations = map[string]string{}
 	}
 	annotations[epochAnnotation] = strconv.FormatUint(epoch, 10)
+	delete(annotations, addressAnnotation)
+	if l.cfg.Address != "" {
+		annotations[addressAnnotation] = annotations[epochAnnotation] + " " + l.cfg.Address
+	}
 	lease.SetAnnotations(annotations)
 	_ = unstructured.SetNestedField(lease.Object, l.cfg.Identity, "spec", "holderIdentity")
 	_ = unstructured.SetNestedField(lease.Object, int64(max(1, l.cfg.Duration/time.Second)), "spec", "leaseDurationSeconds")

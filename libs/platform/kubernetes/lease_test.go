@@ -20,6 +20,23 @@ type contender struct {
 	mu     sync.Mutex
 	epochs []uint64
 	leads  bool
+	views  []LeaseView
+}
+
+// view is what it saw last of who leads.
+func (c *contender) view() LeaseView {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.views) == 0 {
+		return LeaseView{}
+	}
+	return c.views[len(c.views)-1]
+}
+
+func (c *contender) look(v LeaseView) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.views = append(c.views, v)
 }
 
 func (c *contender) leading() bool {
@@ -41,8 +58,8 @@ func contend(t *testing.T, c *kubernetestest.Cluster, name string, duration time
 	t.Helper()
 	r := newRig(t, nil, c)
 	out := &contender{}
-	out.lease = NewLease(r.client, LeaseConfig{Namespace: c.Namespace, Name: "provisioner", Identity: name, Duration: duration},
-		slog.New(slog.DiscardHandler), func(string) {})
+	cfg := LeaseConfig{Namespace: c.Namespace, Name: "provisioner", Identity: name, Address: name + ".example:7005", Duration: duration}
+	out.lease = NewLease(r.client, cfg, slog.New(slog.DiscardHandler), out.look)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
