@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -148,7 +146,7 @@ func TestEveryObjectOfTheChartIsAccepted(t *testing.T) {
 	}
 
 	t.Run("runs", func(t *testing.T) { runs(t, i) })
-	t.Run("rolls with one in reserve", func(t *testing.T) { rolls(t, i) })
+	t.Run("rolls with one in reserve", func(t *testing.T) { rolls(t, plane, i) })
 	t.Run("rights", func(t *testing.T) { rights(t, plane, i) })
 }
 
@@ -181,49 +179,6 @@ func runs(t *testing.T, i *installer) {
 		return true
 	})
 	t.Logf("%d services run under Pod Security restricted", len(want))
-}
-
-// rolls has the provisioner renewed as an upgrade does. Of its pods one leads, and the others are not ready until they do: a rollout
-// that waited for them would wait for the leader to go, which waits for the rollout.
-func rolls(t *testing.T, i *installer) {
-	const provisioner, neverReady = "foreshadow-provisioner", "never"
-	in := func(resource schema.GroupVersionResource) dynamic.ResourceInterface {
-		return i.client.Resource(resource).Namespace(namespace)
-	}
-	pods := in(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
-	deployments := in(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"})
-	list := func() []unstructured.Unstructured {
-		found, err := pods.List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=provisioner"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return found.Items
-	}
-	mark := func(to dynamic.ResourceInterface, name, format string) {
-		t.Helper()
-		annotation := fmt.Sprintf(`{"metadata":{"annotations":{"controlplane/ready-after":%q}}}`, neverReady)
-		if _, err := to.Patch(t.Context(), name, types.MergePatchType, fmt.Appendf(nil, format, annotation), metav1.PatchOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mark(pods, list()[0].GetName(), "%s")
-	kubernetestest.Until(t, "one in reserve", func() bool {
-		d, err := deployments.Get(t.Context(), provisioner, metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		available, _, _ := unstructured.NestedInt64(d.Object, "status", "availableReplicas")
-		return available == 1
-	})
-	before := map[types.UID]bool{}
-	for _, p := range list() {
-		before[p.GetUID()] = true
-	}
-	mark(deployments, provisioner, `{"spec":{"template":%s}}`)
-	kubernetestest.Until(t, "all pods of the provisioner to be renewed", func() bool {
-		now := list()
-		return len(now) == len(before) && !slices.ContainsFunc(now, func(p unstructured.Unstructured) bool { return before[p.GetUID()] })
-	})
 }
 
 // explain says why Deployments do not run, when the test has failed.
