@@ -33,7 +33,7 @@ type leaseElection struct {
 }
 
 // Run implements Election.
-func (e *leaseElection) Run(ctx context.Context, address string, look func(kubernetes.LeaseView), lead func(context.Context, uint64) error) error {
+func (e *leaseElection) Run(ctx context.Context, address string, look func(kubernetes.LeaseView), lead func(context.Context, kubernetes.Leadership) error) error {
 	cfg := kubernetes.LeaseConfig{
 		Namespace: e.cfg.Namespace, Name: e.cfg.Name, Identity: e.cfg.Identity, Address: address, Duration: e.cfg.Duration,
 	}

@@ -4,15 +4,19 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"k8s.io/client-go/rest"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
@@ -31,7 +35,7 @@ type sleeper struct {
 	Workload                        workload.Workload
 }
 
-// provisionUntilFrozen is the process that is frozen; it says on its output when it leads.
+// provisionUntilFrozen is the process that is frozen; it says on its output where it listens, and when it leads.
 func provisionUntilFrozen() int {
 	var s sleeper
 	err := json.Unmarshal([]byte(os.Getenv(freezeVariable)), &s)
@@ -69,12 +73,13 @@ func (s sleeper) run() error {
 	if err != nil {
 		return err
 	}
+	p.listening = func(address string) { fmt.Println(address) }
 	p.following = func() { fmt.Println("leading") }
 	return p.Run(context.Background())
 }
 
-// process starts a provisioner as a process; the channel is closed when it leads.
-func (b *clusterBench) process(identity string) (*exec.Cmd, chan struct{}) {
+// process starts a provisioner as a process.
+func (b *clusterBench) process(identity string) (*exec.Cmd, contender) {
 	b.t.Helper()
 	data, err := json.Marshal(sleeper{
 		Broker: b.kafka.Brokers[0], URL: b.URL(), Identity: identity, StateDir: b.t.TempDir(), Workload: b.workload,
@@ -92,13 +97,15 @@ func (b *clusterBench) process(identity string) (*exec.Cmd, chan struct{}) {
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	leads, ended := make(chan struct{}), make(chan struct{})
+	c, address, ended := contender{leads: make(chan struct{})}, make(chan string, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		lines := bufio.NewScanner(out)
-		for first := true; lines.Scan(); first = false {
-			if first {
-				close(leads)
+		leads := sync.OnceFunc(func() { close(c.leads) })
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if lines.Text() == "leading" {
+				leads()
+			} else {
+				address <- lines.Text()
 			}
 		}
 	}()
@@ -107,11 +114,16 @@ func (b *clusterBench) process(identity string) (*exec.Cmd, chan struct{}) {
 		<-ended
 		_ = cmd.Wait() // it was killed
 	})
-	return cmd, leads
+	select {
+	case c.address = <-address:
+	case <-ended:
+		b.t.Fatal("the process said nothing")
+	}
+	return cmd, c
 }
 
 // TestLeaderFrozenPastItsLease stops the process that leads, lets the other one take over, and wakes the first: it writes
-// nothing that gets through.
+// nothing that gets through, and answers nothing by what it knew.
 func TestLeaderFrozenPastItsLease(t *testing.T) {
 	t.Parallel()
 	c := kubernetestest.NewOnFake(t)
@@ -119,8 +131,12 @@ func TestLeaderFrozenPastItsLease(t *testing.T) {
 		c = kubernetestest.NewOnPlane(t, kubernetestest.Start(t))
 	}
 	b := newClusterBench(t, c, nil)
-	first, leads := b.process("first")
-	b.wait4(leads)
+	first, old := b.process("first")
+	b.wait4(old.leads)
+	client := b.ask(nil, old)
+	if s := b.answers("the first", client); s.GetPaused() {
+		t.Fatal("paused")
+	}
 	b.recommend(4, 0)
 	b.action(production, applied)
 	_, next := b.process("second")
@@ -128,11 +144,28 @@ func TestLeaderFrozenPastItsLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	b.wait4(next)
+	b.wait4(next.leads)
 	took := time.Since(begin)
 	b.appliedFor(b.recommend(2, 0))
+	if err := b.pause(b.ask(nil, next), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	go func() { // while it is frozen, on the connection of before
+		s, err := b.status(client)
+		if err == nil && !s.GetPaused() {
+			err = errors.New("it says what it knew when it led")
+		}
+		answer <- err
+	}()
 	before := c.Find("apps/v1", "deployments", "web")["metadata"].(map[string]any)["annotations"]
 	if err := first.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; err != nil && status.Code(err) != codes.Unavailable {
+		t.Error(err)
+	}
+	if _, err := b.ask(nil, next).ResumeProvisioning(t.Context(), &foreshadowv1.ResumeProvisioningRequest{Workload: b.workload.Name}); err != nil {
 		t.Fatal(err)
 	}
 	// It wakes with its old recommendations and its old lease; a newer one is carried out once, by the second.

@@ -16,7 +16,7 @@ import (
 type Election interface {
 	// Run contends until ctx ends, and calls lead each time this process leads; the context of lead ends with the leadership. The
 	// others are told that it serves at address, host:port. look is called while it does not lead, with what is known of who does.
-	Run(ctx context.Context, address string, look func(kubernetes.LeaseView), lead func(ctx context.Context, epoch uint64) error) error
+	Run(ctx context.Context, address string, look func(kubernetes.LeaseView), lead func(context.Context, kubernetes.Leadership) error) error
 	// Journal is a store that all contenders reach.
 	Journal() journal.Store
 }
@@ -49,8 +49,8 @@ func (s *Service) contend(ctx context.Context, ln net.Listener) error {
 	s.deps.Admin.NotReady(leadership, "the lease was not read yet")
 	s.listening(address)
 	w := &watcher{service: s, door: door, address: address}
-	err = s.deps.Election.Run(ctx, address, w.look, func(leading context.Context, epoch uint64) error {
-		return s.lead(ctx, leading, door, epoch)
+	err = s.deps.Election.Run(ctx, address, w.look, func(leading context.Context, l kubernetes.Leadership) error {
+		return s.lead(ctx, leading, door, l)
 	})
 	stop()
 	<-done
@@ -58,10 +58,10 @@ func (s *Service) contend(ctx context.Context, ln net.Listener) error {
 }
 
 // lead provisions until leading ends, which it does before ctx when the leadership is lost.
-func (s *Service) lead(ctx, leading context.Context, door *relay.Relay, epoch uint64) error {
+func (s *Service) lead(ctx, leading context.Context, door *relay.Relay, l kubernetes.Leadership) error {
 	leading, lost := context.WithCancel(leading)
 	defer lost()
-	listener := door.Lead()
+	listener := door.Lead(l.Holds)
 	defer listener.Cut()
 	// When the leadership is lost somebody else may lead already: no call that is under way is answered any more. When the process
 	// stops nobody does before it has given the lease back, and calls are answered to the end.
@@ -73,7 +73,7 @@ func (s *Service) lead(ctx, leading context.Context, door *relay.Relay, epoch ui
 	defer cut()
 	health := &termHealth{to: s.deps.Admin, unready: map[string]bool{}}
 	defer health.end()
-	return s.serveTerm(leading, listener, term{epoch: epoch, store: &watchful{Store: s.deps.Election.Journal(), lost: lost}, health: health})
+	return s.serveTerm(leading, listener, term{epoch: l.Epoch, store: &watchful{Store: s.deps.Election.Journal(), lost: lost}, health: health})
 }
 
 // watcher follows who leads while this process does not.

@@ -40,7 +40,7 @@ func (b *clusterBench) ready(what string, c contender) {
 			b.t.Log(why)
 		}
 	}()
-	b.bench.until(what+" to be ready", func() bool { ready, _ := c.readyz(); return ready })
+	b.until(what+" to be ready", func() bool { ready, _ := c.readyz(); return ready })
 }
 
 // ask is a client of a contender, of its own connection.
@@ -65,7 +65,7 @@ func (b *clusterBench) status(client foreshadowv1.ProvisioningServiceClient) (*f
 func (b *clusterBench) answers(who string, client foreshadowv1.ProvisioningServiceClient) *foreshadowv1.ProvisioningStatus {
 	b.t.Helper()
 	var got *foreshadowv1.ProvisioningStatus
-	b.bench.until("an answer by "+who, func() bool {
+	b.until("an answer by "+who, func() bool {
 		var err error
 		if got, err = b.status(client); err != nil && status.Code(err) != codes.Unavailable {
 			b.t.Fatalf("%s: %v, want unavailable while it changes", who, err)
@@ -239,11 +239,11 @@ func TestReadyAgainAfterTheAPIServerWasAway(t *testing.T) {
 	b.ready("the leader", c)
 	b.Faults.Inject(func(*http.Request) int { return kubernetestest.Sever })
 	b.recommend(5, 0)
-	b.bench.until("the platform to be missed", func() bool {
+	b.until("the platform to be missed", func() bool {
 		_, why := c.readyz()
 		return strings.Contains(why, "production: platform")
 	})
-	b.bench.until("it to know of nobody who leads", func() bool {
+	b.until("it to know of nobody who leads", func() bool {
 		ready, why := c.readyz()
 		return !ready && strings.Contains(why, "who leads is not known")
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,8 +32,8 @@ type LeaseConfig struct {
 	Identity string
 	// Address is where this process serves while it leads, host:port; empty when nobody needs to know.
 	Address string
-	// Duration after which a leader that was not heard of is replaced. It is renewed four times as often, and given up by
-	// its holder after three quarters.
+	// Duration after which a leader that was not heard of is replaced. It is renewed four times as often, and given up by its
+	// holder three quarters after the last renewal was asked for.
 	Duration time.Duration
 }
 
@@ -43,6 +44,14 @@ type LeaseView struct {
 	Address string
 	// Err is why the lease is not known: for its duration it was not read, or was free and could not be taken.
 	Err error
+}
+
+// Leadership is what the process that leads knows of it.
+type Leadership struct {
+	Epoch uint64
+	// Holds says whether it lasts at this moment. One that was frozen, and wakes, learns from it that it leads no more before its
+	// context ends, which takes a request to the API server.
+	Holds func() bool
 }
 
 // Lease is a leadership by a Lease object. It makes one process lead at a time as far as clocks and schedulers allow; what a
@@ -61,6 +70,8 @@ type Lease struct {
 	seenTime time.Time
 	// known is when it was last known who holds the lease.
 	known time.Time
+	// until is how long the leadership of this process holds, by its own clock; nil while it does not lead.
+	until atomic.Pointer[time.Time]
 }
 
 // NewLease contends for a lease; look is told who leads while this process does not, about four times in its duration.
@@ -68,9 +79,9 @@ func NewLease(client *Client, cfg LeaseConfig, log *slog.Logger, look func(Lease
 	return &Lease{client: client, cfg: cfg, log: log, look: look, now: time.Now}
 }
 
-// Run contends until ctx ends, and calls lead with the epoch each time it leads. The context of lead ends when the leadership
-// is lost; Run contends again once lead has returned. An error of lead ends it.
-func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch uint64) error) error {
+// Run contends until ctx ends, and calls lead each time it leads. The context of lead ends when the leadership is lost, and with
+// ctx: then the lease is held until lead has returned. Run contends again after that; an error of lead ends it.
+func (l *Lease) Run(ctx context.Context, lead func(context.Context, Leadership) error) error {
 	for ctx.Err() == nil {
 		lease, epoch := l.try(ctx)
 		if lease == nil {
@@ -127,6 +138,7 @@ func (l *Lease) acquire(ctx context.Context) (*unstructured.Unstructured, uint64
 	transitions, _, _ := unstructured.NestedInt64(lease.Object, "spec", "leaseTransitions")
 	_ = unstructured.SetNestedField(lease.Object, transitions+1, "spec", "leaseTransitions")
 	_ = unstructured.SetNestedField(lease.Object, timestamp(l.now()), "spec", "acquireTime")
+	asked := l.now()
 	if fresh {
 		lease, err = leases.Create(call, lease, metav1.CreateOptions{FieldManager: fieldManager})
 	} else {
@@ -138,6 +150,7 @@ func (l *Lease) acquire(ctx context.Context) (*unstructured.Unstructured, uint64
 	if err != nil {
 		return nil, 0, fmt.Errorf("take lease: %w", err)
 	}
+	l.extend(asked)
 	return lease, epoch, nil
 }
 
@@ -182,45 +195,72 @@ func (l *Lease) write(lease *unstructured.Unstructured, epoch uint64) {
 // timestamp is a time as the API server writes micro seconds.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
+// extend has the leadership hold for three quarters of the duration from when the lease was written. Others count the whole of it
+// from when they saw that, which was later.
+func (l *Lease) extend(asked time.Time) {
+	until := asked.Add(3 * l.cfg.Duration / 4)
+	l.until.Store(&until)
+}
+
+// left is how long the leadership holds yet.
+func (l *Lease) left() time.Duration {
+	until := l.until.Load()
+	if until == nil {
+		return 0
+	}
+	return until.Sub(l.now())
+}
+
 // hold renews the lease while lead runs, and gives it back after.
-func (l *Lease) hold(ctx context.Context, lease *unstructured.Unstructured, epoch uint64, lead func(context.Context, uint64) error) error {
+func (l *Lease) hold(ctx context.Context, lease *unstructured.Unstructured, epoch uint64, lead func(context.Context, Leadership) error) error {
+	defer l.until.Store(nil)
 	leading, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- lead(leading, epoch) }()
-	renewed := l.now()
+	go func() { done <- lead(leading, Leadership{Epoch: epoch, Holds: func() bool { return l.left() > 0 }}) }()
+	// One that stops holds the lease until it has: the next one begins when nothing is under way any more.
+	renewing := context.WithoutCancel(ctx)
 	tick := time.NewTicker(l.cfg.Duration / 4)
 	defer tick.Stop()
+	end := time.NewTimer(l.left())
+	defer end.Stop()
+	var err error
 	for {
 		select {
 		case err := <-done:
 			l.release(lease)
 			return err
 		case <-tick.C:
+			var next *unstructured.Unstructured
+			if next, err = l.renew(renewing, lease, epoch); err == nil {
+				lease = next
+				end.Reset(l.left())
+			}
+		case <-end.C:
+			err = errors.Join(errLost, err)
 		}
-		next, err := l.renew(leading, lease, epoch)
-		switch {
-		case err == nil:
-			lease, renewed = next, l.now()
-		case errors.Is(err, errLost) || l.now().Sub(renewed) > 3*l.cfg.Duration/4:
+		if errors.Is(err, errLost) {
+			l.until.Store(nil)
 			l.log.Warn("lease lost", "err", err)
 			stop()
-			err := <-done
-			return err
+			return <-done
 		}
 	}
 }
 
-var errLost = errors.New("somebody else leads")
+var errLost = errors.New("somebody else leads, or may")
 
 func (l *Lease) renew(ctx context.Context, lease *unstructured.Unstructured, epoch uint64) (*unstructured.Unstructured, error) {
-	call, cancel := context.WithTimeout(ctx, l.cfg.Duration/4)
+	call, cancel := context.WithTimeout(ctx, min(l.cfg.Duration/4, l.left()))
 	defer cancel()
-	next := lease.DeepCopy()
+	next, asked := lease.DeepCopy(), l.now()
 	l.write(next, epoch)
 	next, err := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace).Update(call, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("%w: %w", errLost, err)
+	}
+	if err == nil {
+		l.extend(asked)
 	}
 	return next, err
 }

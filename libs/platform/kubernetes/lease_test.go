@@ -20,23 +20,6 @@ type contender struct {
 	mu     sync.Mutex
 	epochs []uint64
 	leads  bool
-	views  []LeaseView
-}
-
-// view is what it saw last of who leads.
-func (c *contender) view() LeaseView {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.views) == 0 {
-		return LeaseView{}
-	}
-	return c.views[len(c.views)-1]
-}
-
-func (c *contender) look(v LeaseView) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.views = append(c.views, v)
 }
 
 func (c *contender) leading() bool {
@@ -56,18 +39,27 @@ func (c *contender) epoch() uint64 {
 
 func contend(t *testing.T, c *kubernetestest.Cluster, name string, duration time.Duration) *contender {
 	t.Helper()
+	linger := make(chan struct{})
+	close(linger)
+	return contendLingering(t, c, name, duration, linger)
+}
+
+// contendLingering is contend of one that ends what it has under way when linger is closed.
+func contendLingering(t *testing.T, c *kubernetestest.Cluster, name string, duration time.Duration, linger <-chan struct{}) *contender {
+	t.Helper()
 	r := newRig(t, nil, c)
 	out := &contender{}
-	cfg := LeaseConfig{Namespace: c.Namespace, Name: "provisioner", Identity: name, Address: name + ".example:7005", Duration: duration}
-	out.lease = NewLease(r.client, cfg, slog.New(slog.DiscardHandler), out.look)
+	out.lease = NewLease(r.client, LeaseConfig{Namespace: c.Namespace, Name: "provisioner", Identity: name, Duration: duration},
+		slog.New(slog.DiscardHandler), func(LeaseView) {})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- out.lease.Run(ctx, func(ctx context.Context, epoch uint64) error {
+		done <- out.lease.Run(ctx, func(ctx context.Context, l Leadership) error {
 			out.mu.Lock()
-			out.epochs, out.leads = append(out.epochs, epoch), true
+			out.epochs, out.leads = append(out.epochs, l.Epoch), true
 			out.mu.Unlock()
 			<-ctx.Done()
+			<-linger
 			out.mu.Lock()
 			out.leads = false
 			out.mu.Unlock()
@@ -104,6 +96,28 @@ func TestOneLeadsAndTheNextTakesOver(t *testing.T) {
 		t.Errorf("epoch %d after %d", b.epoch(), a.epoch())
 	}
 	t.Logf("took over %s after a clean stop", time.Since(begin).Round(time.Millisecond))
+}
+
+// One that stops holds the lease until it has: what it has under way takes as long as it takes.
+func TestALeaderThatStopsIsReplacedWhenItHasStopped(t *testing.T) {
+	t.Parallel()
+	c := kubernetestest.New(t)
+	linger := make(chan struct{})
+	a := contendLingering(t, c, "a", 2*time.Second, linger)
+	c.Until("a to lead", a.leading)
+	b := contend(t, c, "b", 2*time.Second)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		a.stop()
+	}()
+	pause(t.Context(), 5*time.Second) // more than twice what b waits for one that was not heard of
+	if b.leading() {
+		t.Error("b leads while a is not done")
+	}
+	close(linger)
+	<-stopped
+	c.Until("b to lead", b.leading)
 }
 
 func TestLeaseThatWasDeletedBeginsAboveWhatWasSeen(t *testing.T) {

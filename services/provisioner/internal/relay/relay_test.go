@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,7 +244,8 @@ func TestTheTermOfALeader(t *testing.T) {
 	}
 	b.Follow("") // as is seen before one comes to lead
 	b.closed(passed)
-	term := b.Lead()
+	var over atomic.Bool
+	term := b.Lead(func() bool { return !over.Load() })
 	b.closed(b.dial()) // it does not accept yet
 	accepted := make(chan net.Conn)
 	go func() {
@@ -256,7 +258,7 @@ func TestTheTermOfALeader(t *testing.T) {
 			accepted <- conn
 		}
 	}()
-	client := b.connect(accepted)
+	client, late := b.connect(accepted), b.connect(accepted)
 	if term.Addr().String() != b.address {
 		t.Errorf("listens on %s", term.Addr())
 	}
@@ -270,6 +272,11 @@ func TestTheTermOfALeader(t *testing.T) {
 	if err := says(client, "still here"); err != nil {
 		t.Errorf("after Close: %v", err)
 	}
+	over.Store(true) // which nobody has noticed
+	if _, err := io.WriteString(late.served, "outdated"); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("answered by one that leads no more: %v", err)
+	}
+	b.closed(late)
 	term.Cut()
 	b.closed(client)
 	if _, err := client.served.Read(make([]byte, 1)); err == nil {
@@ -309,7 +316,7 @@ func (b *bench) connect(accepted <-chan net.Conn) both {
 func TestATermThatEndsBeforeItBegins(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	term := b.Lead()
+	term := b.Lead(func() bool { return true })
 	term.Cut()
 	_ = term.Close()
 	if _, err := term.Accept(); !errors.Is(err, net.ErrClosed) {

@@ -9,6 +9,7 @@ import (
 // listener; Cut ends the connections as well.
 type Term struct {
 	relay *Relay
+	holds func() bool
 	conns chan net.Conn
 	begin sync.Once
 	done  chan struct{}
@@ -16,9 +17,10 @@ type Term struct {
 	route *route // with the connections that were accepted
 }
 
-// Lead returns the listener of a leadership that begins.
-func (r *Relay) Lead() *Term {
-	t := &Term{relay: r, conns: make(chan net.Conn), done: make(chan struct{})}
+// Lead returns the listener of a leadership that begins. Nothing is answered from when it does not hold any more, even though nobody
+// has noticed.
+func (r *Relay) Lead(holds func() bool) *Term {
+	t := &Term{relay: r, holds: holds, conns: make(chan net.Conn), done: make(chan struct{})}
 	t.route = &route{term: t}
 	return t
 }
@@ -78,6 +80,15 @@ func (t *Term) take(conn net.Conn) {
 type accepted struct {
 	net.Conn
 	route *route
+}
+
+// Write implements net.Conn.
+func (a *accepted) Write(p []byte) (int, error) {
+	if !a.route.term.holds() {
+		_ = a.Close()
+		return 0, net.ErrClosed
+	}
+	return a.Conn.Write(p)
 }
 
 // Close implements net.Conn.
