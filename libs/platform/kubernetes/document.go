@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -13,18 +14,25 @@ import (
 
 var configMapResource = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 
-// documentKey is the key of the ConfigMap that holds the document.
-const documentKey = "document.json"
+const (
+	// documentKey is the key of the ConfigMap that holds the document.
+	documentKey = "document.json"
+	// takenAnnotation is another one each time the document is taken over: a ConfigMap that is written as it was keeps its version.
+	takenAnnotation = "foreshadow.dev/taken"
+	// takeTries is how often it is tried while the one that has it still writes.
+	takeTries = 5
+)
 
 // ErrOutdated says that somebody else has written the document since it was read.
 var ErrOutdated = errors.New("the document was written by someone else")
 
 // Document is one small document in a ConfigMap, for what the leader of several processes must not forget. It is not safe
-// for concurrent use. Only who read it last can write it: a process that led before finds it outdated.
+// for concurrent use. Only who loaded it last can write it: a process that led before finds it outdated.
 type Document struct {
 	client          *Client
 	namespace, name string
 	version         string // empty until it is there
+	taken           string // the annotation, when it was taken over by this one
 	// unsure is what was written when no answer came: it may be there or not.
 	unsure []byte
 }
@@ -37,23 +45,36 @@ func NewDocument(client *Client, namespace, name string) *Document {
 // String names the document.
 func (d *Document) String() string { return "ConfigMap " + d.namespace + "/" + d.name }
 
-// Load reads it; nil when there is none yet.
+// Load takes it over and returns it; nil when there is none yet.
 func (d *Document) Load() ([]byte, error) {
+	d.taken = rand.Text()
+	for try := 1; ; try++ {
+		data, _, err := d.read()
+		if err != nil || d.version == "" {
+			return data, err
+		}
+		if err = d.write(data); err == nil || !errors.Is(err, ErrOutdated) || try == takeTries {
+			return data, err
+		}
+	}
+}
+
+// read returns it as it is and by whom it was taken over, and goes on from that.
+func (d *Document) read() (data []byte, taken string, err error) {
 	ctx, cancel := bounded(context.Background())
 	defer cancel()
 	o, err := d.client.dynamic.Resource(configMapResource).Namespace(d.namespace).Get(ctx, d.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", d, err)
+		return nil, "", fmt.Errorf("read %s: %w", d, err)
 	}
 	d.version = o.GetResourceVersion()
-	text, found, _ := unstructured.NestedString(o.Object, "data", documentKey)
-	if !found {
-		return nil, nil
+	if text, found, _ := unstructured.NestedString(o.Object, "data", documentKey); found {
+		data = []byte(text)
 	}
-	return []byte(text), nil
+	return data, o.GetAnnotations()[takenAnnotation], nil
 }
 
 // Save replaces it.
@@ -73,11 +94,11 @@ func (d *Document) Save(data []byte) error {
 // findOut reads whether a write that was not answered has been made.
 func (d *Document) findOut() error {
 	before := d.version
-	data, err := d.Load()
+	data, taken, err := d.read()
 	if err != nil {
 		return err
 	}
-	if d.version != before && string(data) != string(d.unsure) {
+	if d.version != before && (taken != d.taken || string(data) != string(d.unsure)) {
 		d.version = before
 		return fmt.Errorf("write %s: %w", d, ErrOutdated)
 	}
@@ -88,9 +109,15 @@ func (d *Document) findOut() error {
 func (d *Document) write(data []byte) error {
 	ctx, cancel := bounded(context.Background())
 	defer cancel()
+	content := map[string]any{}
+	if data != nil {
+		content[documentKey] = string(data)
+	}
 	o := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{documentKey: string(data)},
-		"metadata": map[string]any{"name": d.name, "namespace": d.namespace},
+		"apiVersion": "v1", "kind": "ConfigMap", "data": content,
+		"metadata": map[string]any{
+			"name": d.name, "namespace": d.namespace, "annotations": map[string]any{takenAnnotation: d.taken},
+		},
 	}}
 	maps := d.client.dynamic.Resource(configMapResource).Namespace(d.namespace)
 	var err error

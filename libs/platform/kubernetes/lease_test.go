@@ -149,6 +149,9 @@ func TestDocumentIsWrittenByWhoReadItLast(t *testing.T) {
 	if data, err := second.Load(); string(data) != "2" || err != nil {
 		t.Errorf("read %q, %v", data, err)
 	}
+	if err := first.Save([]byte("between reading and writing")); !errors.Is(err, ErrOutdated) {
+		t.Errorf("the one that led before writes what the next one does not know: %v", err)
+	}
 	if err := second.Save([]byte("new leader")); err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +160,20 @@ func TestDocumentIsWrittenByWhoReadItLast(t *testing.T) {
 	}
 	if err := first.Save([]byte("again")); !errors.Is(err, ErrOutdated) {
 		t.Errorf("and again: %v", err)
+	}
+}
+
+// A ConfigMap that somebody has made without the document is one that has none yet, and stays that when it is taken over.
+func TestDocumentThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	c := kubernetestest.New(t)
+	r := newRig(t, nil, c)
+	c.Create("v1", "configmaps", map[string]any{"kind": "ConfigMap", "metadata": map[string]any{"name": "journal"}})
+	for range 2 {
+		d := NewDocument(r.client, c.Namespace, "journal")
+		if data, err := d.Load(); data != nil || err != nil {
+			t.Fatalf("has %q, %v", data, err)
+		}
 	}
 }
 
@@ -175,6 +192,15 @@ func TestDocumentWhoseAnswerWasLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	d.unsure = []byte("2") // it is there, and the answer was cut off
+	next := NewDocument(r.client, c.Namespace, "journal")
+	if _, err := next.Load(); err != nil { // which has taken it over as it is
+		t.Fatal(err)
+	}
+	if err := d.Save([]byte("late")); !errors.Is(err, ErrOutdated) {
+		t.Errorf("it was taken over: %v", err)
+	}
+	d = next
 	d.unsure = []byte("cut before it arrived")
 	if err := d.Save([]byte("next")); err != nil {
 		t.Fatal(err)
