@@ -250,15 +250,31 @@ func (l *Lease) hold(ctx context.Context, lease *unstructured.Unstructured, epoc
 
 var errLost = errors.New("somebody else leads, or may")
 
+// renew has others hear of this process. A lease that was written since it was read may have been so by this process, whose answer was
+// lost: it is read anew then.
 func (l *Lease) renew(ctx context.Context, lease *unstructured.Unstructured, epoch uint64) (*unstructured.Unstructured, error) {
 	call, cancel := context.WithTimeout(ctx, min(l.cfg.Duration/4, l.left()))
 	defer cancel()
-	next, asked := lease.DeepCopy(), l.now()
-	l.write(next, epoch)
-	next, err := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace).Update(call, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	next, err := l.rewrite(call, lease, epoch)
+	if apierrors.IsConflict(err) {
+		now, readErr := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace).Get(call, l.cfg.Name, metav1.GetOptions{})
+		switch {
+		case readErr != nil:
+			return nil, errors.Join(err, readErr)
+		case view(now).Holder == l.cfg.Identity && now.GetAnnotations()[epochAnnotation] == strconv.FormatUint(epoch, 10):
+			next, err = l.rewrite(call, now, epoch)
+		}
+	}
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("%w: %w", errLost, err)
 	}
+	return next, err
+}
+
+func (l *Lease) rewrite(ctx context.Context, lease *unstructured.Unstructured, epoch uint64) (*unstructured.Unstructured, error) {
+	next, asked := lease.DeepCopy(), l.now()
+	l.write(next, epoch)
+	next, err := l.client.dynamic.Resource(leaseResource).Namespace(l.cfg.Namespace).Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
 	if err == nil {
 		l.extend(asked)
 	}

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -152,5 +153,32 @@ func TestTheLeaseIsNotKnownBeforeItWasRead(t *testing.T) {
 	c.Faults.Inject(func(*http.Request) int { return http.StatusForbidden })
 	if _, said := newReserve(t, c, "a").step(0); len(said) != 1 || said[0].Err == nil {
 		t.Errorf("saw %+v", said)
+	}
+}
+
+// A renewal whose answer is lost does not cost the leadership, and one by whom it was taken does.
+func TestRenewalWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	c := kubernetestest.New(t)
+	a := newReserve(t, c, "a")
+	lease, epoch := a.try(t.Context())
+	if lease == nil {
+		t.Fatal("a does not lead")
+	}
+	if _, err := a.renew(t.Context(), lease, epoch); err != nil { // which is not heard of
+		t.Fatal(err)
+	}
+	a.clock = a.clock.Add(2 * time.Second)
+	lease, err := a.renew(t.Context(), lease, epoch)
+	if err != nil || a.left() != 6*time.Second {
+		t.Fatalf("%v, %v left", err, a.left())
+	}
+	a.write("b", map[string]any{epochAnnotation: "9999999999999"})
+	if _, err := a.renew(t.Context(), lease, epoch); !errors.Is(err, errLost) {
+		t.Errorf("it was taken: %v", err)
+	}
+	a.write("a", map[string]any{epochAnnotation: "9999999999999"}) // by the process that was started anew under the name
+	if _, err := a.renew(t.Context(), lease, epoch); !errors.Is(err, errLost) {
+		t.Errorf("it was taken under our name: %v", err)
 	}
 }
