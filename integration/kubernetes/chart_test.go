@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -258,6 +260,16 @@ func rights(t *testing.T, plane *kubernetestest.ControlPlane, i *installer) {
 	for range 2 {
 		if err := document.Save([]byte("{}")); err != nil {
 			t.Errorf("the provisioner cannot keep its journal: %v", err)
+		}
+	}
+	taken := errors.New("taken")
+	lease := kubernetes.NewLease(provisioner, kubernetes.LeaseConfig{
+		Namespace: namespace, Name: "foreshadow-provisioner", Identity: "test", Address: "10.0.0.1:7005", Duration: 2 * time.Second,
+	}, slog.New(slog.DiscardHandler), func(kubernetes.LeaseView) {})
+	for range 2 { // it is made, and taken once more
+		err := lease.Run(t.Context(), func(context.Context, kubernetes.Leadership) error { return taken })
+		if !errors.Is(err, taken) {
+			t.Errorf("the provisioner cannot lead: %v", err)
 		}
 	}
 	denied := func(what string, err error) {
