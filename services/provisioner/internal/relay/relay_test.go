@@ -233,6 +233,38 @@ func TestAChangeOfLeaderClosesWhatWasPassedOn(t *testing.T) {
 	b.closed(b.dial())
 }
 
+// A leader that was dialled while the leadership changed is not the one to pass a client on to any more.
+func TestALeaderThatChangedWhileItWasDialled(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	heard := make(chan int, 1)
+	on := &route{to: leader(t, func(conn *net.TCPConn) {
+		got, _ := io.ReadAll(conn)
+		heard <- len(got)
+	})}
+	ln := listen(t)
+	defer func() { _ = ln.Close() }()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	served, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(client, "for the leader"); err != nil {
+		t.Fatal(err)
+	}
+	on.end()
+	b.pass(t.Context(), on, served)
+	b.closed(client)
+	if n := <-heard; n != 0 {
+		t.Errorf("the leader of before was sent %d bytes", n)
+	}
+	b.await(outcomeNoLeader, 1)
+}
+
 func TestTheEndClosesEverything(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
