@@ -105,7 +105,7 @@ func (d *decider) withCapacity() int {
 	d.out.Policy = Reactive
 	switch {
 	case d.verdict.follow:
-		w = d.follow()
+		w = d.follow(w)
 	case d.reacts:
 		d.forecast() // shown, though it does not decide
 		d.ground(Reason{Code: ForecastTooDear})
@@ -126,6 +126,7 @@ func (d *decider) withCapacity() int {
 // heed takes the risk that the rivals show to be worth taking.
 func (d *decider) heed() {
 	d.verdict = d.state.rivals.judge(d.c, d.c.Risk)
+	d.reckon()
 	if !d.verdict.known || d.verdict.follow || !d.fresh {
 		return
 	}
@@ -134,8 +135,8 @@ func (d *decider) heed() {
 	}
 }
 
-// follow wishes for exactly what the HPA holds.
-func (d *decider) follow() wish {
+// follow wishes for what the HPA holds, less what of it repays a debt.
+func (d *decider) follow(demand wish) wish {
 	d.forecast() // shown, though it does not decide
 	code := HPAUntilKnown
 	switch {
@@ -145,7 +146,8 @@ func (d *decider) follow() wish {
 		code = HPAFollowed
 	}
 	d.ground(Reason{Code: code, to: d.state.hpaHolds})
-	return wish{needed: d.state.hpaHolds, later: d.state.hpaHolds, why: UtilizationAboveTarget}
+	n := d.repay(d.state.hpaHolds, demand.needed)
+	return wish{needed: n, later: n, why: UtilizationAboveTarget}
 }
 
 // foresee raises the wish to what the forecast expects.

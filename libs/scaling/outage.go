@@ -13,6 +13,8 @@ const (
 	outagePast, outageSeen = 84, 6
 	// outageSpans is how many spans of the least demand there are in the time an outage is believed to last.
 	outageSpans = 2
+	// setAside is the share of what the HPA would have spent that is not spent on waiting for the end of an outage.
+	setAside = 0.02
 )
 
 // ebbs are the least demands of past spans of time, oldest first. They are never changed.
@@ -64,10 +66,12 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 }
 
 // watch tells an ebb from an outage. Users do not leave all at once: a load balancer, a provider or a dependency has failed,
-// and when it is back they all are, long before instances could be.
+// and when it is back they all are, long before instances could be. Or they have left for good: who set a budget pays for the
+// wait with what was saved before.
 func (d *decider) watch(rate float64) {
 	d.state.ebbs = d.state.ebbs.push(rate, d.now, d.c.Outage)
-	if low := d.state.ebbs.low(d.now, d.c.Outage); rate < outageShare*low {
+	low := d.state.ebbs.low(d.now, d.c.Outage)
+	if rate < outageShare*low && d.state.rivals.owes(d.c, float64(d.current)*d.c.DownHold.Seconds()) < -setAside {
 		d.outage, d.state.outage = true, d.now
 		d.out.Evidence.Ebb = low
 	}

@@ -78,6 +78,25 @@ func TestTheHPAIsNotFollowedIntoAnOutage(t *testing.T) {
 	}
 }
 
+// Who set a budget waits for the end of an outage with what was saved before, and no longer.
+func TestAnOutageIsWaitedForWithWhatWasSaved(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		budget float64
+		waits  bool
+	}{{0.85, true}, {1, false}} {
+		c := outageConfig()
+		c.Budget, c.BudgetMemory = tc.budget, 48*time.Hour
+		before := slices.Concat(minutes(12*60, 2000), minutes(12*60, 1000), minutes(12*60, 2000))
+		held, _ := visits(c, before...)
+		holds := held[len(held)-1]
+		held, last := visits(c, append(before, minutes(40, 10)...)...)
+		if got := held[len(held)-1]; (got == holds) != tc.waits || has(last, ScaleDownHeldInOutage) != tc.waits {
+			t.Errorf("budget %.2f: %d instances after 40 minutes of next to no demand, %d before: %v", tc.budget, got, holds, last.Reasons)
+		}
+	}
+}
+
 func TestAnOutageIsBelievedInTime(t *testing.T) {
 	t.Parallel()
 	held, last := visits(outageConfig(), append(minutes(13*60, 2000), minutes(3*60, 10)...)...)

@@ -29,6 +29,7 @@ const (
 	HPAFollowed        Code = "hpa_followed"
 	HPAUntilKnown      Code = "hpa_until_known"
 	HPAForCalm         Code = "hpa_followed_for_calm"
+	DebtRepaid         Code = "debt_repaid"
 	ForecastTrusted    Code = "forecast_trusted"
 	ForecastUntrusted  Code = "forecast_untrusted"
 	ForecastMissing    Code = "forecast_missing"
@@ -119,6 +120,8 @@ func (d Decision) ground(r Reason) string {
 		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
 	case HPAForCalm:
 		return fmt.Sprintf("On the demand of late, to act on the forecast would take more than %d times the scale actions of the Kubernetes HPA at %d %%: so calm a demand is left to it, and its %d instances are held", unrest, e.HPATarget, r.to)
+	case DebtRepaid:
+		return fmt.Sprintf("More was spent of late than the Kubernetes HPA would have: %d instances are held instead of its own number, as demand leaves room, until that is made up for", r.to)
 	case ForecastTrusted:
 		return "The forecast has earned trust"
 	case ForecastUntrusted:

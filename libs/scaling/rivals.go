@@ -159,7 +159,7 @@ const unrest, fewestActions = 7, 3
 
 // compare judges by cost and violations.
 func (v *rivals) compare(c Config, risk float64) verdict {
-	if v.seen < c.BudgetMemory.Seconds()/budgetEvidence || v.hpa.spent <= 0 {
+	if !v.judgeable(c) {
 		// A budget is a promise from the first day on.
 		return verdict{follow: c.Budget > 0 && v.hpa.spent > 0}
 	}
@@ -222,6 +222,11 @@ func (v *rivals) allowance(budget float64) float64 {
 		return may
 	}
 	return may * min(max(may/v.real, leastAllowance), mostAllowance)
+}
+
+// judgeable says whether enough was seen to compare with the HPA.
+func (v *rivals) judgeable(c Config) bool {
+	return v.seen >= c.BudgetMemory.Seconds()/budgetEvidence && v.hpa.spent > 0
 }
 
 // leastAllowance and mostAllowance bound how far what was overspent or saved is made up for at once.

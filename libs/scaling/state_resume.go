@@ -26,6 +26,7 @@ func (s State) Heading() *Tried { return s.move.to }
 //	what they cost           has faded with the time that passed, which does not count as played
 //	the day of demand        the same; the gap does not make it a longer day
 //	the least demands        stay, and when the last outage was; one that began before the gap is believed as soon as without it
+//	a debt                   stays, and is repaid no sooner than one that began now
 //	a move to another size   has as much time left as it had
 //
 // What is older than it speaks of is forgotten: the fleets after BudgetMemory, the day and the move after SizeMemory. A state
@@ -38,6 +39,9 @@ func (s State) Resume(in Input, now time.Time) State {
 	}
 	gap = max(0, gap)
 	s.needs = nil
+	if !s.indebted.IsZero() {
+		s.indebted = now
+	}
 	s.resumeHPA(c, in.Instances, gap)
 	s.rivals = s.rivals.resume(c, gap)
 	s.loads = s.loads.resume(c.SizeMemory, gap)

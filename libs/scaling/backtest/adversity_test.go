@@ -23,6 +23,7 @@ func TestNeverWorseThanTheHPAForItsMoney(t *testing.T) {
 	}{
 		"flash crowds":               {crowds(), 1},
 		"another regime":             {regimes(), 1},
+		"users who leave at once":    {leavers(), 1},
 		"a random walk":              {wander(), 1},
 		"noise":                      {noise(), 1},
 		"forecast 10 times too low":  {shop(4, 5*time.Minute), 0.1},
@@ -121,6 +122,26 @@ func regimes() forecast.Series {
 	for i := 5 * day / 2; i < len(s.Values); i++ {
 		s.Values[i] = 3 * old[i-day/2]
 		if i >= 7*day/2 {
+			s.Values[i] = old[i] / 4
+		}
+	}
+	return s
+}
+
+// leavers are the regimes with more noise, until all but a few users of the new one leave at once, by night: nothing tells that
+// from an outage.
+func leavers() forecast.Series {
+	r := rand.New(rand.NewPCG(3, 77))
+	s := shop(4, 5*time.Minute)
+	const day = 24 * 12
+	for i := range s.Values {
+		s.Values[i] *= math.Exp(0.03 * r.NormFloat64())
+	}
+	old := slices.Clone(s.Values)
+	from := 2*day + r.IntN(day)
+	for i := from; i < len(s.Values); i++ {
+		s.Values[i] = 3 * old[i-day/2]
+		if i >= from+day {
 			s.Values[i] = old[i] / 4
 		}
 	}
