@@ -42,11 +42,13 @@ func TestCalendarIsPlainConfiguration(t *testing.T) {
 func TestCalendarFaultsNameTheirKey(t *testing.T) {
 	t.Parallel()
 	var f file
-	if err := workload.Decode("f.yaml", []byte(strings.Replace(valid+calendarYAML, "like: sunday", "like: suday", 1)), nil, &f); err != nil {
+	if err := workload.Decode("f.yaml", []byte(strings.Replace(valid+calendarYAML, "like: sunday", "like: suday, multiplier: -2", 1)), nil, &f); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Workloads[0].Validate(); err == nil || !strings.Contains(err.Error(), `calendar: events[1]: like: want a day of the week`) {
-		t.Errorf("Validate = %v, want the calendar's second event named", err)
+	for _, want := range []string{"calendar.events[1]: like: want a day of the week", "calendar.events[1]: multiplier: want a value above 0"} {
+		if err := f.Workloads[0].Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate = %v, want %q", err, want)
+		}
 	}
 	err := workload.Decode("f.yaml", []byte(strings.Replace(valid+calendarYAML, "repeat: yearly", "repaet: yearly", 1)), nil, &f)
 	if err == nil || !strings.Contains(err.Error(), `did you mean "repeat"?`) {

@@ -1,8 +1,10 @@
 package workload
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -40,14 +42,15 @@ func Load(path string, environ []string, into any) error {
 
 // Decode is Load for a file already read; name stands for the file in errors.
 func Decode(name string, data []byte, environ []string, into any) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+	doc, err := document(name, data)
+	if err != nil {
+		return err
 	}
 	if len(doc.Content) > 0 {
 		root := doc.Content[0]
-		errs := unknownKeys(name, root, reflect.TypeOf(into).Elem(), "")
-		if err := root.Decode(into); err != nil {
+		errs := keyFaults(name, root, reflect.TypeOf(into).Elem(), "")
+		// What can be read is read all the same, so that a caller can tell of its faults, too.
+		if err := root.Decode(into); err != nil && len(errs) == 0 {
 			errs = append(errs, decodeError(name, err))
 		}
 		if len(errs) > 0 {
@@ -55,6 +58,20 @@ func Decode(name string, data []byte, environ []string, into any) error {
 		}
 	}
 	return applyEnv(reflect.ValueOf(into).Elem(), EnvPrefix, environ)
+}
+
+// document parses the one document of a file. A second one would be left out without a word.
+func document(name string, data []byte) (yaml.Node, error) {
+	var doc, more yaml.Node
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	for _, into := range []*yaml.Node{&doc, &more} {
+		if err := in.Decode(into); errors.Is(err, io.EOF) {
+			return doc, nil
+		} else if err != nil {
+			return doc, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+		}
+	}
+	return doc, fmt.Errorf("%s:%d: a second document begins: one file is one configuration", name, more.Line)
 }
 
 func decodeError(name string, err error) error {
@@ -74,19 +91,23 @@ func decodeError(name string, err error) error {
 	return errors.Join(errs...)
 }
 
-// unknownKeys walks the document beside the Go type, because the decoder's own check stops at the first custom unmarshaller.
-func unknownKeys(name string, node *yaml.Node, t reflect.Type, path string) []error {
+// keyFaults walks the document beside the Go type, because the decoder's own check stops at the first custom unmarshaller:
+// keys that are unknown or given twice, and values of a wrong type.
+func keyFaults(name string, node *yaml.Node, t reflect.Type, path string) []error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if node.Kind == yaml.AliasNode {
 		return nil // what it stands for is checked where it is written
 	}
+	if err := wrongKind(name, node, t, path); err != nil {
+		return []error{err}
+	}
 	var errs []error
 	switch {
 	case node.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
 		for i, item := range node.Content {
-			errs = append(errs, unknownKeys(name, item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))...)
+			errs = append(errs, keyFaults(name, item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))...)
 		}
 	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
 		fields := yamlFields(t)
@@ -97,13 +118,13 @@ func unknownKeys(name string, node *yaml.Node, t reflect.Type, path string) []er
 			field, known := fields[key.Value]
 			switch {
 			case key.Tag == "!!merge":
-				errs = append(errs, unknownKeys(name, node.Content[i+1], t, path)...)
+				errs = append(errs, keyFaults(name, node.Content[i+1], t, path)...)
 			case seen[key.Value]:
 				errs = append(errs, fmt.Errorf("%s:%d: key %q is given twice", name, key.Line, full))
 			case !known:
 				errs = append(errs, fmt.Errorf("%s:%d: unknown key %q%s", name, key.Line, full, suggest(key.Value, fields)))
 			default:
-				errs = append(errs, unknownKeys(name, node.Content[i+1], field, full)...)
+				errs = append(errs, keyFaults(name, node.Content[i+1], field, full)...)
 			}
 			seen[key.Value] = true
 		}

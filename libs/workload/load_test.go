@@ -65,10 +65,20 @@ func TestDecodeNamesEveryFaultWithItsLine(t *testing.T) {
 			want: []string{`f.yaml:1: unknown key "kafka.broker"; did you mean "brokers"?`,
 				`f.yaml:4: unknown key "workloads[0].slo.latncy"; did you mean "latency"?`, `f.yaml:5: unknown key "zzzzzz"`},
 		},
-		"given twice":     {yaml: "kafka:\n  wait: 1s\n  wait: 2s\n", want: []string{"f.yaml:3:", "wait"}},
-		"wrong type":      {yaml: "kafka:\n  wait: soon\n", want: []string{"f.yaml:2: cannot unmarshal", "soon"}},
-		"not YAML":        {yaml: "kafka: [\n", want: []string{"f.yaml: line 1"}},
-		"bad environment": {yaml: "{}", env: []string{"FORESHADOW_KAFKA_WAIT=1"}, want: []string{`FORESHADOW_KAFKA_WAIT: want a duration such as 15s, got "1"`}},
+		"given twice": {yaml: "kafka:\n  wait: 1s\n  wait: 2s\n", want: []string{"f.yaml:3:", "wait"}},
+		"wrong type":  {yaml: "kafka:\n  wait: soon\n", want: []string{`f.yaml:2: kafka.wait: want a duration such as 200ms, 15s or 1h, got "soon"`}},
+		"wrong types, all at once": {
+			yaml: "kafka:\n  wait: 200\n  brokers: a:1\nworkloads:\n  - {name: [x], instances: [1, 2], policy: {risk: low},\n     guardrails: {resize: maybe, max_step_up: 1.5}}\n  - x\n",
+			want: []string{`f.yaml:2: kafka.wait: want a duration such as 200ms, 15s or 1h, got "200"`, `f.yaml:3: kafka.brokers: want a list such as [a, b], got "a:1"`,
+				"f.yaml:5: workloads[0].name: want a text, got a list", "f.yaml:5: workloads[0].instances: want keys with values, such as {key: value}, got a list",
+				`f.yaml:5: workloads[0].policy.risk: want a number, got "low"`, `f.yaml:6: workloads[0].guardrails.resize: want true or false, got "maybe"`,
+				`f.yaml:6: workloads[0].guardrails.max_step_up: want a whole number, got "1.5"`,
+				`f.yaml:7: workloads[1]: want keys with values, such as {key: value}, got "x"`},
+		},
+		"a list for the file": {yaml: "- a\n", want: []string{"f.yaml:1: the file: want keys with values"}},
+		"a second document":   {yaml: "kafka: {wait: 1s}\n---\nkafka: {wait: 2s}\n", want: []string{"f.yaml:2: a second document begins"}},
+		"not YAML":            {yaml: "kafka: [\n", want: []string{"f.yaml: line 1"}},
+		"bad environment":     {yaml: "{}", env: []string{"FORESHADOW_KAFKA_WAIT=1"}, want: []string{`FORESHADOW_KAFKA_WAIT: want a duration such as 15s, got "1"`}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

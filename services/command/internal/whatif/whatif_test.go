@@ -123,7 +123,7 @@ loads:
 		t.Fatal("no error")
 	}
 	want := []string{
-		`e.yaml:3: unknown key "budgett"; did you mean "budget"?`, "e.yaml:7: cannot unmarshal", "e.yaml:2: hold: ", "e.yaml:4: budget.instances: ",
+		`e.yaml:3: unknown key "budgett"; did you mean "budget"?`, "e.yaml:7: ", "e.yaml:2: hold: ", "e.yaml:4: budget.instances: ",
 		"e.yaml:6: configurations[0].name: ", "e.yaml:9: configurations[1].cpu_cores: ", "e.yaml:10: configurations[2].name: ",
 		"e.yaml:11: configurations[2].shadow_instances: ", "e.yaml:13: loads[0].times: ", "e.yaml:14: loads[1]: ", "e.yaml:15: loads[2]: ", "e.yaml:16: loads[3].quantile: ",
 	}
