@@ -3,10 +3,14 @@ package command
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/platform/docker"
@@ -70,11 +74,12 @@ func (f file) validate() error {
 		}
 		seen[w.Name] = true
 	}
-	errs = append(errs, prefixed("kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
+	errs = append(errs, renamed("kafka ", "kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
 		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("docker_platform.", f.DockerPlatform.Validate()),
 		prefixed("kubernetes.", f.Kubernetes.Validate()),
-		prefixed("rpc.", f.RPC.Validate()), f.validateListen())
-	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(), prefixed("metrics_aggregator.", f.Aggregator.Validate()),
+		prefixed("rpc.", f.RPC.Validate()), f.validateAllowed(), f.validateListen())
+	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(),
+		renamed("metrics_aggregator.database url", "database.url", prefixed("metrics_aggregator.", f.Aggregator.Validate())),
 		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())
 	return errors.Join(errs...)
 }
@@ -86,9 +91,46 @@ func (f file) validateListen() error {
 		{"shadow_runner", f.ShadowRunner.Listen}, {"metrics_aggregator", f.Aggregator.Listen}, {"predictor", f.Predictor.Listen},
 		{"provisioner", f.Provisioner.Listen},
 	} {
+		if _, _, err := net.SplitHostPort(l.address); err != nil {
+			continue // the section says so itself
+		}
 		errs = append(errs, prefixed(l.section+".listen: ", f.RPC.CheckListen(l.address)))
 	}
 	return errors.Join(errs...)
+}
+
+// validateAllowed refuses rules about services and methods that do not exist: one that is misspelt would leave the service it
+// means open to everyone.
+func (f file) validateAllowed() error {
+	var errs []error
+	for i, r := range f.RPC.Allow {
+		name, method, one := strings.Cut(r.Service, "/")
+		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+		service, is := found.(protoreflect.ServiceDescriptor)
+		switch {
+		case r.Service == "" || strings.HasPrefix(r.Service, "/"): // the section says so itself
+		case err != nil || !is:
+			errs = append(errs, fmt.Errorf("rpc.allow[%d].service: there is no %q; there are %s", i, name, strings.Join(ownServices(), ", ")))
+		case one && service.Methods().ByName(protoreflect.Name(method)) == nil:
+			errs = append(errs, fmt.Errorf("rpc.allow[%d].service: %s has no method %q", i, name, method))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ownServices are the names of the gRPC services that this program serves, health and reflection aside.
+func ownServices() []string {
+	var out []string
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		if at := file.Package(); at == "foreshadow.v1" || at == "externalscaler" {
+			for i := range file.Services().Len() {
+				out = append(out, string(file.Services().Get(i).FullName()))
+			}
+		}
+		return true
+	})
+	slices.Sort(out)
+	return out
 }
 
 // load reads and validates the file of the --config flag.
@@ -113,6 +155,14 @@ func prefixed(prefix string, err error) error {
 		return nil
 	}
 	return errors.New(prefix + strings.ReplaceAll(err.Error(), "\n", "\n"+prefix))
+}
+
+// renamed puts the name of a key where a room, which does not know its section, says it in words; nil stays nil.
+func renamed(words, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.ReplaceAll("\n"+err.Error(), "\n"+words, "\n"+key)[1:])
 }
 
 func configFlag(cmd *cobra.Command) *string {

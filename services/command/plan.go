@@ -16,7 +16,8 @@ import (
 )
 
 func provisionCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "provision", Short: "Look at what the provisioner would do"}
+	cmd := &cobra.Command{Use: "provision", Short: "Look at what the provisioner would do", Args: noArgs}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	plan := &cobra.Command{
 		Use: "plan", Short: "Show what would be done about the present recommendations, and change nothing", Args: noArgs,
 	}

@@ -57,7 +57,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("console.%s: want host:port, got %q", a.key, a.address))
 		}
 	}
-	if !c.TLS && !c.Insecure && !rpc.Loopback(c.Listen) {
+	if _, _, err := net.SplitHostPort(c.Listen); err == nil && !c.TLS && !c.Insecure && !rpc.Loopback(c.Listen) {
 		errs = append(errs, fmt.Errorf("console.listen: %s is reachable by others and would speak plain text: set console.tls, or say console.insecure: true", c.Listen))
 	}
 	if c.Retention < time.Minute || c.Retention > 24*time.Hour {

@@ -1,0 +1,87 @@
+package command
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const declared = `
+workloads:
+  - name: shop
+    slo: {quantile: 0.95, latency: 200ms, error_ratio: 0.01}
+    production: {platform: local, group: shop, process: {command: [./shop], ready_path: /healthz}}
+    shadow: {platform: local, group: shop-shadow, process: {command: [./shop], ready_path: /healthz}}
+    instances: {min: 2, max: 20}
+`
+
+// TestConfigNamesEachFaultOnce: a line a fault, under the name that the key has in the file.
+func TestConfigNamesEachFaultOnce(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ add, want string }{
+		"broker":              {"kafka: {brokers: [localhost]}", `kafka.brokers[0] "localhost": want host:port`},
+		"database":            {"database: {url: ''}", "database.url: is empty"},
+		"database of another": {"database: {url: 'mysql://x'}", "database.url: cannot parse"},
+		"page's address":      {"console: {listen: 8090}", `console.listen: want host:port, got "8090"`},
+		"gRPC address":        {"metrics_aggregator: {listen: x}", `metrics_aggregator.listen: want host:port, got "x"`},
+		"wrong type":          {"telemetry: {log_level: [info]}", "telemetry.log_level: want a text, got a list"},
+		"misspelt service": {"rpc: {callers: [{name: ann, token: 0123456789abcdef0123456789abcdef}], allow: [{service: foreshadow.v1.ProvisionningService, identities: [ann]}]}",
+			`rpc.allow[0].service: there is no "foreshadow.v1.ProvisionningService"; there are externalscaler.ExternalScaler, foreshadow.v1.`},
+		"misspelt method": {"rpc: {callers: [{name: ann, token: 0123456789abcdef0123456789abcdef}], allow: [{service: foreshadow.v1.ProvisioningService/Pause, identities: [ann]}]}",
+			`rpc.allow[0].service: foreshadow.v1.ProvisioningService has no method "Pause"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said := refusedConfig(t, declared+tc.add+"\n")
+			if len(said) != 1 || !strings.Contains(said[0], tc.want) {
+				t.Errorf("said %q, want one line with %q", said, tc.want)
+			}
+		})
+	}
+}
+
+func TestConfigAllowsRulesAboutWhatThereIs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	rules := `
+rpc:
+  callers: [{name: ann, token: 0123456789abcdef0123456789abcdef}]
+  allow:
+    - {service: externalscaler.ExternalScaler, identities: [ann]}
+    - {service: foreshadow.v1.ProvisioningService/PauseProvisioning, identities: [ann]}
+    - {service: grpc.reflection.v1.ServerReflection, identities: [ann]}
+`
+	if err := os.WriteFile(path, []byte(declared+rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(path); err != nil {
+		t.Errorf("load: %v", err)
+	}
+}
+
+// refusedConfig returns the lines that the command config says about a file it must refuse.
+func refusedConfig(t *testing.T, text string) []string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, problems bytes.Buffer
+	if code := Main([]string{"config", "--config", path}, &out, &problems); code != 2 || out.Len() > 0 {
+		t.Errorf("exit code %d, said %q; want 2 and nothing", code, out.String())
+	}
+	return slices.Collect(strings.SplitSeq(strings.TrimSpace(problems.String()), "\n"))
+}
+
+func TestAnUnknownToolIsMisuse(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"nope"}, {"provision", "plann"}, {"experiment", "runn"}} {
+		var out, problems bytes.Buffer
+		if code := Main(args, &out, &problems); code != 2 || !strings.Contains(problems.String(), "unknown command") {
+			t.Errorf("%v: exit code %d, said %q %q; want 2 and that there is no such command", args, code, out.String(), problems.String())
+		}
+	}
+}
