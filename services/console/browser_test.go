@@ -136,6 +136,8 @@ func (h *house) carryOut(t *testing.T, order string, asleep chan<- bool) {
 			s.recs = append(s.recs, recommendation(time.Now(), 9, 5, "forecast_above_committed", "A sale begins in 8 s; that takes 9 instances"))
 			s.actions = append([]*foreshadowv1.ScalingApplied{action("a3", time.Now(), 6, 9, foreshadowv1.Outcome_OUTCOME_APPLIED, "a sale begins")}, s.actions...)
 		})
+	case "propose":
+		h.propose("shop-77", 9, 12, "the sale goes on")
 	case "history away":
 		h.history.stop()
 	case "history back":

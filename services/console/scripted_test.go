@@ -153,6 +153,30 @@ func (s *script) ResumeProvisioning(_ context.Context, req *foreshadowv1.ResumeP
 	return &foreshadowv1.ResumeProvisioningResponse{Status: read(s, func(s *script) *foreshadowv1.ProvisioningStatus { return s.status })}, nil
 }
 
+func (s *script) ApproveRecommendation(_ context.Context, req *foreshadowv1.ApproveRecommendationRequest) (*foreshadowv1.ApproveRecommendationResponse, error) {
+	if req.GetActor() == "" {
+		return nil, &rpc.FieldError{Field: "actor", Problem: "is required: an approval is somebody's"}
+	}
+	if !slices.Contains(read(s, func(s *script) *foreshadowv1.ProvisioningStatus { return s.status }).GetAwaitingRecommendationIds(), req.GetRecommendationId()) {
+		return nil, rpc.ErrNotFound
+	}
+	s.setPaused(false, "", "")
+	return &foreshadowv1.ApproveRecommendationResponse{Status: read(s, func(s *script) *foreshadowv1.ProvisioningStatus { return s.status })}, nil
+}
+
+// propose has a change of production wait for a person.
+func (s *script) propose(id string, from, to int32, reason string) {
+	s.edit(func(s *script) {
+		a := action("p-"+id, time.Now(), from, to, foreshadowv1.Outcome_OUTCOME_AWAITING_APPROVAL, reason)
+		a.RecommendationId = id
+		s.actions = append([]*foreshadowv1.ScalingApplied{a}, s.actions...)
+		s.status = &foreshadowv1.ProvisioningStatus{
+			Workload: shop, Mode: foreshadowv1.Mode_MODE_APPROVE, Production: s.status.Production, ProductionReadyInstances: s.status.ProductionReadyInstances,
+			AwaitingRecommendationIds: []string{id},
+		}
+	})
+}
+
 func (s *script) setPaused(paused bool, reason, actor string) {
 	s.edit(func(s *script) {
 		// Messages already given out must not change.

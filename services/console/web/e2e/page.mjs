@@ -72,6 +72,23 @@ try {
   await shows("#pause", /^Pause…$/);
   assert.equal(await page.locator("#paused").isVisible(), false);
 
+  // What waits for a person is approved in their name, by the keyboard alone; without a name it is refused.
+  assert.equal(await page.locator("#approve").isVisible(), false);
+  await ask("propose");
+  await shows("#proposal", "Production 9 → 12 instances waits for approval: the sale goes on");
+  await shoot("light-1280-proposal");
+  await page.locator("#approve").focus();
+  await page.keyboard.press("Enter");
+  await shows("#approve-what", "Production 9 → 12 instances");
+  await page.locator("#approve-actor").fill("");
+  await page.keyboard.press("Enter");
+  await shows("#approve-error", "an approval is somebody's");
+  complaints.length = 0; // the browser reports the refused call, as it should
+  await page.locator("#approve-actor").fill("kim");
+  await page.keyboard.press("Enter");
+  await page.locator("#proposal").waitFor({ state: "hidden" });
+  assert.equal(await page.locator("#approve-dialog").isVisible(), false);
+
   // The other theme, and a telephone.
   await page.locator("#theme").click();
   await page.locator("#theme").click();

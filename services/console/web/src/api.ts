@@ -15,6 +15,10 @@ export function resume(workload: string, actor: string): Promise<Provisioning | 
   return order(workload, "resume", { actor });
 }
 
+export function approve(workload: string, recommendation: string, actor: string): Promise<Provisioning | undefined> {
+  return order(workload, `recommendations/${encodeURIComponent(recommendation)}/approve`, { actor });
+}
+
 async function order(workload: string, verb: string, body: object): Promise<Provisioning | undefined> {
   const answer = await call<{ status?: Provisioning }>(`/api/v1/workloads/${encodeURIComponent(workload)}/${verb}`, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),

@@ -59,7 +59,7 @@ export class Charts {
     ], range, now);
     this.instances.draw([
       windowTable(usage, (p) => p.ready, (p) => p.desired),
-      sizingTable(store.sizing, maxGap, (p) => p.reactive, (p) => p.hpa),
+      sizingTable(store.sizing, maxGap, (p) => p.reactive || null, (p) => p.hpa),
     ], range, now);
     const quantiles = (points: TrafficPoint[]): Table =>
       windowTable(points, (p) => positive(p.p50_seconds), (p) => positive(p.p95_seconds), (p) => positive(p.p99_seconds));

@@ -1,6 +1,7 @@
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import { listWorkloads } from "./api";
+import { ApproveControl } from "./approve";
 import { Charts } from "./charts";
 import { byId, h, setText } from "./dom";
 import { clock, latency, percent, quantile } from "./format";
@@ -21,6 +22,7 @@ class Page {
   private readonly store = new Store();
   private readonly charts = new Charts();
   private readonly pause: PauseControl;
+  private readonly approve: ApproveControl;
   private span = 300;
   private announced: string | undefined;
   private lastDraw = 0;
@@ -29,6 +31,7 @@ class Page {
   constructor(private readonly workload: Workload) {
     setText(byId("slo"), `SLO: ${quantile(workload.slo_quantile)} at most ${latency(workload.slo_latency_seconds).join(" ")}, errors at most ${percent(workload.slo_error_ratio)}`);
     this.pause = new PauseControl(workload.name, (p) => { this.store.provisioning = p; });
+    this.approve = new ApproveControl(workload.name, (p) => { this.store.provisioning = p; });
     byId("span").addEventListener("change", (e) => {
       this.span = Number((e.target as HTMLInputElement).value);
       this.lastDraw = 0;
@@ -58,6 +61,7 @@ class Page {
     renderCapacity(s);
     renderExperiments(s.experiments);
     this.pause.render(s.provisioning);
+    this.approve.render(s);
     this.charts.draw(s, this.workload, now, this.span);
     const abstains = s.status.problems["forecast"];
     setText(byId("demand-note"), abstains ? `no forecast: ${abstains.message}` : s.forecast ? `${s.forecast.method}, ${s.forecast.trusted ? "trusted" : "not trusted"}: ${s.forecast.trust_reason}` : "");

@@ -55,7 +55,7 @@ function makeDecision(d: Decision): HTMLElement {
   return h("li", { class: n > previous ? "up" : n < previous ? "down" : null },
     h("p", { class: "line" }, h("time", {}, clock(d.from)), h("strong", {}, change(d)), h("span", { class: "pill", "data-tone": policy === "predictive" ? "good" : policy === "hold" ? "warn" : "quiet" }, policy), h("span", { class: "held quiet" })),
     h("p", {}, r.reasons[0]?.text ?? "no reason was given"),
-    h("p", { class: "quiet" }, `reactive would hold ${r.reactive_instances} · HPA ${r.hpa_instances || UNKNOWN} · shadow ${r.shadow?.instances || "asleep"}`),
+    h("p", { class: "quiet" }, `reactive would hold ${r.reactive_instances || UNKNOWN} · HPA ${r.hpa_instances || UNKNOWN} · shadow ${r.shadow?.instances || "asleep"}`),
     h("details", {}, h("summary", {}, "Numbers and further reasons"), h("ul", {}, ...r.reasons.slice(1).map((x) => h("li", {}, x.text))), numbers(d)));
 }
 

@@ -6,6 +6,15 @@ import type { Provisioning } from "./types";
 
 const ACTOR_KEY = "foreshadow-actor";
 
+/** The name that orders were given in last, in this browser. */
+export function actorOf(): string {
+  return localStorage.getItem(ACTOR_KEY) ?? "";
+}
+
+export function rememberActor(actor: string): void {
+  localStorage.setItem(ACTOR_KEY, actor);
+}
+
 export class PauseControl {
   private readonly button = byId<HTMLButtonElement>("pause");
   private readonly dialog = byId<HTMLDialogElement>("pause-dialog");
@@ -18,7 +27,7 @@ export class PauseControl {
 
   /** changed is given the state that the provisioner answered with. */
   constructor(private readonly workload: string, private readonly changed: (p: Provisioning | undefined) => void) {
-    this.actor.value = localStorage.getItem(ACTOR_KEY) ?? "";
+    this.actor.value = actorOf();
     this.button.addEventListener("click", () => {
       if (this.paused) return void this.resume();
       setText(this.error, "");
@@ -47,7 +56,7 @@ export class PauseControl {
 
   private async pause(): Promise<void> {
     const actor = this.actor.value.trim();
-    localStorage.setItem(ACTOR_KEY, actor);
+    rememberActor(actor);
     const refused = await this.order(() => pause(this.workload, this.reason.value.trim(), actor));
     setText(this.error, refused);
     if (!refused) this.dialog.close();

@@ -57,7 +57,7 @@ function instances(store: Store, now: number): Tile {
   if (!p) return tile;
   const last = store.sizing.at(-1);
   const note = stale(p, now) ? `${duration(ageOf(p, now))} old`
-    : last ? `reactive ${last.reactive} · HPA ${last.hpa ?? UNKNOWN}` : "no recommendation yet";
+    : last ? `reactive ${last.reactive || UNKNOWN} · HPA ${last.hpa ?? UNKNOWN}` : "no recommendation yet";
   return { ...tile, value: `${p.ready} / ${p.desired}`, unit: "instances", note, tone: stale(p, now) ? "stale" : "" };
 }
 
@@ -90,7 +90,8 @@ function shadow(store: Store, workload: Workload, now: number): Tile {
   if (asleep(store)) return { id: "shadow", label, value: "asleep", unit: "", note: "nothing to be learnt now", tone: "" };
   const p = store.traffic.newest("shadow");
   if (!p) return { id: "shadow", label, value: UNKNOWN, unit: "", note: "no window yet", tone: "stale" };
-  return latencyTile("shadow", label, p, workload, now);
+  const tile = latencyTile("shadow", label, p, workload, now);
+  return tile.value === UNKNOWN && unsampled(store) ? { ...tile, note: "nobody in the sample" } : tile;
 }
 
 function capacity(store: Store, now: number): Tile {
@@ -100,12 +101,19 @@ function capacity(store: Store, now: number): Tile {
   return { ...tile, value: number(c.requests_per_second), unit: "req/s", note: `measured ${duration(now - seconds(c.measure_time))} ago`, tone: "" };
 }
 
+/** Whether production is asked, and the copies show nothing of it: whole sessions are copied or not, and few may all be not. */
+function unsampled(store: Store): boolean {
+  const p = store.traffic.newest("production");
+  return !!p && p.requests_per_second > 0 && (p.sample_mix_half_width ?? 0) >= 1 && store.traffic.of("shadow").every((w) => w.requests_per_second === 0);
+}
+
 /** How well the copies show production; a window that does not say so is not taken for one that is exact. */
 function sample(store: Store, now: number): Tile {
   const p = store.traffic.newest("production");
   const tile: Tile = { id: "sample", label: "Sample, mix within", value: UNKNOWN, unit: "", note: "not known yet", tone: "stale" };
   const mix = p?.sample_mix_half_width ?? null, p95 = p?.sample_p95_half_width ?? null;
   if (!p || mix === null) return tile;
+  if (unsampled(store)) return { ...tile, note: "none of these users' sessions is in the sample (tap.sample_ratio)", tone: "warn" };
   const note = p95 === null ? "95 % confidence; latencies not known" : `p95 within ${number(p95 * 100)} %, at 95 % confidence`;
   return { ...tile, value: `± ${number(mix * 100)}`, unit: "%", note, tone: stale(p, now) ? "stale" : "" };
 }

@@ -115,6 +115,7 @@ export interface Forecast {
 
 export interface Action {
   action_id: string;
+  recommendation_id?: string;
   environment: string;
   from?: Sizing;
   to?: Sizing;
@@ -165,6 +166,7 @@ export interface Provisioning {
   production_ready_instances: number;
   shadow?: Sizing;
   shadow_ready_instances: number;
+  awaiting_recommendation_ids?: string[];
 }
 
 export interface Backend {

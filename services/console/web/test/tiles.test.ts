@@ -46,6 +46,21 @@ describe("tiles", () => {
     s.apply("traffic", { ...traffic("production", 100, 10, 0.02), sample_mix_half_width: 0.04, sample_p95_half_width: null }, 0);
     expect(tile(s, 101, "sample").note).toContain("latencies not known");
   });
+  it("say that nobody is in the sample, rather than that the shadow does not answer", () => {
+    const s = new Store();
+    s.apply("traffic", { ...traffic("production", 99, 20, 0.02), sample_mix_half_width: 1, sample_p95_half_width: 0.8 }, 0);
+    s.apply("traffic", traffic("shadow", 99, 0, null), 0);
+    expect(tile(s, 100, "sample")).toMatchObject({ value: "–", tone: "warn", note: "none of these users' sessions is in the sample (tap.sample_ratio)" });
+    expect(tile(s, 100, "shadow")).toMatchObject({ value: "–", note: "nobody in the sample" });
+    s.apply("traffic", traffic("shadow", 100, 2, 0.02), 0);
+    expect(tile(s, 101, "sample").value).toBe("± 100");
+  });
+  it("show a dash for what a reactive scaler would hold where nobody can say", () => {
+    const s = new Store();
+    s.apply("usage", usage("production", 99, 2, 2), 0);
+    s.sizing = [{ generation: "1", time: 99, instances: 2, reactive: 0, hpa: 2, forecast_per_second: null, quantile: 0.95, lead_time_seconds: 15, shadow_instances: 1 }];
+    expect(tile(s, 100, "instances").note).toBe("reactive – · HPA 2");
+  });
   it("show the forecast at the lead time with its interval, and why there is none", () => {
     const s = new Store();
     s.apply("forecast", { forecast: { step_seconds: 1, trusted: false, points: [{ start_time: new Date(100_000).toISOString(), mean_per_second: 412.4, quantiles: [{ level: 0.05, value_per_second: 390 }, { level: 0.975, value_per_second: 440 }] }] } }, 0);
