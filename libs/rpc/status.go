@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -71,9 +72,11 @@ func Status(err error) error {
 	}
 	code, reason, details := classify(err)
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: Domain}
-	st, detailErr := status.New(code, err.Error()).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
+	// The code says it already, and what is before it is a whole sentence, which people read.
+	message := strings.TrimSuffix(err.Error(), ": "+ErrPrecondition.Error())
+	st, detailErr := status.New(code, message).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
 	if detailErr != nil {
-		return status.Error(code, err.Error()) // the details are plain messages: this cannot be
+		return status.Error(code, message) // the details are plain messages: this cannot be
 	}
 	return st.Err()
 }

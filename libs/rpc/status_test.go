@@ -60,6 +60,10 @@ func TestErrorsCarryDetails(t *testing.T) {
 			t.Errorf("%s: details (-want +got):\n%s", name, diff)
 		}
 	}
+	early := fmt.Errorf("there is no history: %w", rpc.ErrPrecondition)
+	if got := status.Convert(rpc.Status(early)).Message(); got != "there is no history" {
+		t.Errorf("said %q, want the sentence without its code", got)
+	}
 	if rpc.Status(nil) != nil {
 		t.Error("no error has a status")
 	}

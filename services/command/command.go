@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -34,12 +35,23 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "foreshadow:", strings.ReplaceAll(err.Error(), "\n", "\nforeshadow: "))
+	fmt.Fprintln(stderr, "foreshadow:", strings.ReplaceAll(plain(err.Error()), "\n", "\nforeshadow: "))
 	var usage usageError
 	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
 		return 2
 	}
 	return 1
+}
+
+// What gRPC puts around what a service said, and around why it cannot be reached.
+var (
+	dialWords   = regexp.MustCompile(`rpc error: code = \w+ desc = connection error: desc = "(?:transport: Error while dialing: )?([^"]*)"`)
+	statusWords = regexp.MustCompile(`rpc error: code = \w+ desc = `)
+)
+
+// plain takes the words of gRPC out of an error: people read it.
+func plain(text string) string {
+	return statusWords.ReplaceAllString(dialWords.ReplaceAllString(text, "$1"), "")
 }
 
 func newRoot() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner"
+	"github.com/foreshadow/foreshadow/services/stack"
 )
 
 func provisionCommand() *cobra.Command {
@@ -23,6 +25,7 @@ func provisionCommand() *cobra.Command {
 	}
 	path := configFlag(plan)
 	only := plan.Flags().String("workload", "", "only this one")
+	dir := plan.Flags().String("dir", upDir, "directory of a running up, whose instances are asked for there")
 	plan.RunE = func(cmd *cobra.Command, _ []string) error {
 		f, err := load(*path)
 		if err != nil {
@@ -30,10 +33,26 @@ func provisionCommand() *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 		defer cancel()
-		return runPlan(ctx, f, *only, cmd.OutOrStdout())
+		return runPlan(ctx, f.beside(*dir), *only, cmd.OutOrStdout())
 	}
 	cmd.AddCommand(plan, removeShadowCommand())
 	return cmd
+}
+
+// beside has the platforms that up runs asked in its directory; where the configuration's own are there, these.
+func (f file) beside(dir string) file {
+	there := func(socket string) bool {
+		_, err := os.Stat(socket)
+		return err == nil
+	}
+	local, docker := stack.Sockets(dir)
+	if !there(f.LocalPlatform.Socket) && there(local) {
+		f.LocalPlatform.Socket = local
+	}
+	if !there(f.DockerPlatform.Socket) && there(docker) {
+		f.DockerPlatform.Socket = docker
+	}
+	return f
 }
 
 func removeShadowCommand() *cobra.Command {

@@ -44,12 +44,15 @@ The exit code is 1 when an invariant broke.`,
 	return cmd
 }
 
+// upDir is where up keeps its data, unless it is told otherwise.
+const upDir = ".foreshadow"
+
 func upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine for the workloads of a configuration file", Args: noArgs,
 	}
 	path := configFlag(cmd)
-	dir := cmd.Flags().String("dir", ".foreshadow", "directory for data and logs; kept")
+	dir := cmd.Flags().String("dir", upDir, "directory for data and logs; kept")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		f, err := load(*path)
 		if err != nil {

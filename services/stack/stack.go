@@ -91,7 +91,7 @@ func New(cfg Config, log *slog.Logger) (*Stack, error) {
 		}
 		s.children[name] = &child{name: name, admin: ports[2*i+1], log: log, dir: s.logs()}
 	}
-	s.listen[LocalPlatform], s.listen[DockerPlatform] = filepath.Join(cfg.Dir, "platform.sock"), filepath.Join(cfg.Dir, "docker.sock")
+	s.listen[LocalPlatform], s.listen[DockerPlatform] = Sockets(cfg.Dir)
 	env := s.environment()
 	for _, name := range names {
 		c := s.children[name]
@@ -105,6 +105,11 @@ func New(cfg Config, log *slog.Logger) (*Stack, error) {
 		Postgres, "--data-dir", s.postgresDir(), "--admin", s.children[Postgres].admin,
 	}
 	return s, nil
+}
+
+// Sockets are those of the platforms that a stack runs in dir.
+func Sockets(dir string) (local, docker string) {
+	return filepath.Join(dir, "platform.sock"), filepath.Join(dir, "docker.sock")
 }
 
 // freePorts asks the kernel for ports. All are held until the last is known, so that none comes twice.

@@ -224,7 +224,7 @@ func TestGetForecast(t *testing.T) {
 	}{
 		"good":           {"shop", 30, codes.OK, ""},
 		"own horizon":    {"shop", 0, codes.OK, ""},
-		"abstains":       {"bank", 30, codes.FailedPrecondition, "too little history: precondition failed"},
+		"abstains":       {"bank", 30, codes.FailedPrecondition, "too little history"},
 		"fails":          {"mill", 30, codes.Internal, `forecast workload "mill": boom`},
 		"nobody":         {"nobody", 30, codes.NotFound, `workload "nobody": not found`},
 		"nameless":       {"", 30, codes.InvalidArgument, "workload: is required"},
