@@ -42,7 +42,7 @@ func TestWrongConfigurationGivesOneClearError(t *testing.T) {
 		"unknown flag":   {"predictor --colour", valid, 2, []string{"--colour"}},
 		"for everyone":   {"predictor", valid + "predictor: {listen: \"0.0.0.0:0\"}\n", 2, []string{"predictor.listen", "plain text", "rpc.insecure"}},
 		"no certificate": {"predictor", valid + "rpc: {tls: {certificate: gone.pem, key: gone.key}}\n", 2, []string{"rpc.tls", "gone.pem"}},
-		"nobody allowed": {"predictor", valid + "rpc: {allow: [{service: a.B, identities: [c]}]}\n", 2, []string{"rpc.allow"}},
+		"nobody allowed": {"predictor", valid + "rpc: {allow: [{service: foreshadow.v1.HistoryService, identities: [c]}]}\n", 2, []string{"rpc.allow"}},
 		"weak token":     {"predictor", valid + "rpc: {token: hunter2}\n", 2, []string{"rpc.token", "7 characters"}},
 		"no file":        {"predictor", "", 2, []string{"config.yaml", "no such file"}},
 	}

@@ -68,7 +68,7 @@ func (c *child) supervise(binary string) error {
 			if c.ended(time.Since(began)) {
 				return
 			}
-			c.log.Warn("child ended, starting it again", "child", c.name, "err", err)
+			c.log.Warn("child ended, starting it again", "child", c.name, "err", err, "reason", c.lastWords())
 			if time.Since(began) > steady {
 				wait = restartFirst
 			}
@@ -115,12 +115,27 @@ func (c *child) hopeless() error {
 	if c.hasty < hastyLimit {
 		return nil
 	}
-	data, err := os.ReadFile(c.logFile())
+	return fmt.Errorf("start %s: it ends at once: %s", c.name, c.lastWords())
+}
+
+// lastWords are the last line of its log, which says why it ended when it did so by itself.
+func (c *child) lastWords() string {
+	const most = 4096
+	f, err := os.Open(c.logFile())
 	if err != nil {
-		return fmt.Errorf("start %s: it ends at once: %w", c.name, err)
+		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return fmt.Errorf("start %s: it ends at once: %s", c.name, strings.TrimPrefix(lines[len(lines)-1], "foreshadow: "))
+	defer func() { _ = f.Close() }()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err.Error()
+	}
+	tail, err := io.ReadAll(io.NewSectionReader(f, max(0, size-most), most))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(tail)), "\n")
+	return strings.TrimPrefix(lines[len(lines)-1], "foreshadow: ")
 }
 
 func (c *child) logFile() string { return filepath.Join(c.dir, c.name+".log") }

@@ -191,6 +191,14 @@ func (s *Stack) Run(ctx context.Context) error {
 			return fmt.Errorf("make run directory: %w", err)
 		}
 	}
+	unlock, err := lock(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.awaitAddresses(ctx); err != nil {
+		return quiet(ctx, err)
+	}
 	defer s.stop()
 	for i, names := range [][]string{slices.Concat(ground, s.cfg.Platforms), floor, upper} {
 		if i == 2 && s.cfg.BeforeUpper != nil {
@@ -228,15 +236,15 @@ func (s *Stack) startAll(ctx context.Context, names []string) error {
 		s.mu.Unlock()
 	}
 	for _, name := range names {
-		if err := s.awaitStart(ctx, s.children[name]); err != nil {
+		if err := s.awaitStart(ctx, s.children[name], names); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitStart waits until a child is ready, or until it is clear that it never will be.
-func (s *Stack) awaitStart(ctx context.Context, c *child) error {
+// awaitStart waits until a child is ready, or until it is clear that it, or one that starts beside it, never will be.
+func (s *Stack) awaitStart(ctx context.Context, c *child, beside []string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})
@@ -249,9 +257,11 @@ func (s *Stack) awaitStart(ctx context.Context, c *child) error {
 			case <-done:
 				return
 			case <-tick.C:
-				if err := c.hopeless(); err != nil {
-					cancel(err)
-					return
+				for _, name := range beside {
+					if err := s.children[name].hopeless(); err != nil {
+						cancel(err)
+						return
+					}
 				}
 			}
 		}
