@@ -34,6 +34,26 @@ func TestThePlanAsksTheInstancesOfUp(t *testing.T) {
 	}
 }
 
+// TestUpMissesProgramsBeforeItStarts: each with its key, and nothing is left behind.
+func TestUpMissesProgramsBeforeItStarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, gone := filepath.Join(dir, "f.yaml"), filepath.Join(dir, "gone")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(declared, "./shop", gone)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, problems bytes.Buffer
+	code := Main([]string{"up", "--config", path, "--dir", filepath.Join(dir, "up")}, &out, &problems)
+	said := strings.Split(strings.TrimSpace(problems.String()), "\n")
+	if code != 2 || len(said) != 2 || !strings.Contains(said[0], "workloads[0] shop: production.process.command: ") || !strings.Contains(said[0], gone) ||
+		!strings.Contains(said[1], "shadow.process.command") {
+		t.Errorf("exit code %d, said %q; want a line for each of the two programs", code, said)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "up")); !os.IsNotExist(err) {
+		t.Errorf("the run directory: %v, want none made", err)
+	}
+}
+
 // TestAServiceThatIsAwayIsNamedPlainly: an address and what happened there, in no words of gRPC.
 func TestAServiceThatIsAwayIsNamedPlainly(t *testing.T) {
 	t.Parallel()

@@ -1,9 +1,11 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
@@ -58,6 +60,9 @@ func upCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := checkCommands(f.Workloads); err != nil {
+			return usageError{prefixed(*path+": ", err)}
+		}
 		program, err := binary()
 		if err != nil {
 			return err
@@ -92,6 +97,25 @@ func upCommand() *cobra.Command {
 		return s.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// checkCommands finds the programs of the instances, which run on this machine, before they are missed.
+func checkCommands(workloads []workload.Workload) error {
+	var errs []error
+	for i, w := range workloads {
+		for _, at := range []struct {
+			key string
+			workload.Target
+		}{{"production", w.Production}, {"shadow", w.Shadow}} {
+			if at.Platform != workload.PlatformLocal || len(at.Process.Command) == 0 {
+				continue
+			}
+			if _, err := exec.LookPath(at.Process.Command[0]); err != nil {
+				errs = append(errs, fmt.Errorf("workloads[%d] %s: %s.process.command: %w", i, w.Name, at.key, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // platforms are the children that run the instances.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,7 +120,10 @@ func (c *child) hopeless() error {
 }
 
 // lastWords are the last line of its log, which says why it ended when it did so by itself.
-func (c *child) lastWords() string {
+func (c *child) lastWords() string { return c.lastLine("") }
+
+// lastLine is the newest line near the end of its log that says what; empty when none does.
+func (c *child) lastLine(what string) string {
 	const most = 4096
 	f, err := os.Open(c.logFile())
 	if err != nil {
@@ -134,8 +138,12 @@ func (c *child) lastWords() string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(tail)), "\n")
-	return strings.TrimPrefix(lines[len(lines)-1], "foreshadow: ")
+	for _, line := range slices.Backward(strings.Split(strings.TrimSpace(string(tail)), "\n")) {
+		if strings.Contains(line, what) {
+			return strings.TrimPrefix(line, "foreshadow: ")
+		}
+	}
+	return ""
 }
 
 func (c *child) logFile() string { return filepath.Join(c.dir, c.name+".log") }
@@ -199,7 +207,7 @@ func (c *child) awaitReady(ctx context.Context) error {
 			if resp.StatusCode == http.StatusOK {
 				return nil
 			}
-			err = fmt.Errorf("%s: %s", resp.Status, body)
+			err = fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(body)))
 		}
 		if ctx.Err() == nil {
 			last = err

@@ -112,4 +112,15 @@ func TestLastWordsAreTheLastLine(t *testing.T) {
 	if got := c.lastWords(); got != "listen tcp: in use" {
 		t.Errorf("lastWords = %q", got)
 	}
+	s := &Stack{cfg: Config{Platforms: []string{Broker}}, children: map[string]*child{Broker: c}}
+	if errs := s.instanceFaults(); len(errs) > 0 {
+		t.Errorf("faults %v of instances, want none", errs)
+	}
+	failed := `level=WARN msg="instance failed" group=shop reason="exit status 3"`
+	if err := os.WriteFile(c.logFile(), []byte(failed+"\nlevel=INFO msg=other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if errs := s.instanceFaults(); len(errs) != 1 || errs[0].Error() != "broker: "+failed {
+		t.Errorf("faults %v, want what was said of the instance", errs)
+	}
 }

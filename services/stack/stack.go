@@ -237,10 +237,21 @@ func (s *Stack) startAll(ctx context.Context, names []string) error {
 	}
 	for _, name := range names {
 		if err := s.awaitStart(ctx, s.children[name], names); err != nil {
-			return err
+			return errors.Join(append([]error{err}, s.instanceFaults()...)...)
 		}
 	}
 	return nil
+}
+
+// instanceFaults are what the platforms said last of an instance that does not run: nothing gets ready without instances.
+func (s *Stack) instanceFaults() []error {
+	var errs []error
+	for _, name := range s.cfg.Platforms {
+		if said := s.children[name].lastLine(`msg="instance failed"`); said != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", name, said))
+		}
+	}
+	return errs
 }
 
 // awaitStart waits until a child is ready, or until it is clear that it, or one that starts beside it, never will be.
