@@ -61,15 +61,21 @@ func ensureCluster(ctx context.Context, cfg PostgresConfig, bin binaries, acc ac
 	return nil
 }
 
+// defaultCache is the user's cache directory; an account without a home that it can write has one in the temporary directory.
+func defaultCache() string {
+	if base, err := os.UserCacheDir(); err == nil {
+		if own := filepath.Join(base, "foreshadow"); os.MkdirAll(own, 0o700) == nil {
+			return own
+		}
+	}
+	return filepath.Join(os.TempDir(), "foreshadow-cache-"+strconv.Itoa(os.Geteuid()), "foreshadow")
+}
+
 // ensureTemplate returns an initialised cluster to copy from. initdb takes seconds, a copy milliseconds.
 func ensureTemplate(ctx context.Context, cfg PostgresConfig, bin binaries, acc account) (string, error) {
 	cache := cfg.CacheDir
 	if cache == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			base = filepath.Join(os.TempDir(), "foreshadow-cache-"+strconv.Itoa(os.Geteuid()))
-		}
-		cache = filepath.Join(base, "foreshadow")
+		cache = defaultCache()
 	}
 	key := sha256.Sum256([]byte(bin.dir + "\n" + bin.version + "\n" + strings.Join(initArgs, "\n")))
 	template := filepath.Join(cache, "postgres-"+hex.EncodeToString(key[:8]))
