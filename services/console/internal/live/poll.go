@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,7 +15,19 @@ import (
 const (
 	callTimeout  = 3 * time.Second
 	shownActions = 50
+	// One that may be used is looked for behind many that may not: it is what is decided by until there is another.
+	searchedCapacities = 100
+	newestCapacities   = 4
 )
+
+// shownCapacities are the newest measurements and the newest one that may be used; newest first, as they come.
+func shownCapacities(measured []*foreshadowv1.CapacityMeasured) []*foreshadowv1.CapacityMeasured {
+	newest := measured[:min(newestCapacities, len(measured))]
+	if valid := slices.IndexFunc(measured, (*foreshadowv1.CapacityMeasured).GetValid); valid >= len(newest) {
+		return append(slices.Clone(newest), measured[valid])
+	}
+	return newest
+}
 
 // poll is one source that is asked again and again.
 type poll struct {
@@ -36,7 +49,11 @@ func (f *Feed) polls() []poll {
 			return f.up.Provisioning.GetProvisioningStatus(ctx, &foreshadowv1.GetProvisioningStatusRequest{Workload: name})
 		}},
 		{SourceCapacity, upstream.History, 5 * pace, func(ctx context.Context) (proto.Message, error) {
-			return f.up.History.QueryCapacityMeasurements(ctx, &foreshadowv1.QueryCapacityMeasurementsRequest{Workload: name, PageSize: 5})
+			resp, err := f.up.History.QueryCapacityMeasurements(ctx, &foreshadowv1.QueryCapacityMeasurementsRequest{Workload: name, PageSize: searchedCapacities})
+			if err == nil {
+				resp.Measurements = shownCapacities(resp.Measurements)
+			}
+			return resp, err
 		}},
 		{SourceExperiments, upstream.ShadowRunner, 5 * pace, func(ctx context.Context) (proto.Message, error) {
 			return f.up.Experiments.ListExperiments(ctx, &foreshadowv1.ListExperimentsRequest{Workload: name, PageSize: 5})

@@ -129,7 +129,7 @@ export function renderCapacity(store: Store): void {
   drawnCapacity = store.capacity;
   const newest = store.capacity?.[0], c = store.validCapacity();
   const parts: HTMLElement[] = [];
-  if (!c) parts.push(h("p", { class: "quiet" }, "Not measured yet."));
+  if (!newest) parts.push(h("p", { class: "quiet" }, "Not measured yet."));
   if (newest && !newest.valid) parts.push(h("p", { class: "warning" }, `The measurement of ${clock(seconds(newest.measure_time))} may not be used: ${newest.invalid_reason}`));
   if (c) {
     parts.push(

@@ -97,7 +97,7 @@ function shadow(store: Store, workload: Workload, now: number): Tile {
 function capacity(store: Store, now: number): Tile {
   const c = store.validCapacity();
   const tile: Tile = { id: "capacity", label: "Capacity per instance", value: UNKNOWN, unit: "", note: "not measured yet", tone: "stale" };
-  if (!c) return tile;
+  if (!c) return store.capacity?.length ? { ...tile, note: "no measurement may be used" } : tile;
   return { ...tile, value: number(c.requests_per_second), unit: "req/s", note: `measured ${duration(now - seconds(c.measure_time))} ago`, tone: "" };
 }
 

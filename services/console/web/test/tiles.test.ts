@@ -55,6 +55,12 @@ describe("tiles", () => {
     s.apply("traffic", traffic("shadow", 100, 2, 0.02), 0);
     expect(tile(s, 101, "sample").value).toBe("± 100");
   });
+  it("tell a capacity not measured from one whose measurements came to nothing", () => {
+    const s = new Store();
+    expect(tile(s, 100, "capacity").note).toBe("not measured yet");
+    s.capacity = [{ valid: false, invalid_reason: "the instance went away", requests_per_second: 0, lower_requests_per_second: 0, upper_requests_per_second: 0, bottleneck: "", startup_seconds: 0, steps: [] }];
+    expect(tile(s, 100, "capacity")).toMatchObject({ value: "–", note: "no measurement may be used" });
+  });
   it("show a dash for what a reactive scaler would hold where nobody can say", () => {
     const s = new Store();
     s.apply("usage", usage("production", 99, 2, 2), 0);
