@@ -25,9 +25,9 @@ type Conn struct {
 	since time.Time
 }
 
-// Idle returns the connection that was used last, or nil when none is idle. A connection that must not break, because the
-// request cannot be sent twice, is asked for with sure: it then was open a moment ago.
-func (i *Instance) Idle(sure bool) *Conn {
+// Idle returns the connection that was used last, or nil when none is idle. It was open a moment ago, and nothing had been said
+// on it: bytes that an instance sends beyond the length it gave would be the beginning of somebody else's answer.
+func (i *Instance) Idle() *Conn {
 	for {
 		i.mu.Lock()
 		n := len(i.idle)
@@ -39,7 +39,7 @@ func (i *Instance) Idle(sure bool) *Conn {
 		i.idle[n-1] = nil
 		i.idle = i.idle[:n-1]
 		i.mu.Unlock()
-		if !sure || isOpen(c.Conn) {
+		if isOpen(c.Conn) {
 			return c
 		}
 		_ = c.Close()

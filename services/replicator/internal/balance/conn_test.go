@@ -51,7 +51,7 @@ func dial(t *testing.T, i *balance.Instance, accepted chan net.Conn) (*balance.C
 func TestIdleConnectionsAreUsedAgainNewestFirst(t *testing.T) {
 	t.Parallel()
 	pool, i, accepted := peer(t)
-	if i.Idle(false) != nil {
+	if i.Idle() != nil {
 		t.Error("an idle connection before there is one")
 	}
 	a, _ := dial(t, i, accepted)
@@ -61,13 +61,13 @@ func TestIdleConnectionsAreUsedAgainNewestFirst(t *testing.T) {
 	}
 	i.Keep(a)
 	i.Keep(b)
-	if got := i.Idle(true); got != b || !got.Reused {
+	if got := i.Idle(); got != b || !got.Reused {
 		t.Errorf("got %p, want the newest, %p", got, b)
 	}
 	i.Keep(b)
 	// Nothing may be sent on one that was closed, or on which something was said unasked.
 	_ = peerOfB.Close()
-	if got := i.Idle(true); got != a {
+	if got := i.Idle(); got != a {
 		t.Errorf("got %p, want the open one, %p", got, a)
 	}
 	i.Keep(a)
@@ -78,13 +78,13 @@ func TestIdleConnectionsAreUsedAgainNewestFirst(t *testing.T) {
 	}
 }
 
-func TestUnaskedBytesMakeAConnectionUnsure(t *testing.T) {
+func TestUnaskedBytesEndAConnection(t *testing.T) {
 	t.Parallel()
 	pool, i, accepted := peer(t)
 	c, other := dial(t, i, accepted)
 	i.Keep(c)
 	_, _ = io.WriteString(other, "HTTP/1.1 200 OK\r\n\r\n")
-	if got := i.Idle(true); got != nil {
+	if got := i.Idle(); got != nil {
 		t.Error("it was given out")
 	}
 	_ = other.Close()

@@ -41,7 +41,8 @@ func (s *source) Read(p []byte) (int, error) {
 
 // answerOther passes on an answer that is not plain, read by net/http's parser.
 func (c *client) answerOther(up *balance.Conn, o *outcome) {
-	br := bufio.NewReader(&source{client: c, up: up, before: bytes.NewReader(up.Buffer[:up.Filled])})
+	from := &source{client: c, up: up, before: bytes.NewReader(up.Buffer[:up.Filled])}
+	br := bufio.NewReader(from)
 	res, err := c.final(br, o)
 	if err != nil {
 		if o.clientErr == nil {
@@ -55,7 +56,7 @@ func (c *client) answerOther(up *balance.Conn, o *outcome) {
 	if o.clientErr == nil {
 		c.copyBody(res, body{chunked: chunked, seen: seen}, o)
 	}
-	o.keep = o.clientErr == nil && !o.cut && !res.Close && br.Buffered() == 0
+	o.keep = o.clientErr == nil && !o.cut && !res.Close && br.Buffered() == 0 && from.before.Len() == 0
 }
 
 // final reads to the final answer, and passes on what comes before it.

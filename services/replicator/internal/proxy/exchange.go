@@ -105,7 +105,7 @@ func (c *client) offer(instance *balance.Instance) (*balance.Conn, error) {
 	h := c.front.handler
 	safe := isSafe(c.request.Method)
 	for {
-		up := instance.Idle(!safe)
+		up := instance.Idle()
 		if up == nil {
 			var err error
 			if up, err = instance.Dial(h.ending); err != nil {
