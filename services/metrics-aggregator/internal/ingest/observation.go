@@ -16,7 +16,7 @@ import (
 const (
 	// maxCount bounds a counter of one observation, so that a window of any number of them fits a bigint.
 	maxCount = 1 << 48
-	// maxSum bounds a sum of half-widths, so that sums of any number of them stay finite.
+	// maxSum bounds a sum of half-widths or of latencies, so that sums of any number of them stay finite.
 	maxSum = 1e100
 	// maxName bounds the parts of a key, so that an index can hold them.
 	maxName = 512
@@ -115,11 +115,15 @@ func checkTraffic(t *foreshadowv1.Traffic) error {
 			return err
 		}
 	}
-	for _, n := range []uint64{t.GetRequests(), t.GetResponses(), t.GetErrors(), t.GetSloViolations(),
-		t.GetRequestBytes(), t.GetResponseBytes(), t.GetSampled(), t.GetLatency().GetZeroCount()} {
+	counters := append([]uint64{t.GetRequests(), t.GetResponses(), t.GetErrors(), t.GetSloViolations(),
+		t.GetRequestBytes(), t.GetResponseBytes(), t.GetSampled(), t.GetLatency().GetZeroCount()}, t.GetLatency().GetCounts()...)
+	for _, n := range counters {
 		if n > maxCount {
 			return fmt.Errorf("traffic of stratum %q: a counter of %d is beyond belief", s.GetRoute(), n)
 		}
+	}
+	if sum := t.GetLatency().GetSumSeconds(); sum > maxSum {
+		return fmt.Errorf("traffic of stratum %q: latencies of %v s are beyond belief", s.GetRoute(), sum)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
+	"github.com/foreshadow/foreshadow/libs/metric"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
 
@@ -53,6 +54,14 @@ func TestPoisonIsNamedAndCommitsNothing(t *testing.T) {
 			o.Traffic = traffic1("GET /", 1)
 			o.Traffic[0].Latency = &foreshadowv1.LatencySketch{RelativeAccuracy: 0.5}
 		}, "relative accuracy"},
+		"endless latencies": {func(o *foreshadowv1.MetricsObserved) {
+			o.Traffic = traffic1("GET /", 1)
+			o.Traffic[0].Latency = &foreshadowv1.LatencySketch{RelativeAccuracy: metric.Accuracy, Indices: []int32{0}, Counts: []uint64{1}, SumSeconds: math.MaxFloat64, MaxSeconds: 1}
+		}, "beyond belief"},
+		"huge bucket": {func(o *foreshadowv1.MetricsObserved) {
+			o.Traffic = traffic1("GET /", 1)
+			o.Traffic[0].Latency = &foreshadowv1.LatencySketch{RelativeAccuracy: metric.Accuracy, Indices: []int32{0}, Counts: []uint64{math.MaxUint64}, SumSeconds: 1, MaxSeconds: 1}
+		}, "beyond belief"},
 	} {
 		bad := observed(rand.New(rand.NewPCG(2, 9)), "shop", epoch)
 		c.spoil(bad)
@@ -65,8 +74,36 @@ func TestPoisonIsNamedAndCommitsNothing(t *testing.T) {
 	if got, _ := stored(t, pool, "shop"); len(got) != 0 {
 		t.Errorf("a chunk with poison left %d windows", len(got))
 	}
-	if l := sink.Ledger(); !l.Balanced() || l.Dropped["poison"] != 18 || l.Passed != 0 {
-		t.Errorf("ledger %+v, want 18 poisoned", l)
+	if l := sink.Ledger(); !l.Balanced() || l.Dropped["poison"] != 20 || l.Passed != 0 {
+		t.Errorf("ledger %+v, want 20 poisoned", l)
+	}
+}
+
+// TestWhatIsMergedCanBeReadAgain: a window that cannot be read back would hold up its partition, and its history, for ever.
+func TestWhatIsMergedCanBeReadAgain(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	sink := newSink(t, pool)
+	var records []kafka.Record
+	for i := range 40 {
+		o := observed(rand.New(rand.NewPCG(1, 9)), "shop", epoch)
+		o.Traffic = traffic1("GET /", 1)
+		// As much as one observation may say.
+		o.Traffic[0].Latency = &foreshadowv1.LatencySketch{
+			RelativeAccuracy: metric.Accuracy, Indices: []int32{0}, Counts: []uint64{1 << 48}, SumSeconds: 1e100, MaxSeconds: math.MaxFloat64,
+		}
+		records = append(records, record(t, o, "a", uint64(i)))
+	}
+	handle(t, sink, chunkOf(0, kafka.OffsetEarliest, records[:20]...))
+	handle(t, sink, chunkOf(0, 20, records[20:]...))
+	got, revisions := stored(t, pool, "shop")
+	for k, w := range got {
+		if sketch, err := metric.SketchFromProto(w.GetStrata()[0].GetLatency()); err != nil || sketch.Count() != 40<<48 || revisions[k] != 2 {
+			t.Errorf("window %s: %v latencies in revision %d, %v", k, sketch.Count(), revisions[k], err)
+		}
+	}
+	if len(got) != 1 {
+		t.Errorf("%d windows", len(got))
 	}
 }
 
