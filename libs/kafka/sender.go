@@ -250,8 +250,9 @@ func (s *Sender) produce(ctx context.Context, key partitionKey, slice []*outgoin
 		RequiredAcks: kafkago.RequireAll,
 		Records:      kafkago.NewRecordReader(records...),
 	})
+	var faults map[int]error
 	if err == nil {
-		err = resp.Error
+		err, faults = resp.Error, resp.RecordErrors
 	}
 	switch {
 	case err == nil:
@@ -270,11 +271,30 @@ func (s *Sender) produce(ctx context.Context, key partitionKey, slice []*outgoin
 		}
 		return s.produce(ctx, key, slice[half:])
 	case errors.Is(err, kafkago.InvalidRecord) || errors.Is(err, kafkago.InvalidTimestamp) || errors.Is(err, kafkago.UnsupportedForMessageFormat):
-		for _, o := range slice {
-			o.reject(ReasonRejected, err)
+		rest := refuse(slice, faults, err)
+		if len(rest) == 0 {
+			return nil
 		}
-		return nil
+		return s.produce(ctx, key, rest)
 	default:
 		return s.client.explain(fmt.Sprintf("publish to %s/%d", key.topic, key.partition), err)
 	}
+}
+
+// refuse rejects those of a slice that the broker found fault with, and returns the others, which it did not take either. All are
+// rejected when it names none, as brokers before 2.4 do.
+func refuse(slice []*outgoing, faults map[int]error, err error) (rest []*outgoing) {
+	named := false
+	for i := range slice {
+		_, bad := faults[i]
+		named = named || bad
+	}
+	for i, o := range slice {
+		if _, bad := faults[i]; named && !bad {
+			rest = append(rest, o)
+			continue
+		}
+		o.reject(ReasonRejected, err)
+	}
+	return rest
 }
