@@ -2,6 +2,7 @@ package shadowrunner
 
 import (
 	"sync"
+	"time"
 
 	"github.com/foreshadow/foreshadow/libs/kafka"
 	"github.com/foreshadow/foreshadow/libs/metric"
@@ -14,7 +15,11 @@ const (
 	dropDuplicate       = "duplicate"
 	dropPoison          = "poison"
 	dropUnknownWorkload = "unknown_workload"
+	dropAhead           = "ahead" // of this clock: it would wait in the queue, and all others would be older than it
 )
+
+// maxAhead is how far the clock of a tap may be ahead of this one.
+const maxAhead = 30 * time.Second
 
 // maxProducers bounds the memory of the de-duplication; each run of a replicator is one producer for each partition.
 const maxProducers = 10_000
@@ -64,6 +69,8 @@ func (in *intake) handle(records []kafka.Record) error {
 			in.book.Drop(dropDuplicate, 1)
 		case l == nil:
 			in.book.Drop(dropUnknownWorkload, 1)
+		case time.Until(arrivals[i].request.Arrive) > maxAhead:
+			in.book.Drop(dropAhead, 1)
 		default:
 			l.take(arrivals[i].request)
 		}

@@ -2,6 +2,7 @@ package captured_test
 
 import (
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,8 @@ func TestParse(t *testing.T) {
 		"prefix of a body": {func(p *foreshadowv1.CapturedRequest) {
 			p.BodyDisposition = foreshadowv1.BodyDisposition_BODY_DISPOSITION_PREFIX
 		}, false, ""},
+		"endless weight": {func(p *foreshadowv1.CapturedRequest) { p.Weight = math.Inf(1) }, false, "parse weight"},
+		"weight of NaN":  {func(p *foreshadowv1.CapturedRequest) { p.Weight = math.NaN() }, false, "parse weight"},
 		"no body": {func(p *foreshadowv1.CapturedRequest) {
 			p.BodyDisposition, p.Body, p.BodySizeBytes = foreshadowv1.BodyDisposition_BODY_DISPOSITION_NONE, nil, 0
 		}, true, ""},

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -72,6 +73,8 @@ func Parse(p *foreshadowv1.CapturedRequest) (*Request, error) {
 		return nil, fmt.Errorf("parse method %q: want an HTTP token", p.GetMethod())
 	case p.GetArriveTime().CheckValid() != nil:
 		return nil, fmt.Errorf("parse arrive_time: %w", p.GetArriveTime().CheckValid())
+	case math.IsNaN(p.GetWeight()) || math.IsInf(p.GetWeight(), 0):
+		return nil, fmt.Errorf("parse weight: %v is no number of requests", p.GetWeight())
 	}
 	r := &Request{
 		Arrive: p.GetArriveTime().AsTime(), Session: p.GetSession(), Stratum: metric.StratumFromProto(p.GetStratum()),
