@@ -207,13 +207,15 @@ func (m *Model) ObserveCapacity(c *foreshadowv1.CapacityMeasured) bool {
 }
 
 // ObserveAction learns from what the provisioner did to production: how long an instance takes to start, and what the
-// platform was asked for. It reports whether the action was news.
+// platform was asked for. It reports whether the action was news. Whoever recommended it, the next recommendation is newer: another
+// predictor's clock may be ahead, and what is older than what was acted upon is refused.
 func (m *Model) ObserveAction(a *foreshadowv1.ScalingApplied) bool {
 	if a.GetEnvironment() != foreshadowv1.Environment_ENVIRONMENT_PRODUCTION {
 		return false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.generation = max(m.generation, a.GetGeneration())
 	if o := a.GetOutcome(); o == foreshadowv1.Outcome_OUTCOME_APPLIED || o == foreshadowv1.Outcome_OUTCOME_FAILED {
 		m.usage.resized(a.GetCreateTime().AsTime(), a.GetTo().GetInstances())
 	}

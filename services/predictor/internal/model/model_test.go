@@ -358,6 +358,12 @@ func TestGenerationsGrow(t *testing.T) {
 		}
 		last = r.GetGeneration()
 	}
+	// Another predictor, of which what it said an hour ahead was carried out, is gone.
+	last = uint64(at(7200).UnixNano())
+	w.m.ObserveAction(&foreshadowv1.ScalingApplied{Workload: "shop", Environment: production, Generation: last, CreateTime: timestamppb.New(at(0))})
+	if r := w.decide(0); r.GetGeneration() <= last {
+		t.Errorf("generation %d, though %d was carried out: it would be refused for an hour", r.GetGeneration(), last)
+	}
 }
 
 // Two weeks at 15 s are forecast as peaks of five minutes, in the backtest and here.
