@@ -15,6 +15,7 @@
 //	                 later, within minutes   its step is corrected and learnt from at the next fit
 //	                 older (imports)         history is read anew, at most every 5 s
 //	                 repeated                left out
+//	                 ahead by over a minute  left out: all that comes until then would be old beside it
 //
 // What it learnt by deciding and cannot be read from history, which fleets on paper would have cost what, it keeps for itself:
 //

@@ -2,6 +2,7 @@ package predictor
 
 import (
 	"log/slog"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,7 +18,12 @@ const (
 	dropUnknown    = "unknown_workload"
 	dropShadow     = "not_production"
 	dropRepeated   = "repeated"
+	dropAhead      = "ahead" // of this clock: until then it would pass for the newest there is
 )
+
+// maxAhead is how far another machine's clock may be ahead of this one's. Of a window that is left out for it a revision comes when
+// its time has come and there is traffic.
+const maxAhead = time.Minute
 
 // feed hands live events to the models. An event that cannot be read is logged and left out: the aggregator, which keeps
 // the truth, has put it beside its topic already.
@@ -25,6 +31,7 @@ type feed struct {
 	models   map[string]*model.Model
 	windows  *metric.Book
 	advanced map[string]chan struct{}
+	now      func() time.Time
 	log      *slog.Logger
 }
 
@@ -71,6 +78,8 @@ func (f feed) window(r kafka.Record) string {
 		return dropUnknown
 	case w.GetEnvironment() != foreshadowv1.Environment_ENVIRONMENT_PRODUCTION:
 		return dropShadow
+	case w.GetStartTime().AsTime().Sub(f.now()) > maxAhead:
+		return dropAhead
 	}
 	news, err := m.ObserveWindow(w)
 	switch {

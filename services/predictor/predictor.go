@@ -166,7 +166,7 @@ func (s *Service) startModels(ctx context.Context, g *errgroup.Group, predicting
 func (s *Service) follow(ctx context.Context, g *errgroup.Group, advanced map[string]chan struct{}) {
 	// Events from shortly before the start are read too, so that none falls between history and the live part.
 	since := s.deps.Now().Add(-time.Minute)
-	f := feed{models: s.models, windows: s.windows, advanced: advanced, log: s.deps.Log}
+	f := feed{models: s.models, windows: s.windows, advanced: advanced, now: s.deps.Now, log: s.deps.Log}
 	for topic, handle := range f.handlers() {
 		g.Go(func() error {
 			cfg := kafka.TailConfig{Kafka: s.deps.Kafka, Topic: topic, From: kafka.Since(since), Logger: s.deps.Log}
