@@ -99,10 +99,10 @@ func (r *Recorder) Take(final bool) []*foreshadowv1.MetricsObserved {
 }
 
 // advance closes the seconds that are over. The clock is read under the lock, so that counts never go to a closed second;
-// a clock that was set back keeps counting in the present one.
+// after a step of the clock, back or far ahead, counting goes on where it is now, and readers add what is said twice of a second.
 func (r *Recorder) advance() {
 	start := metric.WindowStart(r.now(), Width)
-	if gap := start.Sub(r.current.start); gap > maxCatchUp*Width {
+	if gap := start.Sub(r.current.start); gap < 0 || gap > maxCatchUp*Width {
 		r.close(start)
 		return
 	}

@@ -125,3 +125,18 @@ func TestSumsAreExactUnderConcurrency(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// TestAClockThatIsSetBackIsFollowed: a second may be reported twice then, which readers add; an hour must not pass for one second.
+func TestAClockThatIsSetBackIsFollowed(t *testing.T) {
+	t.Parallel()
+	now := epoch.Add(time.Hour)
+	r := observe.NewRecorder("shop", time.Second, func() time.Time { return now })
+	r.Sent(home, 1, 0)
+	now = epoch
+	r.Answered(home, 1, 0, false)
+	now = epoch.Add(time.Second)
+	want := []line{{Second: 3600, Requests: 1, MaxInFlight: 1}, {Second: 0, Responses: 1, MaxInFlight: 1}}
+	if diff := cmp.Diff(want, lines(t, r.Take(false))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
