@@ -2,6 +2,7 @@ package shadowrunner
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,20 +51,42 @@ func (s *Service) recallAll(ctx context.Context, recalled chan<- struct{}) error
 		}
 		s.experiments.Recalled()
 		close(recalled)
-		s.renewExperiments(gctx)
+		s.keepExperiments(gctx)
 		return nil
 	})
 	return g.Wait()
 }
 
-// renewExperiments tells other runners that what is carried out here still is.
-func (s *Service) renewExperiments(ctx context.Context) {
+// keepExperiments tells other runners that what is carried out here still is, and ends what nobody can carry out.
+func (s *Service) keepExperiments(ctx context.Context) {
 	const times = 6 // in a lease
 	for pace.Timer(ctx, time.Now().Add(experiment.DefaultLease/times)) == nil {
 		if err := s.experiments.Renew(ctx); err != nil && ctx.Err() == nil {
 			s.deps.Log.Warn("experiment not renewed", "err", err)
 		}
+		s.endStranded(ctx)
 	}
+}
+
+// endStranded ends an experiment whose workload was taken out of the configuration: it would keep all others waiting. That is for who
+// has the seat, and after some time, for of two runners one may have a newer configuration.
+func (s *Service) endStranded(ctx context.Context) {
+	if mine, _ := s.seat.look(); !mine {
+		return
+	}
+	workload, ok := s.experiments.Stranded(func(w string) bool { return s.lanes[w] != nil }, patience)
+	if !ok {
+		return
+	}
+	job, _, ok := s.experiments.Take(ctx, workload)
+	if !ok {
+		return
+	}
+	if _, err := s.experiments.Finish(ctx, job.ID, fmt.Sprintf("workload %q is not configured any more", workload), ""); err != nil {
+		s.deps.Log.Warn("experiment waits to be recorded", "experiment", job.ID, "err", err)
+		return
+	}
+	s.deps.Log.Warn("experiment ended, its workload is not configured", "experiment", job.ID, "workload", workload)
 }
 
 // follow passes on what the topic holds and what comes, until ctx ends; caughtUp is called once all is passed on that it held at the

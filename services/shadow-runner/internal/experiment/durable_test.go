@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -205,5 +206,33 @@ func TestTheCheapestMeetsTheSLOUnderEveryLoad(t *testing.T) {
 	free := func(*foreshadowv1.ExperimentConfiguration) float64 { return 0 }
 	if got := experiment.Cheapest(m, tests["both"].cells, free); got != "big" {
 		t.Errorf("without prices %q, want the one with fewer instances", got)
+	}
+}
+
+// TestAnExperimentIsStrandedWhenNobodyKnowsItsWorkload: not while one runner may be newer than another, nor while it is carried out.
+func TestAnExperimentIsStrandedWhenNobodyKnowsItsWorkload(t *testing.T) {
+	t.Parallel()
+	m := &memory{}
+	s := m.join()
+	create(t, s, "blog", "")
+	none := func(string) bool { return false }
+	stranded := func(known func(string) bool) bool {
+		workload, ok := s.Stranded(known, time.Hour)
+		return ok && workload == "blog"
+	}
+	if stranded(none) {
+		t.Error("at once")
+	}
+	m.pass(time.Hour)
+	if !stranded(none) || stranded(func(w string) bool { return w == "blog" }) {
+		t.Error("after an hour it is, unless it is known")
+	}
+	job, _, ok := s.Take(t.Context(), "blog")
+	if !ok || stranded(none) {
+		t.Error("while it is carried out")
+	}
+	finish(t, s, job.ID, "gone")
+	if stranded(none) {
+		t.Error("once it has ended")
 	}
 }

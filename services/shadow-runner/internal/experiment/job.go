@@ -53,6 +53,18 @@ func (s *Store) Waiting(workload string) (since time.Time, ok bool) {
 	return e.experiment.GetCreateTime().AsTime(), true
 }
 
+// Stranded returns the workload of an experiment that nobody carries out, was created at least so long ago, and is on a workload that
+// is not known: it would be running for ever, and only one may. False when there is none.
+func (s *Store) Stranded(known func(workload string) bool, after time.Duration) (workload string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.running()
+	if e == nil || known(e.experiment.GetWorkload()) || s.free(e.experiment.GetWorkload()) == nil {
+		return "", false
+	}
+	return e.experiment.GetWorkload(), s.o.Now().Sub(e.experiment.GetCreateTime().AsTime()) >= after
+}
+
 // free is called with mu held.
 func (s *Store) free(workload string) *entry {
 	e := s.running()
