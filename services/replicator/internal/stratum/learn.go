@@ -1,6 +1,9 @@
 package stratum
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 const (
 	// A place is given up for values early when it has earlyWords times the bound on words and still each word brings less
@@ -83,7 +86,7 @@ func (t *templater) word(segment string) bool {
 	}
 	child := &node{seen: 1}
 	t.tree.nodes++
-	n.words[segment] = child
+	n.words[strings.Clone(segment)] = child // which lets go of the head that the segment is a part of
 	if !n.learned && n.settled(t.tree.max) {
 		t.learn(n)
 		if n.words[segment] == nil {
@@ -138,6 +141,7 @@ func (n *node) common(word string, max int) bool {
 		}
 		return false
 	}
+	word = strings.Clone(word) // as above; the map takes over the newer of two equal keys
 	n.rare[word]++
 	if !n.isCommon(n.rare[word]) {
 		return false

@@ -154,7 +154,7 @@ func countryCode(value string) string {
 	if len(value) != 2 || !isLetter(value[0]) || !isLetter(value[1]) {
 		return traffic.Unknown
 	}
-	return strings.ToUpper(value)
+	return strings.Clone(strings.ToUpper(value)) // or it would hold the head that it is a part of
 }
 
 // first is the first value of a header under its canonical name, without canonicalising the name again.
