@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -503,4 +504,29 @@ func FuzzStreams(f *testing.F) {
 		}
 		newRig(t, nil).play(t, w)
 	})
+}
+
+// TestAClockThatIsSetBackStopsNoTimeout: after a jump ahead and back, what waits for a lost segment is not held until that time comes.
+func TestAClockThatIsSetBackStopsNoTimeout(t *testing.T) {
+	t.Parallel()
+	w := newWire()
+	w.step(time.Hour)
+	w.dial(40000).ask(ask("/ahead")).answer(ok)
+	w.step(-time.Hour)
+	conn := w.dial(40001)
+	conn.ask(ask("/first")).answer(ok)
+	lost := conn.send(true, []byte(ask("/lost")), nil)
+	conn.answer(ok).ask(ask("/next")).answer(ok)
+	w.step(5 * time.Second)
+	w.dial(40002)
+	w.drop(lost)
+	r := newRig(t, nil)
+	d := r.decoder()
+	for i, p := range w.packets {
+		r.source.packet(d, p, captureInfo(w.times[i], len(p)))
+	}
+	if got := r.targets(); !slices.Contains(got, "GET /next") {
+		t.Errorf("copied so far: %v", got)
+	}
+	r.source.table.close(w.at)
 }

@@ -138,7 +138,7 @@ func (t *table) remove(c *conn, at time.Time, reason string) {
 
 // sweep gives up what was waited for too long.
 func (t *table) sweep(now time.Time) {
-	if now.Sub(t.swept) < sweepInterval {
+	if since := now.Sub(t.swept); since >= 0 && since < sweepInterval { // below 0 the clock was set back
 		return
 	}
 	t.swept = now
