@@ -129,12 +129,28 @@ func (s *Stub) save() error {
 		err = os.MkdirAll(filepath.Dir(s.o.Dependency.File), 0o700)
 	}
 	if err == nil {
-		err = os.WriteFile(s.o.Dependency.File, data, 0o600)
+		err = replace(s.o.Dependency.File, data)
 	}
 	if err != nil {
 		return fmt.Errorf("keep recorded answers: %w", err)
 	}
 	return nil
+}
+
+// replace writes a file in one go: who is killed, or finds the disk full, leaves the old one behind.
+func replace(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".recording-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
 // ServeHTTP answers one call.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -140,6 +141,33 @@ func TestWhatIsRecordedIsServed(t *testing.T) {
 		t.Errorf("not recorded: %d", status)
 	}
 	stop()
+}
+
+// TestWhatWasRecordedIsReplacedInOneGo: a file that was written half, by one that was killed or on a full disk, cannot be read at the
+// next start, of any workload. A second name of the old file tells whether it was written over.
+func TestWhatWasRecordedIsReplacedInOneGo(t *testing.T) {
+	t.Parallel()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "new") }))
+	t.Cleanup(upstream.Close)
+	file := filepath.Join(t.TempDir(), "pay.json")
+	const before = `{"GET /old":{"status":200,"content_type":"text/plain","body":""}}`
+	if err := errors.Join(os.WriteFile(file, []byte(before), 0o600), os.Link(file, file+".old")); err != nil {
+		t.Fatal(err)
+	}
+	_, call, _, stop := run(t, workload.Dependency{Upstream: strings.TrimPrefix(upstream.URL, "http://"), Mode: workload.Record, File: file}, nil)
+	call("GET", "/new")
+	stop()
+	old, err := os.ReadFile(file + ".old")
+	if err != nil || string(old) != before {
+		t.Errorf("the old file now holds %s, %v", old, err)
+	}
+	now, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(now), "GET /old") || !strings.Contains(string(now), "GET /new") {
+		t.Errorf("the new file holds %s, %v", now, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
 
 func TestItConnectsOnlyWhereItMay(t *testing.T) {
