@@ -438,14 +438,45 @@ func TestAMemberThatSharesIsWaitedFor(t *testing.T) {
 	all.awaitTold(t, 3)
 }
 
+// TestPoisonThatFillsARecordHoldsUpNothing: the copy has more headers than the original, whatever it is of that is large.
+func TestPoisonThatFillsARecordHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	cfg := sharedBroker(t)
+	topic := kafkatest.Topic(t, cfg, 1)
+	full := make([]byte, 1<<20-100) // of the 1 MiB that a broker takes
+	for _, r := range []kafkago.Record{
+		{Value: kafkago.NewBytes(full)}, {Key: kafkago.NewBytes(full)}, {Headers: []kafkago.Header{{Key: "theirs", Value: full}}},
+	} {
+		produceRecord(t, cfg, topic, r)
+	}
+	publishAll(t, cfg, topic, 1)
+	sink := kafkatest.NewSink()
+	stop := background(t, newConsumer(t, cfg, topic, sink).Run)
+	if err := sink.Await(deadline(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	for i, l := range readBare(t, cfg, kafka.DLQ(topic), 3) {
+		if l["dlq_offset"] != fmt.Sprint(i) || l["dlq_truncated_bytes"] != fmt.Sprint(len(full)) || len(l["theirs"]) != 0 {
+			t.Errorf("dead letter %d: offset %s, %s bytes cut", i, l["dlq_offset"], l["dlq_truncated_bytes"])
+		}
+	}
+}
+
 // produceBare writes a record without any header.
 func produceBare(t testing.TB, cfg kafka.Config, topic, value string) {
 	t.Helper()
+	produceRecord(t, cfg, topic, kafkago.Record{Value: kafkago.NewBytes([]byte(value))})
+}
+
+func produceRecord(t testing.TB, cfg kafka.Config, topic string, record kafkago.Record) {
+	t.Helper()
+	record.Time = time.Now()
 	client, transport := bareClient(cfg)
 	defer transport.CloseIdleConnections()
 	resp, err := client.Produce(deadline(t), &kafkago.ProduceRequest{
 		Topic: topic, RequiredAcks: kafkago.RequireAll,
-		Records: kafkago.NewRecordReader(kafkago.Record{Time: time.Now(), Value: kafkago.NewBytes([]byte(value))}),
+		Records: kafkago.NewRecordReader(record),
 	})
 	if err == nil {
 		err = resp.Error

@@ -20,6 +20,8 @@ const (
 
 	// maxReason keeps an error text from making a small record a large one.
 	maxReason = 512
+	// maxKept bounds the key, and all headers together, of a record that does not fit.
+	maxKept = 64 << 10
 )
 
 type deadLetter struct {
@@ -44,10 +46,7 @@ func (s *Sender) setAside(ctx context.Context, group string, letters []deadLette
 		if o.rejected == nil {
 			continue
 		}
-		c := letters[i].outgoing(group)
-		c.headers = append(c.headers, kafkago.Header{Key: headerDLQTruncated, Value: strconv.AppendInt(nil, int64(len(c.value)), 10)})
-		c.value = nil
-		cut = append(cut, c)
+		cut = append(cut, letters[i].cut(group))
 	}
 	if len(cut) == 0 {
 		return nil
@@ -61,6 +60,28 @@ func (s *Sender) setAside(ctx context.Context, group string, letters []deadLette
 		}
 	}
 	return nil
+}
+
+// cut is outgoing without the value, nor a key or headers that are large themselves: a stranger can fill a record with those, too.
+func (l deadLetter) cut(group string) *outgoing {
+	lost := len(l.record.Value)
+	l.record.Value = nil
+	if len(l.record.Key) > maxKept {
+		lost, l.record.Key = lost+len(l.record.Key), ""
+	}
+	headers := 0
+	for _, h := range l.record.headers {
+		headers += len(h.Key) + len(h.Value)
+	}
+	if headers > maxKept {
+		for _, h := range l.record.headers {
+			lost += len(h.Value)
+		}
+		l.record.headers = nil
+	}
+	o := l.outgoing(group)
+	o.headers = append(o.headers, kafkago.Header{Key: headerDLQTruncated, Value: strconv.AppendInt(nil, int64(lost), 10)})
+	return o
 }
 
 func (l deadLetter) outgoing(group string) *outgoing {
