@@ -247,7 +247,7 @@ func (d *decider) withoutCapacity() int {
 func (d *decider) hold(w wish) int {
 	d.state.needs = d.state.needs.push(d.current, d.now, d.c.DownHold)
 	if w.needed > d.current {
-		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
+		d.say(d.growth(w))
 		d.ground(Reason{Code: DemandMissing})
 		return w.needed
 	}
@@ -284,9 +284,18 @@ func (d *decider) settle(w wish) int {
 	case EnoughInstances:
 		d.say(Reason{Code: rule, from: d.current, to: w.needed})
 	default:
-		d.say(Reason{Code: w.why, from: d.current, to: w.needed})
+		d.say(d.growth(w))
 	}
 	return n
+}
+
+// growth says why more is wished for than runs. An idle HPA that holds more holds the minimum.
+func (d *decider) growth(w wish) Reason {
+	idle := d.out.Evidence.Utilization*100 <= float64(d.c.HPA.TargetPercent)
+	if w.why == UtilizationAboveTarget && w.needed <= d.c.MinInstances && idle {
+		return Reason{Code: AtMinimum, to: w.needed}
+	}
+	return Reason{Code: w.why, from: d.current, to: w.needed}
 }
 
 // remembered is the need to remember: in an outage none is forgotten.
@@ -307,19 +316,20 @@ func (d *decider) heldByPast() Code {
 
 // imitate holds what the HPA does: it has its own patience, but in an outage, and until it has had the time to see the end of one.
 func (d *decider) imitate(w wish) int {
-	n, from, code := w.needed, d.current, EnoughInstances
+	n := w.needed
 	if d.now.Sub(d.state.outage) <= d.c.DownHold {
 		n = max(n, min(d.current, d.state.needs.max()))
 	}
 	switch {
 	case n > d.current:
-		code = w.why
+		d.say(d.growth(w))
 	case n > w.needed:
-		from, code = w.needed, d.heldByPast()
+		d.say(Reason{Code: d.heldByPast(), from: w.needed, to: n})
 	case n < d.current:
-		code = ScaleDown
+		d.say(Reason{Code: ScaleDown, from: d.current, to: n})
+	default:
+		d.say(Reason{Code: EnoughInstances, from: d.current, to: n})
 	}
-	d.say(Reason{Code: code, from: from, to: n})
 	return n
 }
 

@@ -170,6 +170,10 @@ func TestDecide(t *testing.T) {
 			in.Instances.Desired, in.Config.MinInstances, in.Demand = 1, 5, nil
 			in.Forecast, in.Utilization = Forecast{}, Utilization{}
 		}, 5, Hold, DemandMissing, AtMinimum},
+		"an idle HPA holds the minimum": {func(in *Input) {
+			in.Instances, in.Config.MinInstances, in.Config.Budget = Instances{Desired: 2, Ready: 2}, 5, 1
+			in.Utilization.Share = 0.08
+		}, 5, Reactive, AtMinimum, HPAUntilKnown},
 		"moved mix keeps the HPA's floor": {func(in *Input) {
 			in.Capacity.MixDrift, in.Utilization.Share = 0.3, 0.95
 		}, 14, Predictive, UtilizationAboveTarget, CapacityMixMoved},
