@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,6 +71,45 @@ func TestInstanceThatMissesItsChecksIsReplaced(t *testing.T) {
 	victim := await(t, c, "a ready instance", ready(1)).Instances[0]
 	get(t, victim, "/break")
 	await(t, c, "the replacement", func(s platform.State) bool { return ready(1)(s) && phase(s, victim.ID) == "gone" })
+}
+
+// What takes a check and does not answer it is busy, and is replaced only when that does not end.
+func TestABusyInstanceIsGivenTime(t *testing.T) {
+	t.Parallel()
+	impatient := func(hungAfter time.Duration) func(*Agent) {
+		return func(a *Agent) { a.timing.checkTimeout, a.timing.hungAfter = 50*time.Millisecond, hungAfter }
+	}
+	t.Run("busy", func(t *testing.T) {
+		t.Parallel()
+		c := runAgent(t, serverGroup("", 1), impatient(waitForSignal))
+		busy := await(t, c, "a ready instance", ready(1)).Instances[0]
+		get(t, busy, "/hang")
+		for first, n := checks(t, busy), 0; n < first+5; n = checks(t, busy) { // more than may be refused
+			time.Sleep(time.Millisecond)
+		}
+		get(t, busy, "/recover")
+		s, err := c.State(t.Context(), "web")
+		if err != nil || phase(s, busy.ID) != platform.Ready {
+			t.Errorf("the busy instance is %v, %v", phase(s, busy.ID), err)
+		}
+	})
+	t.Run("hung", func(t *testing.T) {
+		t.Parallel()
+		c := runAgent(t, serverGroup("", 1), impatient(200*time.Millisecond))
+		victim := await(t, c, "a ready instance", ready(1)).Instances[0]
+		get(t, victim, "/hang")
+		await(t, c, "the replacement", func(s platform.State) bool { return ready(1)(s) && phase(s, victim.ID) == "gone" })
+	})
+}
+
+// checks is how often an instance was asked whether it is ready.
+func checks(t *testing.T, i platform.Instance) int {
+	t.Helper()
+	n, err := strconv.Atoi(get(t, i, "/checks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestReplacementsBackOff(t *testing.T) {

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -144,7 +145,7 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 	defer deadline.Stop()
 	next := time.NewTimer(t.pollFirst)
 	defer next.Stop()
-	pause, ready, missed := t.pollFirst, false, 0
+	pause, ready, missed, well := t.pollFirst, false, 0, time.Time{}
 	for {
 		select {
 		case <-i.drained:
@@ -161,10 +162,14 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 		err := i.check(ctx, p)
 		switch {
 		case err == nil && !ready:
-			ready, pause = true, t.checkEvery
+			ready, pause, well = true, t.checkEvery, time.Now()
 			i.becomeReady()
 		case err == nil:
-			missed = 0
+			missed, well = 0, time.Now()
+		case ready && errors.Is(err, context.DeadlineExceeded):
+			if silent := time.Since(well); silent >= t.hungAfter {
+				return fmt.Sprintf("answered no check for %s", silent.Round(time.Second))
+			}
 		case ready:
 			if missed++; missed >= t.misses {
 				return fmt.Sprintf("missed %d checks in a row, the last: %v", missed, err)

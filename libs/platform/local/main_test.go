@@ -47,14 +47,23 @@ func serverMain(mode string) int {
 		fmt.Fprintln(os.Stderr, "no licence found")
 		return 3
 	}
-	var broken atomic.Bool
+	var broken, hung atomic.Bool
+	var checks atomic.Int64
 	mux := http.NewServeMux()
-	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/ready", func(w http.ResponseWriter, r *http.Request) {
+		checks.Add(1)
+		if hung.Load() {
+			<-r.Context().Done()
+			return
+		}
 		if mode == "never" || broken.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
 	mux.HandleFunc("/break", func(http.ResponseWriter, *http.Request) { broken.Store(true) })
+	mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) { hung.Store(true) })
+	mux.HandleFunc("/recover", func(http.ResponseWriter, *http.Request) { hung.Store(false) })
+	mux.HandleFunc("/checks", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, checks.Load()) })
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(1) })
 	mux.HandleFunc("/environment", func(w http.ResponseWriter, r *http.Request) {
 		value := os.Getenv(r.URL.RawQuery)
