@@ -23,7 +23,8 @@
 //     reserve has nothing to say.
 //   - Where the shadow answers otherwise than production is said with the noise removed (package compare); what is not known of
 //     an answer is not compared.
-//   - A measurement that could not be made is published as not valid, with its reason; never as a capacity of zero. What an
+//   - A measurement that could not be made is published as not valid, with its reason; never as a capacity of zero. A load
+//     that the platform replaced the instance under is one that it does not carry, and is not come near again. What an
 //     experiment says of a configuration that production does not run is marked, and never valid.
 //
 // One runner of an installation drives its shadows: it has the seat, and all of traffic.captured with it (see seat). Others are in

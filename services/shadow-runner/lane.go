@@ -242,17 +242,18 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	if why == "" {
 		return
 	}
-	instance, release, ok := l.fleet.Lease()
+	t, ok := l.newTenure()
 	if !ok {
 		return
 	}
-	defer release()
+	defer func() { t.release() }()
+	instance := t.instance
 	l.log.Info("capacity measurement started", "instance", instance.ID, "reason", why)
 	begin := time.Now()
 	result, err := l.holder.Capacity(ctx, measure.Order{
 		Workload: l.workload.Name, Instance: instance, Mix: l.reservoir.Mix(), Plan: l.plan(before),
-		StillReady: func() bool { return l.fleet.IsReady(instance.ID) },
-		Limits:     limits(l.workload.Shadow, instance.Size), TTL: l.workload.Replay.CapacityTTL,
+		Left: t.left, Replace: t.replace,
+		Limits: limits(l.workload.Shadow, instance.Size), TTL: l.workload.Replay.CapacityTTL,
 	})
 	if err != nil {
 		return // the runner is stopping, or the seat is another's

@@ -114,7 +114,7 @@ func measureReal(ctx context.Context, c reference.RealCase, seed uint64, budget 
 	}
 	order := measure.Order{
 		Workload: "bench", Instance: platform.Instance{ID: strconv.Itoa(server.command.Process.Pid), Address: server.address},
-		StillReady: func() bool { return true }, Mix: mix, TTL: time.Hour, Limits: probe.Limits{CPUCores: c.Cores},
+		Left: func() (time.Time, bool) { return time.Time{}, false }, Mix: mix, TTL: time.Hour, Limits: probe.Limits{CPUCores: c.Cores},
 		Plan: probe.Plan{
 			SLO: c.SLO, Start: c.Real.Law.Knee(c.SLO) * (0.2 + rng.Float64()), MaxRate: 20_000, Precision: 0.05, MaxSteps: 4,
 			Settle: c.Hold / 5, Hold: c.Hold,

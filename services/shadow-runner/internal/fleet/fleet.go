@@ -63,7 +63,7 @@ type Fleet struct {
 	production side
 	fault      string // why the fleet may not be used
 	ready      []platform.Instance
-	leased     map[string]struct{}
+	leased     map[string]time.Time         // since when each is not ready; zero while it is
 	guests     map[string]platform.Instance // of trials, which may be reached and are never picked
 	next       int
 }
@@ -77,7 +77,7 @@ type side struct {
 
 // New returns a fleet that knows nothing yet; its guard refuses everything.
 func New(w workload.Workload, watcher Watcher, guard *egress.Guard, status Status, log *slog.Logger, now func() time.Time) *Fleet {
-	return &Fleet{workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, leased: map[string]struct{}{}, guests: map[string]platform.Instance{}}
+	return &Fleet{workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, leased: map[string]time.Time{}, guests: map[string]platform.Instance{}}
 }
 
 // Run watches both groups until ctx ends; it returns nil then.
@@ -147,6 +147,19 @@ func (f *Fleet) settle(ctx context.Context) {
 			f.ready = append(f.ready, i)
 		}
 	}
+	for id, left := range f.leased {
+		switch there := f.serves(id); {
+		case there:
+			f.leased[id] = time.Time{}
+		case left.IsZero():
+			f.leased[id] = f.now()
+		}
+	}
+}
+
+// serves is called with mu held.
+func (f *Fleet) serves(id string) bool {
+	return slices.ContainsFunc(f.ready, func(i platform.Instance) bool { return i.ID == id })
 }
 
 func (f *Fleet) addresses(ctx context.Context) (allowed, denied []netip.AddrPort, fault string) {
@@ -285,7 +298,7 @@ func (f *Fleet) LeaseFresh(age time.Duration) (instance platform.Instance, relea
 
 // lease is called with mu held.
 func (f *Fleet) lease(i platform.Instance) (release func()) {
-	f.leased[i.ID] = struct{}{}
+	f.leased[i.ID] = time.Time{}
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -301,6 +314,17 @@ func (f *Fleet) Ready() []platform.Instance {
 		return nil
 	}
 	return f.ready
+}
+
+// Left reports whether a leased instance is not there or not ready, and since when; zero while the fleet may not be used, when it is
+// not known.
+func (f *Fleet) Left(id string) (at time.Time, gone bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unusable() {
+		return time.Time{}, true
+	}
+	return f.leased[id], !f.serves(id)
 }
 
 // IsReady reports whether the instance is still there and ready.

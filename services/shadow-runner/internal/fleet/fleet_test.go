@@ -191,3 +191,39 @@ func TestASilentPlatformIsTrustedForAWhileOnly(t *testing.T) {
 		}
 	})
 }
+
+func TestWhenALeasedInstanceLeft(t *testing.T) {
+	run(t, func(t *testing.T, b bench) {
+		state := func(p platform.Phase) news {
+			return news{state: platform.State{Group: "s", Instances: []platform.Instance{{ID: "s1", Address: "127.0.0.1:2001", Phase: p}}}}
+		}
+		b.platform["p"] <- news{state: platform.State{Group: "p"}}
+		b.platform["s"] <- state(platform.Ready)
+		synctest.Wait()
+		i, release, ok := b.fleet.Lease()
+		if at, gone := b.fleet.Left("s1"); !ok || i.ID != "s1" || gone || !at.IsZero() {
+			t.Fatalf("leased %v, %v; left at %v, %v", i, ok, at, gone)
+		}
+		defer release()
+		time.Sleep(time.Second)
+		begin := time.Now()
+		b.platform["s"] <- state(platform.Failed)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		b.platform["s"] <- news{state: platform.State{Group: "s"}}
+		synctest.Wait()
+		if at, gone := b.fleet.Left("s1"); !gone || !at.Equal(begin) {
+			t.Errorf("left at %v, %v; want %v", at, gone, begin)
+		}
+		b.platform["s"] <- state(platform.Ready)
+		synctest.Wait()
+		if at, gone := b.fleet.Left("s1"); gone || !at.IsZero() {
+			t.Errorf("back, but left at %v, %v", at, gone)
+		}
+		b.platform["s"] <- news{err: errors.New("away")}
+		time.Sleep(time.Minute)
+		if at, gone := b.fleet.Left("s1"); !gone || !at.IsZero() {
+			t.Errorf("left at %v, %v while the platform is away", at, gone)
+		}
+	})
+}

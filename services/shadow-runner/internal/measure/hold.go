@@ -63,6 +63,12 @@ type flight struct {
 // Hold puts one level of load on the instance, waits until every request has come to its end, and judges. The error is
 // ctx's; whatever the instance does is part of the judgement.
 func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO) (probe.Step, error) {
+	return h.holdUntil(ctx, instance, mix, level, slo, func() (time.Time, bool) { return time.Time{}, false })
+}
+
+// holdUntil is Hold of an instance that may go away meanwhile: what was sent too late to be answered in time before it left is not
+// judged, for that says nothing of the load.
+func (h *Holder) holdUntil(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO, left func() (time.Time, bool)) (probe.Step, error) {
 	s := h.newStep(instance.Address, mix, level, slo)
 	meter := h.newMeter(ctx, instance.ID)
 	s.begin = h.Now() // only now: asking the platform takes time, and the first requests would be late by it
@@ -71,6 +77,12 @@ func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *rese
 	s.inFlight.Wait()
 	if err != nil {
 		return probe.Step{}, fmt.Errorf("hold %.2f requests/s: %w", level.Rate, err)
+	}
+	if at, gone := left(); gone && !at.IsZero() {
+		s.window.End = min(s.window.End, at.Sub(s.begin)-slo.Latency)
+		if s.window.End <= s.window.Start {
+			s.window.Start = 0 // it did not come to the part that counts, so the rest has to
+		}
 	}
 	samples := make([]probe.Sample, sent)
 	for i := range samples {

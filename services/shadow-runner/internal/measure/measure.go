@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -19,8 +20,10 @@ type Order struct {
 	Workload string
 	// Instance to be measured.
 	Instance platform.Instance
-	// StillReady reports whether the instance is there and ready; a measurement of one that went away is not valid.
-	StillReady func() bool
+	// Left reports whether the instance in use is no longer ready, and since when; zero when that is not known.
+	Left func() (at time.Time, gone bool)
+	// Replace waits for an instance like the one that left, which is then the one in use; false when there is none in time.
+	Replace func(ctx context.Context) (platform.Instance, bool)
 	// Mix of requests.
 	Mix *reservoir.Mix
 	// Plan of the search.
@@ -31,21 +34,14 @@ type Order struct {
 	TTL time.Duration
 }
 
-// Capacity searches for the highest rate within the SLO. Its error is ctx's; everything else is a result that is not valid.
+// Capacity searches for the highest rate within the SLO. Its error is ctx's; everything else is a result that is not valid. A load
+// under which the instance goes away is one that it does not carry, see package probe's Lost; one that goes away without having
+// too much of it leaves a result that is not valid.
 func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityMeasured, error) {
 	search := probe.NewSearch(o.Plan)
-	gone := false
-	for !gone {
-		level, more := search.Next()
-		if !more {
-			break
-		}
-		step, err := h.Hold(ctx, o.Instance, o.Mix, level, o.Plan.SLO)
-		if err != nil {
-			return nil, err
-		}
-		search.Record(step)
-		gone = !o.StillReady()
+	gone, err := h.search(ctx, o, search)
+	if err != nil {
+		return nil, err
 	}
 	now := h.Now()
 	out := &foreshadowv1.CapacityMeasured{
@@ -58,8 +54,8 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 	knee, err := search.Knee()
 	var invalid *probe.InvalidError
 	switch {
-	case gone:
-		out.InvalidReason = "the instance " + o.Instance.ID + " went away during the measurement"
+	case gone != "":
+		out.InvalidReason = "the instance " + gone + " went away during the measurement"
 	case errors.As(err, &invalid):
 		out.InvalidReason = invalid.Reason
 	default:
@@ -70,6 +66,35 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 		out.Scalability = scalability(search.Steps())
 	}
 	return out, nil
+}
+
+// search holds levels until the search is over. The result names an instance that went away for another reason than the load.
+func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gone string, err error) {
+	instance, ended := o.Instance, h.Now()
+	for level, more := search.Next(); more; level, more = search.Next() {
+		step, err := h.holdUntil(ctx, instance, o.Mix, level, o.Plan.SLO, o.Left)
+		if err != nil {
+			return "", err
+		}
+		at, left := o.Left()
+		switch {
+		case !left:
+			search.Record(step)
+		case at.IsZero() || !search.Lost(step, at.Sub(ended)):
+			return instance.ID, nil
+		default:
+			next, ok := o.Replace(ctx)
+			if err := ctx.Err(); err != nil {
+				return "", fmt.Errorf("wait for another instance: %w", err)
+			}
+			if !ok {
+				return "", nil // what was carried until then is the answer
+			}
+			instance = next
+		}
+		ended = h.Now()
+	}
+	return "", nil
 }
 
 func startup(i platform.Instance) float64 {

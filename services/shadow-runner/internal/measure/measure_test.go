@@ -44,7 +44,7 @@ func order(t testing.TB, address string) measure.Order {
 		referencetest.Request(t, "a", "/", arrive), referencetest.Request(t, "b", "/items/1", arrive),
 	})
 	return measure.Order{
-		Workload: "shop", Mix: mix, StillReady: func() bool { return true }, TTL: time.Hour,
+		Workload: "shop", Mix: mix, Left: func() (time.Time, bool) { return time.Time{}, false }, TTL: time.Hour,
 		Instance: platform.Instance{
 			ID: "s1", Address: address, Phase: platform.Ready, Version: "v1", StartTime: arrive.Add(-10 * time.Second), ReadyTime: arrive.Add(-6 * time.Second),
 		},
@@ -200,7 +200,7 @@ func TestNoAnswerIsNoCapacity(t *testing.T) {
 func TestAnInstanceThatLeavesIsNotMeasured(t *testing.T) {
 	t.Parallel()
 	o := order(t, referencetest.New(t, 100, time.Millisecond).Address)
-	o.StillReady = func() bool { return false }
+	o.Left = func() (time.Time, bool) { return time.Now(), true } // as soon as it answered well
 	got, err := newHolder(t, time.Second).Capacity(t.Context(), o)
 	if err != nil || got.Valid || !strings.Contains(got.InvalidReason, "went away") || len(got.Steps) != 1 {
 		t.Errorf("got %v, %v", got, err)

@@ -7,6 +7,8 @@
 //	refine: hold longer levels on both sides of the estimate, until its 95 % interval is narrow enough or the steps are used up
 //	compare: hold one level far above the knee and one far below, where none was, so that what runs out can be named
 //
+// A level under which the instance went away did not meet the SLO, and the levels that follow stay clearly below it.
+//
 // A short step says little about a tail: at two seconds and a hundred requests the same rate passes now and fails then. So no
 // single verdict decides. The estimate is where the share of requests that break the SLO, fitted over all steps near the
 // knee, crosses what the SLO's quantile forgives; it stays inside what the verdicts allow. Against simulated queues of fixed

@@ -124,7 +124,7 @@ func (s *Search) points(c criterion, from, to float64) []point {
 			continue
 		}
 		p := point{x: x, v: c.share(t), n: float64(t.Requests), clump: c.clump(t), seconds: float64(t.Requests) / t.Offered}
-		if c.broken == BrokenLatency && (t.Broken == BrokenThroughput || t.Broken == BrokenQueue) {
+		if c.broken == BrokenLatency && (t.Broken == BrokenThroughput || t.Broken == BrokenQueue || t.Broken == BrokenLost) {
 			// It failed for another reason than its tail: that counts like a tail far beyond the limit.
 			p.v = max(p.v, 0.5)
 		}

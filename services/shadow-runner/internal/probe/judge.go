@@ -66,6 +66,7 @@ func Judge(samples []Sample, w Window, slo SLO) Step {
 		Latency: rank(latencies, slo.Quantile), ErrorRatio: float64(failed) / float64(n), ViolationRatio: float64(violations) / float64(n), MaxLag: lags[n-1],
 		Valid: rank(lags, lagQuantile) <= lagShare*slo.Latency.Seconds(),
 	}
+	step.Alive = slices.ContainsFunc(samples, func(s Sample) bool { return !s.Failed && !s.Unanswered })
 	step.Broken = broken(step, completed, in, w, slo)
 	step.Met = step.Broken == ""
 	if step.Broken == BrokenQueue && step.MaxLag > standstill*seconds/2 {

@@ -41,6 +41,7 @@ type Search struct {
 	steps   []Step // those of before included
 	held    int
 	invalid int
+	lost    int // instances
 }
 
 const (
@@ -90,6 +91,7 @@ func (s *Search) Record(step Step) {
 // Next returns the level to hold next; false when the search is over.
 func (s *Search) Next() (Level, bool) {
 	rate, refine, more := s.next()
+	rate = min(rate, s.ceiling())
 	// A tail needs requests: a slow level is held until it has a few.
 	level := Level{Rate: rate, Settle: s.plan.Settle, Hold: max(s.plan.Hold, min(time.Duration(fewest/rate*float64(time.Second)), maxStretch*s.plan.Hold))}
 	if refine > 0 {
@@ -102,7 +104,7 @@ func (s *Search) Next() (Level, bool) {
 // next returns a rate and, when that is to refine the estimate, how many times as long it is to be held.
 func (s *Search) next() (rate float64, refine int, more bool) {
 	left := s.plan.MaxSteps - s.held
-	if left <= 0 || s.outpaced() || s.silent() {
+	if left <= 0 || s.lost >= maxLost || s.outpaced() || s.silent() {
 		return 0, 0, false
 	}
 	met, unmet := s.bounds()
@@ -113,6 +115,9 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 		return s.plan.Start, 0, true
 	case met == 0:
 		next := unmet / growth
+		if s.last().Broken == BrokenLost {
+			next /= growth // another instance may be lost of each level on the way down
+		}
 		return next, 0, next >= minRate
 	case math.IsInf(unmet, 1):
 		return min(met*growth, s.plan.MaxRate), 0, !s.topped(met)
@@ -121,7 +126,7 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 	}
 	e := s.estimate()
 	if s.precise(e) || left <= 2 { // two, so that one that falls silent has its chance
-		if over := overload * e.rate; !s.overloaded(e.rate) && over <= s.plan.MaxRate {
+		if over := overload * e.rate; !s.overloaded(e.rate) && over <= min(s.plan.MaxRate, s.ceiling()) {
 			return over, 0, true
 		}
 	}
@@ -146,7 +151,7 @@ func (s *Search) silent() bool {
 			met = max(met, t.Offered)
 		}
 	}
-	return last.Silent && (last.Offered <= met || met == 0 && last.ErrorRatio == 1)
+	return last.Silent && (last.Offered <= met || met == 0 && last.ErrorRatio == 1 && !last.Alive)
 }
 
 // last is the latest step of this search.

@@ -56,6 +56,8 @@ type Step struct {
 	Broken string
 	// Silent says that in the last quarter of the window every request failed or had no answer.
 	Silent bool
+	// Alive says that some request was answered well, those of the settling included.
+	Alive bool
 	// Valid is false when the generator and not the instance may have set the pace.
 	Valid bool
 	// Resources the instance used; the caller fills them.
@@ -81,4 +83,6 @@ const (
 	BrokenLatency    = "latency"
 	BrokenThroughput = "throughput"
 	BrokenQueue      = "queue growth"
+	// BrokenLost: too much broke it, and the instance went away of that. See Search.Lost.
+	BrokenLost = "loss of the instance"
 )

@@ -1,0 +1,231 @@
+package measure_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reference"
+)
+
+// frail is a platform with one instance that does one request at a time, and works off also what nobody waits for any more. The
+// instance is lost when its queue was long at two looks in a row, and another takes its place a while later. In virtual time.
+type frail struct {
+	timeout time.Duration // of a request
+
+	mu       sync.Mutex
+	idle     time.Time // when the queue is worked off
+	missed   int
+	left     time.Time
+	gone     chan struct{} // closed when the instance goes
+	lost     int
+	requests int
+}
+
+const (
+	frailService = 20 * time.Millisecond // at most 50 requests/s
+	frailQueue   = 500 * time.Millisecond
+	frailStart   = 3 * time.Second
+)
+
+func newFrail() *frail { return &frail{timeout: 2 * time.Second, gone: make(chan struct{})} }
+
+// check is the platform's loop.
+func (f *frail) check(ctx context.Context) {
+	for pace.Timer(ctx, time.Now().Add(frailQueue)) == nil {
+		f.mu.Lock()
+		if f.missed++; time.Until(f.idle) < frailQueue {
+			f.missed = 0
+		}
+		if f.missed == 2 {
+			f.leave()
+		}
+		f.mu.Unlock()
+	}
+}
+
+// leave is called with mu held.
+func (f *frail) leave() {
+	if f.left.IsZero() {
+		f.left = time.Now()
+		f.lost++
+		close(f.gone)
+	}
+}
+
+func (f *frail) Send(context.Context, string, *captured.Request) client.Outcome {
+	f.mu.Lock()
+	if f.requests++; !f.left.IsZero() {
+		f.mu.Unlock()
+		return client.Outcome{Done: time.Now(), Err: errors.New("refused")}
+	}
+	f.idle = f.idle.Add(max(0, time.Since(f.idle))).Add(frailService)
+	done, gone := time.After(time.Until(f.idle)), f.gone
+	f.mu.Unlock()
+	select {
+	case <-done:
+		return client.Outcome{Done: time.Now(), Status: 200}
+	case <-time.After(f.timeout):
+		return client.Outcome{Done: time.Now(), Err: client.ErrTimeout}
+	case <-gone:
+		return client.Outcome{Done: time.Now(), Err: errors.New("reset")}
+	}
+}
+
+func (f *frail) Left() (time.Time, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left, !f.left.IsZero()
+}
+
+func (f *frail) Replace(context.Context) (platform.Instance, bool) {
+	time.Sleep(frailStart)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.idle, f.missed, f.left, f.gone = time.Time{}, 0, time.Time{}, make(chan struct{})
+	return platform.Instance{ID: "next", Version: "v1"}, true
+}
+
+// measureFrail runs sessions as the runner does, until body has seen enough.
+func measureFrail(t *testing.T, seed uint64, body func(t *testing.T, f *frail, h *measure.Holder, o measure.Order)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFrail()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go f.check(ctx)
+		h := newHolder(t, time.Second)
+		h.Sender, h.Wait, h.Rand = f, pace.Timer, rand.New(rand.NewPCG(seed, 1))
+		o := order(t, "virtual")
+		o.Left, o.Replace = f.Left, f.Replace
+		o.Plan.Start, o.Plan.Settle, o.Plan.Hold, o.Plan.MaxSteps = 15, time.Second, 8*time.Second, 8
+		body(t, f, h, o)
+		if l := h.Book.Ledger(); !l.Balanced() || l.Pending != 0 {
+			t.Errorf("seed %d: ledger %+v", seed, l)
+		}
+	})
+}
+
+func lostAt(m *foreshadowv1.CapacityMeasured) (rates []float64) {
+	for _, s := range m.GetSteps() {
+		if s.GetBroken() == probe.BrokenLost {
+			rates = append(rates, s.GetOfferedPerSecond())
+		}
+	}
+	return rates
+}
+
+// A level under which the instance is lost is one that it does not carry: the capacity is stated from the others, and neither this
+// measurement nor the one that goes on from it tries anything near that level again.
+func TestALevelThatAnInstanceIsLostOfIsNotCarried(t *testing.T) {
+	t.Parallel()
+	losses := 0
+	for seed := range uint64(10) {
+		measureFrail(t, seed, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+			o.Plan.Start *= 1 + float64(seed)/5
+			first, err := h.Capacity(t.Context(), o)
+			if err != nil || !first.GetValid() {
+				t.Fatalf("seed %d: %v, %v", seed, first, err)
+			}
+			lost := f.lost
+			losses += lost
+			checkLost(t, seed, first, lost)
+			o.Plan.Before, o.Plan.Start = measure.StepsFrom(first.GetSteps()), 0.8*first.GetRequestsPerSecond()
+			second, err := h.Capacity(t.Context(), o)
+			if err != nil || !second.GetValid() || f.lost > 2 || lost > 0 && f.lost > lost {
+				t.Errorf("seed %d: %d instances were lost at first, %d in all; %v, %v", seed, lost, f.lost, second, err)
+			}
+			checkLost(t, seed, second, f.lost)
+		})
+	}
+	if losses == 0 {
+		t.Error("no instance was lost: nothing was tested")
+	}
+	t.Logf("%d instances lost", losses)
+}
+
+func checkLost(t *testing.T, seed uint64, m *foreshadowv1.CapacityMeasured, lost int) {
+	t.Helper()
+	want := reference.Law{Workers: 1, Service: frailService}.Knee(probe.SLO{Quantile: 0.95, Latency: 100 * time.Millisecond, ErrorRatio: 0.01})
+	if got := m.GetRequestsPerSecond(); math.Abs(got/want-1) > 0.25 {
+		t.Errorf("seed %d: %.1f requests/s [%.1f, %.1f], want %.1f", seed, got, m.GetLowerRequestsPerSecond(), m.GetUpperRequestsPerSecond(), want)
+	}
+	rates := lostAt(m)
+	if len(rates) != lost {
+		t.Errorf("seed %d: %d instances were lost, at %v", seed, lost, rates)
+	}
+	ceiling := math.Inf(1)
+	for _, s := range m.GetSteps() {
+		if s.GetOfferedPerSecond() > ceiling {
+			t.Errorf("seed %d: %.1f requests/s were tried after an instance was lost of %v", seed, s.GetOfferedPerSecond(), rates)
+		}
+		if s.GetBroken() == probe.BrokenLost {
+			ceiling = 0.95 * s.GetOfferedPerSecond() // what is offered is not quite what was planned
+		}
+	}
+}
+
+// From far above an instance is lost of each level on the way down, and that has an end.
+func TestFewInstancesAreLostInOneMeasurement(t *testing.T) {
+	t.Parallel()
+	measureFrail(t, 1, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+		o.Plan.Start = 1000
+		got, err := h.Capacity(t.Context(), o)
+		if err != nil || f.lost > 3 || len(got.GetSteps()) == 0 {
+			t.Errorf("%d instances were lost; %v, %v", f.lost, got, err)
+		}
+		if !got.GetValid() && !strings.Contains(got.GetInvalidReason(), "loss of the instance") && !strings.Contains(got.GetInvalidReason(), "went away") {
+			t.Errorf("not valid because %s", got.GetInvalidReason())
+		}
+		t.Logf("%d lost, %.1f requests/s, %s", f.lost, got.GetRequestsPerSecond(), got.GetInvalidReason())
+	})
+}
+
+// Somebody rolls the shadow, or it crashes by itself: that is no capacity, at whatever level it happens.
+func TestAnInstanceThatLeavesAtEaseIsNotMeasured(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]time.Duration{"at the first level": 3 * time.Second, "at the second": 8500 * time.Millisecond} {
+		measureFrail(t, 3, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+			leaves := time.AfterFunc(after, func() {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.leave()
+			})
+			defer leaves.Stop()
+			o.Replace = func(context.Context) (platform.Instance, bool) {
+				t.Errorf("%s: taken for overloaded", name)
+				return platform.Instance{}, false
+			}
+			got, err := h.Capacity(t.Context(), o)
+			if err != nil || got.GetValid() || !strings.Contains(got.GetInvalidReason(), "went away") {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		})
+	}
+}
+
+// With no other instance to go on with, what was carried until then is the answer.
+func TestWhatWasCarriedCountsWithoutAnother(t *testing.T) {
+	t.Parallel()
+	measureFrail(t, 1, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+		o.Plan.Start = 30 // then 60, which is too much
+		o.Replace = func(context.Context) (platform.Instance, bool) { return platform.Instance{}, false }
+		got, err := h.Capacity(t.Context(), o)
+		if err != nil || !got.GetValid() || f.lost != 1 || got.GetRequestsPerSecond() < 29 || got.GetRequestsPerSecond() > 65 {
+			t.Errorf("%d lost: %v, %v", f.lost, got, err)
+		}
+	})
+}
