@@ -33,7 +33,8 @@ type Config struct {
 	DownMargin   float64 // share of the instances that must be idle before any is released
 	DownStep     float64 // share of the instances released at once, at least one
 	// Outage is how long a demand below half of the least of the past (of 84 times as long) is taken for a failure on the
-	// way here: nothing is released, with a budget while something is left of what was saved. Zero: never.
+	// way here: nothing is released; with a budget, unless next to nothing of the demand is left, while something is left of what
+	// was saved. Zero: never.
 	Outage time.Duration
 	// UpStep is the share by which instances grow at least when they grow: what has just outgrown its instances is likely to
 	// go on, and one larger step costs less than several small ones that come late.

@@ -8,6 +8,8 @@ import (
 const (
 	// outageShare is the share of the least demand of a long past below which a demand is no ebb but a failure on the way here.
 	outageShare = 0.5
+	// lostShare is the share of it below which that is beyond doubt.
+	lostShare = 0.15
 	// outagePast is how many times as long as an outage is believed to last that past is: a week for two hours, since demand may
 	// fall on working days only. At least outageSeen of it must have been seen.
 	outagePast, outageSeen = 84, 6
@@ -66,12 +68,13 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 }
 
 // watch tells an ebb from an outage. Users do not leave all at once: a load balancer, a provider or a dependency has failed,
-// and when it is back they all are, long before instances could be. Or they have left for good: who set a budget pays for the
-// wait with what was saved before.
+// and when it is back they all are, long before instances could be. Or, while there are still some, they have left for good: who
+// set a budget pays for that wait with what was saved before.
 func (d *decider) watch(rate float64) {
 	d.state.ebbs = d.state.ebbs.push(rate, d.now, d.c.Outage)
 	low := d.state.ebbs.low(d.now, d.c.Outage)
-	if rate < outageShare*low && d.state.rivals.owes(d.c, float64(d.current)*d.c.DownHold.Seconds()) < -setAside {
+	saved := -d.state.rivals.owes(d.c, float64(d.current)*d.c.DownHold.Seconds())
+	if rate < lostShare*low || rate < outageShare*low && saved > setAside {
 		d.outage, d.state.outage = true, d.now
 		d.out.Evidence.Ebb = low
 	}

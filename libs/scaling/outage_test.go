@@ -78,21 +78,22 @@ func TestTheHPAIsNotFollowedIntoAnOutage(t *testing.T) {
 	}
 }
 
-// Who set a budget waits for the end of an outage with what was saved before, and no longer.
+// Who set a budget waits for the end of an outage with what was saved before, and no longer; but where next to nothing is left it
+// is one beyond doubt.
 func TestAnOutageIsWaitedForWithWhatWasSaved(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		budget float64
-		waits  bool
-	}{{0.85, true}, {1, false}} {
+		budget, left float64
+		waits        bool
+	}{{0.85, 300, true}, {1, 300, false}, {1, 100, true}} {
 		c := outageConfig()
 		c.Budget, c.BudgetMemory = tc.budget, 48*time.Hour
 		before := slices.Concat(minutes(12*60, 2000), minutes(12*60, 1000), minutes(12*60, 2000))
 		held, _ := visits(c, before...)
 		holds := held[len(held)-1]
-		held, last := visits(c, append(before, minutes(40, 10)...)...)
+		held, last := visits(c, append(before, minutes(40, tc.left)...)...)
 		if got := held[len(held)-1]; (got == holds) != tc.waits || has(last, ScaleDownHeldInOutage) != tc.waits {
-			t.Errorf("budget %.2f: %d instances after 40 minutes of next to no demand, %d before: %v", tc.budget, got, holds, last.Reasons)
+			t.Errorf("budget %.2f: %d instances after 40 minutes of a demand of %g, %d before: %v", tc.budget, got, tc.left, holds, last.Reasons)
 		}
 	}
 }
