@@ -123,6 +123,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"shadow.group":                         func(w *workload.Workload) { w.Shadow.Group = w.Production.Group },
 		"production.platform":                  func(w *workload.Workload) { w.Production.Platform = "moon" },
 		"production.process.ready_path":        func(w *workload.Workload) { w.Production.Process.ReadyPath = "x" },
+		"production.process.initial":           func(w *workload.Workload) { w.Production.Process.Initial = w.Instances.Max + 1 },
 		"policy.kind":                          func(w *workload.Workload) { w.Policy.Kind = "psychic" },
 		"policy.risk":                          func(w *workload.Workload) { w.Policy.Risk = 0 },
 		"policy.budget":                        func(w *workload.Workload) { w.Policy.Budget = -1 },

@@ -43,6 +43,10 @@ func (w Workload) Validate() error {
 	}
 	w.Instances.validate("instances", 1, fault)
 	w.ShadowInstances.validate("shadow_instances", 0, fault)
+	// With fewer than the minimum it may start: the provisioner adds what is missing.
+	if n := w.Production.Process.Initial; w.Production.Platform == PlatformLocal && w.Instances.Max >= 1 && n > w.Instances.Max {
+		fault("production.process.initial", "must be at most instances.max (%d), got %d", w.Instances.Max, n)
+	}
 	w.Policy.validate(fault)
 	w.Guardrails.validate(fault)
 	if w.Policy.Size == Cheapest && !w.Guardrails.Resize {
