@@ -6,10 +6,10 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -34,13 +34,9 @@ type Status interface {
 	Ready(part string)
 }
 
-const (
-	// lookupTimeout bounds one name resolution.
-	lookupTimeout = time.Second
-	// staleAfter is how long the last known state is used when the platform is away. Later an address may have been given
-	// to an instance of production.
-	staleAfter = 10 * time.Second
-)
+// staleAfter is how long the last known state is used when the platform is away. Later an address may have been given
+// to an instance of production.
+const staleAfter = 10 * time.Second
 
 // Reasons why nothing can be sent.
 const (
@@ -49,7 +45,8 @@ const (
 	Unverified = "unverified" // it is not known, or not so, that shadow and production are apart
 )
 
-// Fleet is safe for concurrent use.
+// Fleet is safe for concurrent use. Nothing waits for a name server but Admit: names are resolved with no lock held, and until
+// the answer is there an instance of the shadow is left out, and one of production keeps everything from being used.
 type Fleet struct {
 	workload workload.Workload
 	watcher  Watcher
@@ -57,8 +54,11 @@ type Fleet struct {
 	status   Status
 	log      *slog.Logger
 	now      func() time.Time
+	lookup   lookup
+	reported chan struct{} // capacity 1: names are to be resolved
 
 	mu         sync.Mutex
+	names      names
 	shadow     side
 	production side
 	fault      string // why the fleet may not be used
@@ -77,7 +77,10 @@ type side struct {
 
 // New returns a fleet that knows nothing yet; its guard refuses everything.
 func New(w workload.Workload, watcher Watcher, guard *egress.Guard, status Status, log *slog.Logger, now func() time.Time) *Fleet {
-	return &Fleet{workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, leased: map[string]time.Time{}, guests: map[string]platform.Instance{}}
+	return &Fleet{
+		workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, lookup: systemLookup, reported: make(chan struct{}, 1),
+		names: names{}, leased: map[string]time.Time{}, guests: map[string]platform.Instance{},
+	}
 }
 
 // Run watches both groups until ctx ends; it returns nil then.
@@ -85,6 +88,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { f.watch(ctx, f.workload.Shadow.Group, &f.shadow); return nil })
 	g.Go(func() error { f.watch(ctx, f.workload.Production.Group, &f.production); return nil })
+	g.Go(func() error { f.resolve(ctx); return nil })
 	return g.Wait()
 }
 
@@ -97,7 +101,7 @@ func (f *Fleet) watch(ctx context.Context, group string, s *side) {
 			return
 		}
 		f.status.Ready(part)
-		f.update(ctx, s, st)
+		f.update(s, st)
 	})
 }
 
@@ -114,36 +118,41 @@ func (f *Fleet) lose(s *side, group, part string, err error) {
 	}
 }
 
-func (f *Fleet) update(ctx context.Context, s *side, st platform.State) {
+func (f *Fleet) update(s *side, st platform.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !s.lost.IsZero() {
 		f.log.Info("platform is back", "group", st.Group)
 	}
 	*s = side{state: st, known: true}
-	f.settle(ctx)
+	f.settle()
+	select {
+	case f.reported <- struct{}{}:
+	default:
+	}
 }
 
-// settle works out what may be used, and tells the guard. An instance that starts or drains counts as being there: it may
-// hold its address.
-func (f *Fleet) settle(ctx context.Context) {
+// settle works out what may be used by what is known of names, and tells the guard. An instance that starts or drains counts
+// as being there: it may hold its address. It is called with mu held.
+func (f *Fleet) settle() {
 	part := "isolation/" + f.workload.Name
 	before := f.fault
-	allowed, denied, fault := f.addresses(ctx)
+	found, fault := f.addresses()
 	f.fault, f.ready = fault, nil
-	f.guard.Deny(denied)
 	if fault != "" {
 		f.guard.Allow(nil)
+		f.guard.Deny(found.denied)
 		f.status.NotReady(part, fault)
 		if fault != before {
 			f.log.Error("replay refused", "reason", fault)
 		}
 		return
 	}
-	f.guard.Allow(allowed)
+	f.guard.Deny(found.denied)
+	f.guard.Allow(found.allowed)
 	f.status.Ready(part)
 	for _, i := range f.shadow.state.Instances {
-		if i.Phase == platform.Ready {
+		if i.Phase == platform.Ready && !found.unresolved[i.ID] {
 			f.ready = append(f.ready, i)
 		}
 	}
@@ -162,55 +171,62 @@ func (f *Fleet) serves(id string) bool {
 	return slices.ContainsFunc(f.ready, func(i platform.Instance) bool { return i.ID == id })
 }
 
-func (f *Fleet) addresses(ctx context.Context) (allowed, denied []netip.AddrPort, fault string) {
+// addresses are those of a fleet.
+type addresses struct {
+	allowed, denied []netip.AddrPort
+	// unresolved are the instances of shadow and trials whose address is not known yet.
+	unresolved map[string]bool
+}
+
+func (f *Fleet) addresses() (found addresses, fault string) {
 	if !f.shadow.known || !f.production.known {
-		return nil, nil, "the instances of shadow and production are not both known yet"
-	}
-	lookup := func(host string) ([]netip.Addr, error) {
-		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-		defer cancel()
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		return found, "the instances of shadow and production are not both known yet"
 	}
 	owner := map[netip.AddrPort]platform.Instance{}
 	for _, i := range f.production.state.Instances {
-		addrs, err := resolve(i, lookup)
+		addrs, err := f.resolved(i)
 		if err != nil {
-			return nil, nil, "production instance " + i.ID + ": " + err.Error()
+			return addresses{}, "production instance " + i.ID + ": " + err.Error()
 		}
 		for _, a := range addrs {
 			owner[egress.Canonical(a)] = i
-			denied = append(denied, a)
+			found.denied = append(found.denied, a)
 		}
 	}
+	found.unresolved = map[string]bool{}
 	for _, i := range slices.Concat(f.shadow.state.Instances, slices.Collect(maps.Values(f.guests))) {
-		addrs, err := resolve(i, lookup)
+		addrs, err := f.resolved(i)
+		if errors.Is(err, errUnresolved) {
+			found.unresolved[i.ID] = true
+			continue
+		}
 		if err != nil {
-			return nil, denied, "shadow instance " + i.ID + ": " + err.Error()
+			return found, "shadow instance " + i.ID + ": " + err.Error()
 		}
 		for _, a := range addrs {
 			if p, is := owner[egress.Canonical(a)]; is {
-				return nil, denied, fmt.Sprintf("shadow instance %s and production instance %s share the address %s: replay would reach production",
+				return found, fmt.Sprintf("shadow instance %s and production instance %s share the address %s: replay would reach production",
 					i.ID, p.ID, i.Address)
 			}
 		}
-		allowed = append(allowed, addrs...)
+		found.allowed = append(found.allowed, addrs...)
 	}
 	for _, h := range f.workload.Replay.AllowHosts {
-		addrs, err := egress.Resolve(h, lookup)
-		if err != nil {
-			return nil, denied, "replay.allow_hosts: " + err.Error()
+		addrs, err := egress.Resolve(h, f.names.of)
+		if err != nil && !errors.Is(err, errUnresolved) {
+			return found, "replay.allow_hosts: " + err.Error()
 		}
-		allowed = append(allowed, addrs...)
+		found.allowed = append(found.allowed, addrs...)
 	}
-	return allowed, denied, ""
+	return found, ""
 }
 
-// resolve skips an instance that has no address yet.
-func resolve(i platform.Instance, lookup func(string) ([]netip.Addr, error)) ([]netip.AddrPort, error) {
+// resolved skips an instance that has no address yet.
+func (f *Fleet) resolved(i platform.Instance) ([]netip.AddrPort, error) {
 	if i.Address == "" {
 		return nil, nil
 	}
-	return egress.Resolve(i.Address, lookup)
+	return egress.Resolve(i.Address, f.names.of)
 }
 
 // Pick returns the next ready instance in turn; with none, the reason is one of the package's.
@@ -261,24 +277,32 @@ func (f *Fleet) Lease() (instance platform.Instance, release func(), ok bool) {
 // Admit lets instances of a trial be reached until release is called. They are held apart from production like the shadow's
 // own: when they are not apart, nothing at all may be reached until they are released, and the error says why.
 func (f *Fleet) Admit(ctx context.Context, instances []platform.Instance) (release func(), err error) {
+	f.host(instances)
+	resolved := f.lookUp(ctx, slices.Collect(maps.Keys(hostsOf(instances))))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, i := range instances {
-		f.guests[i.ID] = i
-	}
-	f.settle(ctx)
 	release = func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for _, i := range instances {
 			delete(f.guests, i.ID)
 		}
-		f.settle(context.WithoutCancel(ctx))
+		f.settle()
 	}
-	if f.unusable() {
+	if f.unusable() || !resolved {
 		return release, fmt.Errorf("admit a trial: %s", cmp.Or(f.fault, "it is not known that shadow and production are apart"))
 	}
 	return release, nil
+}
+
+// host makes instances guests.
+func (f *Fleet) host(instances []platform.Instance) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range instances {
+		f.guests[i.ID] = i
+	}
+	f.settle()
 }
 
 // LeaseFresh is Lease of an instance that became ready at most so long ago.

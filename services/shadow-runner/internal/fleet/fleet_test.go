@@ -66,7 +66,10 @@ type bench struct {
 }
 
 // run gives the body a running fleet in a bubble of its own.
-func run(t *testing.T, body func(t *testing.T, b bench)) {
+func run(t *testing.T, body func(t *testing.T, b bench)) { runWith(t, func(bench) {}, body) }
+
+// runWith is run with something to do before the fleet runs.
+func runWith(t *testing.T, before func(b bench), body func(t *testing.T, b bench)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := workload.Workload{Name: "shop", Production: workload.Target{Group: "p"}, Shadow: workload.Target{Group: "s"}}
@@ -74,6 +77,7 @@ func run(t *testing.T, body func(t *testing.T, b bench)) {
 			platform: fakePlatform{"p": make(chan news), "s": make(chan news)}, guard: &egress.Guard{}, status: &status{parts: map[string]string{}},
 		}
 		b.fleet = fleet.New(w, b.platform, b.guard, b.status, slog.New(slog.DiscardHandler), time.Now)
+		before(b)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- b.fleet.Run(ctx) }()
