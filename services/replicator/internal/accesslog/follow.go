@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +14,15 @@ import (
 // writing to it until it was told to open its logs again, and its workers some moments longer.
 const quietPolls = 5
 
+// tailBytes before the place that is read from are compared at each look: a file that was cut and has grown beyond that place
+// since is not shorter, but holds something else there. They are some lines, with their times.
+const tailBytes = 1 << 10
+
 // followed is the file that is being read.
 type followed struct {
 	file   *os.File
 	offset int64
+	tail   []byte // what stands before offset
 	lines  splitter
 	quiet  int
 }
@@ -80,49 +86,88 @@ func (s *Source) open(fromStart bool) (*followed, error) {
 	if fromStart {
 		return f, nil
 	}
-	if f.offset, err = file.Seek(0, io.SeekEnd); err != nil {
+	if err := f.skip(); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("find the end of the access log: %w", err)
-	}
-	// The end may be half way through a line, of which the rest is no line.
-	if f.offset > 0 {
-		last := make([]byte, 1)
-		if _, err := file.ReadAt(last, f.offset-1); err == nil && last[0] != '\n' {
-			f.lines.tooLong = true
-		}
 	}
 	return f, nil
 }
 
+// skip goes to the end of the file. That may be half way through a line, of which the rest is no line.
+func (f *followed) skip() error {
+	end, err := f.file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	f.tail = make([]byte, min(end, tailBytes))
+	n, err := f.file.ReadAt(f.tail, end-int64(len(f.tail)))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if n < len(f.tail) { // it was cut meanwhile, and is new as a whole
+		f.tail = nil
+		return nil
+	}
+	f.offset = end
+	f.lines.tooLong = n > 0 && f.tail[n-1] != '\n'
+	return nil
+}
+
 // step reads what is there and reports whether there may be more at once. When there is nothing new it looks whether the
-// log was cut or renamed.
+// log was renamed.
 func (s *Source) step(f *followed, buf []byte) (more bool, err error) {
-	n, err := f.file.Read(buf)
-	if n > 0 {
-		f.offset += int64(n)
-		f.quiet = 0
-		f.lines.feed(buf[:n], s.live, s.dropTooLong)
+	n, err := f.read(buf)
+	if err != nil {
+		return false, fmt.Errorf("read access log: %w", err)
+	}
+	if !bytes.HasPrefix(buf[:n], f.tail) {
+		f.offset, f.tail, f.quiet, f.lines = 0, nil, 0, splitter{max: s.cfg.MaxLineBytes}
+		s.log.Info("access log was cut, reading it from its beginning", "path", s.cfg.Path)
 		return true, nil
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("read access log: %w", err)
+	if n > len(f.tail) {
+		s.take(f, buf[:n])
+		return true, nil
 	}
 	open, err := f.file.Stat()
 	if err != nil {
 		return false, fmt.Errorf("look at the access log: %w", err)
 	}
-	if open.Size() < f.offset {
-		f.lines = splitter{max: s.cfg.MaxLineBytes}
-		if f.offset, err = f.file.Seek(0, io.SeekStart); err != nil {
-			return false, fmt.Errorf("begin the access log anew: %w", err)
-		}
-		s.log.Info("access log was cut, reading it from its beginning", "path", s.cfg.Path)
-		return true, nil
-	}
 	if named, err := os.Stat(s.cfg.Path); err == nil && !os.SameFile(open, named) {
 		f.quiet++
 	}
 	return false, nil
+}
+
+// read reads the tail again and what is new by one call of the system (ReadAt would be two), so that the log is not cut between.
+func (f *followed) read(buf []byte) (int, error) {
+	if _, err := f.file.Seek(f.offset-int64(len(f.tail)), io.SeekStart); err != nil {
+		return 0, err
+	}
+	n, err := f.file.Read(buf)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+// take takes over what stands behind the tail in read.
+func (s *Source) take(f *followed, read []byte) {
+	fresh := read[len(f.tail):]
+	begins := f.begins()
+	f.offset += int64(len(fresh))
+	f.quiet = 0
+	f.tail = append(f.tail[:0], read[max(0, len(read)-tailBytes):]...)
+	if begins {
+		fresh = bytes.TrimLeft(fresh, "\x00")
+	}
+	f.lines.feed(fresh, s.live, s.dropTooLong)
+}
+
+// begins reports whether nothing but a hole was read yet: a server that does not append writes on where it was in a log that
+// was cut, and there are zeros before it.
+func (f *followed) begins() bool {
+	return f.offset == 0 || len(bytes.Trim(f.tail, "\x00")) == 0
 }
 
 // live hands over a line that was just written.
