@@ -47,7 +47,7 @@ type Config struct {
 	// TrustForwarded keeps and extends the X-Forwarded-* of a proxy in front. Turn it off where clients connect directly.
 	TrustForwarded bool `yaml:"trust_forwarded"`
 	// ShortWay serves plain HTTP/1.1 requests of the proxy without net/http, at a fraction of the cost. Turn it off to have
-	// net/http serve all of them.
+	// net/http serve all of them, and where the system is no unix: the short way dials for each request there.
 	ShortWay bool `yaml:"short_way"`
 	// KeepBodies lists the media types of request bodies that may travel. Forms, JSON, multipart forms and text are redacted;
 	// whatever else is listed travels as it is.
