@@ -88,6 +88,14 @@ func (c upgradedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite passes on that the client has said all it will, after which the instance may still answer.
+func (c upgradedConn) CloseWrite() error {
+	if half, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
 // headerBytes is the size of the header lines in HTTP/1.1.
 func headerBytes(h http.Header) int64 {
 	var n int
