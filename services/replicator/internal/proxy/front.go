@@ -35,6 +35,7 @@ type Front struct {
 	log     *slog.Logger
 
 	handed  chan net.Conn
+	trouble chan error // capacity 1: why no connection is accepted
 	closed  chan struct{}
 	once    sync.Once
 	closing atomic.Bool
@@ -47,7 +48,7 @@ type Front struct {
 // NewFront returns a front of the handler; Run and the http.Server's Serve go together.
 func NewFront(h *Handler, ln net.Listener, limits Limits, log *slog.Logger) *Front {
 	return &Front{
-		handler: h, ln: ln, limits: limits, log: log, handed: make(chan net.Conn), closed: make(chan struct{}),
+		handler: h, ln: ln, limits: limits, log: log, handed: make(chan net.Conn), trouble: make(chan error, 1), closed: make(chan struct{}),
 		clients: map[*client]struct{}{},
 	}
 }
@@ -79,6 +80,7 @@ func (f *Front) Close() error {
 func (f *Front) Run(ctx context.Context, drain time.Duration, cutOff func()) {
 	var accepting sync.WaitGroup
 	accepting.Go(f.accept)
+	f.open.Go(func() { f.complain(ctx) })
 	<-ctx.Done()
 	f.closing.Store(true)
 	_ = f.ln.Close()
@@ -109,12 +111,27 @@ func (f *Front) accept() {
 			return
 		default:
 			// Most likely there are no more file descriptors.
-			f.log.Warn("no connection is accepted", "err", err)
+			select {
+			case f.trouble <- err:
+			default: // it is being said
+			}
 			select {
 			case <-time.After(wait):
 			case <-f.closed:
 			}
 			wait = min(2*wait, most)
+		}
+	}
+}
+
+// complain says why no connection is accepted, beside accepting: whoever reads the log may be slow, or away.
+func (f *Front) complain(ctx context.Context) {
+	for {
+		select {
+		case err := <-f.trouble:
+			f.log.Warn("no connection is accepted", "err", err)
+		case <-ctx.Done():
+			return
 		}
 	}
 }
