@@ -10,6 +10,9 @@ import (
 	"github.com/foreshadow/foreshadow/libs/platform"
 )
 
+// MaxHeadBytes bounds the head of an answer: an instance that never ends one would fill the memory of all.
+const MaxHeadBytes = 1 << 20
+
 // Instance is one copy of the service, with its own connections, so that they can be closed when it goes.
 type Instance struct {
 	// ID and Address are the platform's.
@@ -41,6 +44,8 @@ func newInstance(i platform.Instance, connect time.Duration) *Instance {
 		// The client's own Accept-Encoding is passed on; bodies stay as they are.
 		DisableCompression:    true,
 		ExpectContinueTimeout: time.Second,
+
+		MaxResponseHeaderBytes: MaxHeadBytes,
 	}}
 	instance.grpc = instance.transport.Clone()
 	instance.grpc.Protocols = &http.Protocols{}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/textproto"
@@ -29,21 +30,33 @@ type source struct {
 	client *client
 	up     *balance.Conn
 	before *bytes.Reader
+	// left is how much more may be read.
+	left int64
 }
 
+// errLargeHead: what an instance answers begins with more lines than are worth keeping.
+var errLargeHead = errors.New("the head of an answer is too large")
+
 // Read implements io.Reader.
-func (s *source) Read(p []byte) (int, error) {
-	if s.before.Len() > 0 {
-		return s.before.Read(p)
+func (s *source) Read(p []byte) (n int, err error) {
+	if s.left <= 0 {
+		return 0, errLargeHead
 	}
-	return s.client.read(s.up, p)
+	p = p[:min(int64(len(p)), s.left)]
+	if s.before.Len() > 0 {
+		n, err = s.before.Read(p)
+	} else {
+		n, err = s.client.read(s.up, p)
+	}
+	s.left -= int64(n)
+	return n, err
 }
 
 // answerOther passes on an answer that is not plain, read by net/http's parser.
 func (c *client) answerOther(up *balance.Conn, o *outcome) {
 	from := &source{client: c, up: up, before: bytes.NewReader(up.Buffer[:up.Filled])}
 	br := bufio.NewReader(from)
-	res, err := c.final(br, o)
+	res, err := c.final(br, from, o)
 	if err != nil {
 		if o.clientErr == nil {
 			c.fail(err, o)
@@ -59,9 +72,10 @@ func (c *client) answerOther(up *balance.Conn, o *outcome) {
 	o.keep = o.clientErr == nil && !o.cut && !res.Close && br.Buffered() == 0 && from.before.Len() == 0
 }
 
-// final reads to the final answer, and passes on what comes before it.
-func (c *client) final(br *bufio.Reader, o *outcome) (*http.Response, error) {
+// final reads to the final answer, and passes on what comes before it. net/http's parser knows no bound by itself.
+func (c *client) final(br *bufio.Reader, from *source, o *outcome) (*http.Response, error) {
 	for {
+		from.left = balance.MaxHeadBytes
 		res, err := http.ReadResponse(br, &c.seen)
 		switch {
 		case err != nil:
@@ -69,6 +83,7 @@ func (c *client) final(br *bufio.Reader, o *outcome) (*http.Response, error) {
 		case res.StatusCode == http.StatusSwitchingProtocols:
 			return nil, errors.New("an instance switched protocols unasked")
 		case res.StatusCode >= http.StatusOK:
+			from.left = math.MaxInt64
 			return res, nil
 		}
 		c.out = appendHead(c.out[:0], res)
@@ -88,7 +103,7 @@ func appendHead(out []byte, res *http.Response) []byte {
 	}
 	out = strconv.AppendInt(append(out, "HTTP/1.1 "...), int64(res.StatusCode), 10)
 	_, reason, _ := strings.Cut(res.Status, " ")
-	if reason == "" {
+	if reason == "" || !httpguts.ValidHeaderFieldValue(reason) {
 		reason = http.StatusText(res.StatusCode)
 	}
 	out = append(append(append(out, ' '), reason...), "\r\n"...)

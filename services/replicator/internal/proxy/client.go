@@ -16,6 +16,8 @@ import (
 const (
 	// clientBytes is the room for requests; one that does not fit is net/http's.
 	clientBytes = 8 << 10
+	// maxKeptOut bounds the room for what is written that a connection keeps between two requests: it may stay idle for long.
+	maxKeptOut = 4 * clientBytes
 	// patience is how long the rest of a request may take before it is net/http's to stream.
 	patience = 10 * time.Millisecond
 	// glance is how long an instance may take before the client is watched: who goes away ends the request.

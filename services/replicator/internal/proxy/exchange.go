@@ -53,6 +53,9 @@ func (c *client) exchange(instance *balance.Instance) bool {
 	c.judge(&o, arrive)
 	h.metrics.observe(o.Result, o.reason)
 	c.tapped.EndLater(o.Result, h.later.do)
+	if cap(c.out) > maxKeptOut {
+		c.out = nil
+	}
 	return o.clientErr == nil && !o.cut && !c.gone.Load() && !c.request.Closes
 }
 
