@@ -58,43 +58,59 @@ func (i *Instance) Dial(ctx context.Context) (*Conn, error) {
 // Keep takes a connection back, of which every answer was read to its end. It is to come before Pool.Release.
 func (i *Instance) Keep(c *Conn) {
 	c.Reused, c.since = true, time.Now()
+	if !i.keep(c) {
+		_ = c.Close()
+	}
+}
+
+// keep reports whether there was room.
+func (i *Instance) keep(c *Conn) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.idle) >= maxIdle {
-		_ = c.Close()
-		return
+		return false
 	}
 	i.idle = append(i.idle, c)
 	if i.sweep == nil {
 		i.sweep = time.AfterFunc(idleFor, i.closeOld)
 	}
+	return true
 }
 
 // closeOld closes what was idle for long, and comes again while something is.
-func (i *Instance) closeOld() {
+func (i *Instance) closeOld() { closeAll(i.takeOld()) }
+
+func (i *Instance) takeOld() []*Conn {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	now, old := time.Now(), 0
-	for old < len(i.idle) && now.Sub(i.idle[old].since) >= idleFor {
-		_ = i.idle[old].Close()
-		old++
+	now, n := time.Now(), 0
+	for n < len(i.idle) && now.Sub(i.idle[n].since) >= idleFor {
+		n++
 	}
-	i.idle = append(i.idle[:0], i.idle[old:]...)
+	old := i.idle[:n]
+	i.idle = append([]*Conn(nil), i.idle[n:]...)
 	i.sweep = nil
 	if len(i.idle) > 0 {
 		i.sweep = time.AfterFunc(idleFor-now.Sub(i.idle[0].since), i.closeOld)
 	}
+	return old
 }
 
-func (i *Instance) closeConns() {
+func (i *Instance) takeAll() []*Conn {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, c := range i.idle {
-		_ = c.Close()
-	}
+	all := i.idle
 	i.idle = nil
 	if i.sweep != nil {
 		i.sweep.Stop()
 		i.sweep = nil
+	}
+	return all
+}
+
+// closeAll is called with no lock held: there may be hundreds, and closing one is a call of the system.
+func closeAll(conns []*Conn) {
+	for _, c := range conns {
+		_ = c.Close()
 	}
 }

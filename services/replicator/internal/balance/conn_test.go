@@ -106,3 +106,55 @@ func TestConnectionsOfARetiredInstanceCloseWithItsLastRequest(t *testing.T) {
 		t.Error("an instance that is gone was chosen")
 	}
 }
+
+// slowToClose is a connection whose end takes time.
+type slowToClose struct {
+	net.Conn
+	closing, release chan struct{}
+}
+
+func (c slowToClose) Close() error {
+	c.closing <- struct{}{}
+	<-c.release
+	return c.Conn.Close()
+}
+
+// TestNobodyWaitsForConnectionsToClose: while those of an instance that goes are being closed, requests get another one.
+func TestNobodyWaitsForConnectionsToClose(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]bool{"the report closes them": false, "the last request does": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, i, accepted := peer(t)
+			c, _ := dial(t, i, accepted)
+			slow := slowToClose{c.Conn, make(chan struct{}), make(chan struct{})}
+			c.Conn = slow
+			if !last {
+				i.Keep(c)
+			}
+			next := state("next")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				pool.Update(next)
+				if last {
+					i.Keep(c)
+					pool.Release(i)
+				}
+			}()
+			<-slow.closing
+			chosen := make(chan *balance.Instance, 1)
+			go func() { chosen <- pool.TryAcquire(time.Now()) }()
+			select {
+			case got := <-chosen:
+				if got == nil || got.ID != "next" {
+					t.Errorf("chose %v", got)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("a request waits for connections to close")
+			}
+			close(slow.release)
+			<-done
+		})
+	}
+}

@@ -68,8 +68,9 @@ func IsGRPC(r *http.Request) bool {
 	return r.ProtoMajor == 2 && strings.HasPrefix(media, "application/grpc") && !strings.HasPrefix(media, "application/grpc-web")
 }
 
+// closeIdle is not called with the pool's lock held, for which every request waits.
 func (i *Instance) closeIdle() {
 	i.transport.CloseIdleConnections()
 	i.grpc.CloseIdleConnections()
-	i.closeConns()
+	closeAll(i.takeAll())
 }

@@ -41,6 +41,15 @@ func NewPool(cfg Config) *Pool { return &Pool{cfg: cfg, changed: make(chan struc
 
 // Update takes over what the platform reports and returns the number of instances that are ready.
 func (p *Pool) Update(state platform.State) int {
+	ready, gone := p.update(state)
+	for _, i := range gone {
+		i.closeIdle()
+	}
+	return ready
+}
+
+// update returns the number of instances that are ready, and those that are no more.
+func (p *Pool) update(state platform.State) (ready int, gone []*Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := map[[2]string]*Instance{}
@@ -60,12 +69,12 @@ func (p *Pool) Update(state platform.State) int {
 		delete(before, key)
 		p.ready = append(p.ready, i)
 	}
-	for _, gone := range before {
-		gone.retired = true
-		gone.closeIdle()
+	for _, i := range before {
+		i.retired = true
+		gone = append(gone, i)
 	}
 	p.wake()
-	return len(p.ready)
+	return len(p.ready), gone
 }
 
 // Close lets go of all instances; requests in flight go on.
@@ -157,12 +166,17 @@ func (p *Pool) choose(now time.Time) (best *Instance, again time.Time) {
 
 // Release ends what Acquire began.
 func (p *Pool) Release(i *Instance) {
+	if p.release(i) {
+		i.closeIdle()
+	}
+}
+
+// release reports whether it was the last request of an instance that is gone.
+func (p *Pool) release(i *Instance) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i.inFlight--
-	if i.retired && i.inFlight == 0 {
-		i.closeIdle()
-	}
+	return i.retired && i.inFlight == 0
 }
 
 // SetAside keeps requests from an instance for a moment.
