@@ -138,18 +138,16 @@ func (s *Sampler) Tick(now time.Time, share float64) {
 	s.ticked = now
 	s.follow(elapsed.Seconds())
 	due := now.Sub(s.rotated) >= s.settings.Interval
-	var p *population
-	var strata []traffic.Stratum
-	var base []float64
+	var panes []*pane
 	settings := s.settings
 	if due {
 		s.rotated = now
-		p, strata, base = s.tracker.span()
-		s.tracker.rotate()
+		panes = s.tracker.seal()
 	}
 	s.mu.Unlock()
 	if due {
-		// The rest takes milliseconds, and requests need not wait for it.
+		// The rest takes many milliseconds, and requests need not wait for it.
+		p, strata, base := span(panes)
 		s.review(settings, p, strata, base, share)
 	}
 }

@@ -231,7 +231,7 @@ func TestManySessionsAreBoundedAndLongOnesKept(t *testing.T) {
 	if p.otherCells > maxCells || p.heldCells > maxHeldCells || p.below == math.MaxUint64 {
 		t.Errorf("%d and %d cells", p.otherCells, p.heldCells)
 	}
-	pop, _, _ := tr.span()
+	pop, _, _ := span(tr.panes)
 	if pop.heavy < 25 || pop.heavy > 30 {
 		t.Errorf("%d long sessions, want nearly 30", pop.heavy)
 	}
@@ -249,7 +249,7 @@ func TestSpanIsTheLastPanes(t *testing.T) {
 			tr.rotate()
 		}
 	}
-	pop, strata, base := tr.span()
+	pop, strata, base := span(tr.panes)
 	if len(strata) != 2 || strata[0].Route != "2" || base[1] != 4 || pop.all.total != 2 || len(pop.drawn) != 1 {
 		t.Errorf("strata %v, base %v, %v requests of %d sessions", strata, base, pop.all.total, len(pop.drawn))
 	}
@@ -311,10 +311,40 @@ func BenchmarkReview(b *testing.B) {
 			for i := range 12000 {
 				visit(s, fmt.Sprint(i), traffic.Stratum{Route: fmt.Sprint(i % 40)}, 0.1, 1+i%4, float64(i%97)/100)
 			}
-			p, strata, base := s.tracker.span()
+			p, strata, base := span(s.tracker.panes)
 			for b.Loop() {
 				s.review(s.settings, p, strata, base, 1)
 			}
 		})
 	}
+}
+
+// BenchmarkSeeDuringReview tells the longest that a request waited while the last minute of many sessions was looked at.
+func BenchmarkSeeDuringReview(b *testing.B) {
+	s := New(settings(func(c *workload.Sampling) { c.Span = time.Hour }), began)
+	at := began
+	for range 6 {
+		for i := range 12000 {
+			visit(s, fmt.Sprint(i), traffic.Stratum{Route: fmt.Sprint(i % 40)}, 0.1, 1+i%4, float64(i%97)/100)
+		}
+		at = at.Add(10 * time.Second)
+		s.Tick(at, 1)
+	}
+	var longest time.Duration
+	for b.Loop() {
+		at = at.Add(10 * time.Second)
+		done := make(chan struct{})
+		go func() { defer close(done); s.Tick(at, 1) }()
+		for reviewing := true; reviewing; {
+			begun := time.Now()
+			s.See(Seen{Draw: 1, Stratum: item, Base: 0.1, Seconds: 0.1})
+			longest = max(longest, time.Since(begun))
+			select {
+			case <-done:
+				reviewing = false
+			case <-time.After(100 * time.Microsecond):
+			}
+		}
+	}
+	b.ReportMetric(float64(longest.Microseconds())/1000, "longest-ms")
 }

@@ -182,6 +182,13 @@ func (p *pane) sizes() map[uint64]uint32 {
 	return sizes
 }
 
+// seal ends the pane that is filled, and returns those that make the span, none of which changes any more.
+func (t *tracker) seal() []*pane {
+	panes := slices.Clone(t.panes)
+	t.rotate()
+	return panes
+}
+
 // rotate ends the pane that is filled.
 func (t *tracker) rotate() {
 	if last := t.panes[len(t.panes)-1]; last.latency.Count() >= firstEdges {
@@ -193,14 +200,14 @@ func (t *tracker) rotate() {
 	}
 }
 
-// span puts the panes together: the population, the strata by their number in it, and their configured rates.
-func (t *tracker) span() (*population, []traffic.Stratum, []float64) {
+// span puts panes together: the population, the strata by their number in it, and their configured rates.
+func span(panes []*pane) (*population, []traffic.Stratum, []float64) {
 	index, below := map[traffic.Stratum]uint32{}, uint64(math.MaxUint64)
 	var strata []traffic.Stratum
 	var base []float64
 	latency := &metric.Sketch{}
 	long := map[uint64]bool{}
-	for _, p := range t.panes {
+	for _, p := range panes {
 		below = min(below, p.below)
 		latency.Merge(&p.latency)
 		for session, n := range p.sizes() {
@@ -210,7 +217,7 @@ func (t *tracker) span() (*population, []traffic.Stratum, []float64) {
 		}
 	}
 	merged := map[cellKey]uint32{}
-	for _, p := range t.panes {
+	for _, p := range panes {
 		number := make([]uint32, len(p.strata))
 		for i, st := range p.strata {
 			n, known := index[st]
