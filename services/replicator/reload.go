@@ -11,7 +11,7 @@ import (
 func (s *Service) tapConfig(cfg Config, w workload.Workload) tap.Config {
 	return tap.Config{
 		Workload: w, KeepBodies: cfg.KeepBodies, TrustForwarded: cfg.TrustForwarded, Share: s.budget.Share,
-		Publisher: s.captured, Accumulator: s.accumulator,
+		Publisher: s.captured, Accumulator: s.accumulator, Log: s.deps.Log,
 	}
 }
 

@@ -91,16 +91,7 @@ func (x *Exchange) EndLater(res Result, later func(func())) {
 		Blind:        res.Blind,
 		RequestBytes: res.RequestBytes, ResponseBytes: res.ResponseBytes, Latency: res.Latency,
 	}
-	whole := x.whole(res)
-	if x.drawn && whole == "" {
-		x.see(res)
-	}
-	if x.drop == "" {
-		x.drop = whole
-	}
-	if x.drop == "" && !x.tap.sampler.Admit(time.Now(), res.RequestBytes) {
-		x.drop = ReasonCap
-	}
+	x.settle(res)
 	switch {
 	case x.drop != "":
 		x.tap.book.Drop(x.drop, 1)
@@ -118,10 +109,36 @@ func (x *Exchange) EndLater(res Result, later func(func())) {
 	x.tap.accumulator.Complete(x.stratum, c)
 }
 
+// settle decides whether there is still to be a copy.
+func (x *Exchange) settle(res Result) {
+	defer x.contain()
+	whole := x.whole(res)
+	if x.drawn && whole == "" {
+		x.see(res)
+	}
+	if x.drop == "" {
+		x.drop = whole
+	}
+	if x.drop == "" && !x.tap.sampler.Admit(time.Now(), res.RequestBytes) {
+		x.drop = ReasonCap
+	}
+}
+
 // copy makes the copy, and reports whether it was taken.
-func (x *Exchange) copy(res Result) bool {
+func (x *Exchange) copy(res Result) (taken bool) {
 	defer x.answer.release()
-	return x.tap.hand(x.event(res))
+	e, made := x.make(res)
+	if !made {
+		x.tap.book.Drop(x.drop, 1)
+		return false
+	}
+	return x.tap.hand(e)
+}
+
+// make is event that survives a fault.
+func (x *Exchange) make(res Result) (e kafka.Event[*foreshadowv1.CapturedRequest], made bool) {
+	defer x.contain()
+	return x.event(res), true
 }
 
 // whole says why a copy would not be the request that production got; "" when it would.

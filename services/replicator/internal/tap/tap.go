@@ -1,9 +1,10 @@
 // Package tap is where every way in hands over what it saw: it counts each request in its stratum, decides by its session
 // whether it is copied, redacts the copy and offers it to the queue. Nothing here waits, and every request that was seen is
-// accounted for in the ledger.
+// accounted for in the ledger. A fault of its own, found by a request of whatever shape, costs that copy and nothing else.
 package tap
 
 import (
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ const (
 	ReasonLoop       = "loop"        // the shadow sent it
 	ReasonCap        = "cap"         // a cap on the copies per second is reached
 	ReasonShed       = "shed"        // its session is in the sample, but copying it would have cost production too much
+	ReasonFault      = "fault"       // looking at it, or copying it, met a fault of ours
 	ReasonUpgrade    = "upgrade"     // it became a connection, which cannot be replayed as a request
 	ReasonBody       = "body"        // its body was not read to the end, so that a copy would be another request
 )
@@ -52,6 +54,8 @@ type Config struct {
 	// Publisher and Accumulator are those of the first configuration for good.
 	Publisher   Publisher
 	Accumulator *observe.Accumulator
+	// Log of the first configuration hears of the first fault; may be nil.
+	Log *slog.Logger
 }
 
 // Tap is safe for concurrent use.
@@ -61,6 +65,8 @@ type Tap struct {
 	settings    atomic.Pointer[settings]
 	sampler     *sample.Sampler
 	answers     *answers
+	log         *slog.Logger
+	faulty      atomic.Bool // it was said
 
 	// handing orders handing over against reading the ledger: whoever hands over holds it for reading, so that the
 	// ledger never sees an item in both books or in none.
@@ -72,7 +78,10 @@ type Tap struct {
 func New(cfg Config) (*Tap, error) {
 	t := &Tap{
 		publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop), answers: newAnswers(cfg.Workload.Tap.AnswerShapes),
-		sampler: sample.New(cfg.Workload.Tap.Sampling, time.Now()),
+		sampler: sample.New(cfg.Workload.Tap.Sampling, time.Now()), log: cfg.Log,
+	}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
 	}
 	return t, t.Reload(cfg)
 }
@@ -127,10 +136,18 @@ func (t *Tap) RefuseLoop(latency time.Duration) {
 
 // Begin counts the arrival of a request and decides whether it is copied. End must follow.
 func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
-	set := t.settings.Load()
-	x := &Exchange{tap: t, set: set, request: r, arrive: arrive, stratum: set.classifier.Classify(r, set.address(r))}
+	x := &Exchange{tap: t, set: t.settings.Load(), request: r, arrive: arrive, stratum: stratum.Rest}
 	t.book.See(1)
+	x.look()
 	t.accumulator.Arrive(x.stratum)
+	return x
+}
+
+// look finds out what the request is, and decides.
+func (x *Exchange) look() {
+	defer x.contain()
+	r, set := x.request, x.set
+	x.stratum = set.classifier.Classify(r, set.address(r))
 	x.rule = set.ruleOf(r.URL.EscapedPath())
 	switch {
 	case !x.rule.methods[r.Method]:
@@ -140,7 +157,6 @@ func (t *Tap) Begin(r *http.Request, arrive time.Time) *Exchange {
 	default:
 		x.choose()
 	}
-	return x
 }
 
 func (x *Exchange) choose() {
