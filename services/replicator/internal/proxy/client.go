@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +46,8 @@ type client struct {
 	seen   http.Request
 	values []string
 	arrive time.Time
-	tapped *tap.Exchange // what the tap keeps of the present request
+	held   *balance.Instance // that has the present request
+	tapped *tap.Exchange     // what the tap keeps of it
 
 	deadline time.Time     // of reading from conn
 	begun    atomic.Bool   // a request came; read by others
@@ -69,6 +72,7 @@ func newClient(f *Front, conn net.Conn) *client {
 // serve serves requests until the connection ends, or is net/http's.
 func (c *client) serve() {
 	defer c.front.forget(c)
+	defer c.contain()
 	for {
 		switch wire.ReadRequest(c.in[c.r:c.w], &c.request) {
 		case wire.More:
@@ -85,12 +89,11 @@ func (c *client) serve() {
 			return
 		case wire.Plain:
 			c.begun.Store(true)
-			instance := c.admit()
-			if instance == nil {
+			if c.held = c.admit(); c.held == nil {
 				c.hand()
 				return
 			}
-			if !c.exchange(instance) {
+			if !c.exchange() {
 				c.end()
 				return
 			}
@@ -98,6 +101,22 @@ func (c *client) serve() {
 				c.r, c.w = 0, 0
 			}
 		}
+	}
+}
+
+// contain is deferred: like in net/http, a panic ends one connection, and not the process with all of them.
+func (c *client) contain() {
+	if recover() == nil {
+		return
+	}
+	c.cut()
+	c.unwatch()
+	if c.held != nil {
+		c.release()
+	}
+	select {
+	case c.front.trouble <- fmt.Errorf("a connection met a fault: %s", debug.Stack()):
+	default:
 	}
 }
 

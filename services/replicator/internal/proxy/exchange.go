@@ -26,25 +26,25 @@ type outcome struct {
 	keep bool
 }
 
-// exchange carries a request to an instance, which was acquired, and its answer back. It returns whether the connection may
-// be used on.
-func (c *client) exchange(instance *balance.Instance) bool {
+// exchange carries a request to the instance that is held, and its answer back. It returns whether the connection may be
+// used on.
+func (c *client) exchange() bool {
 	h := c.front.handler
 	h.open.Add(1)
 	defer h.open.Done()
 	arrive := time.Now()
 	c.arrive, c.tapped = arrive, nil
 	o := outcome{}
-	instance, up, err := c.send(instance, arrive)
+	up, err := c.send(arrive)
 	if err == nil {
 		c.answer(up, &o)
 		c.up.Store(nil)
 		if o.cut || o.clientErr != nil || !o.keep {
 			_ = up.Close()
 		} else {
-			instance.Keep(up)
+			c.held.Keep(up)
 		}
-		h.pool.Release(instance)
+		c.release()
 	} else {
 		c.fail(err, &o)
 	}
@@ -75,29 +75,37 @@ func (c *client) body() []byte {
 	return c.in[c.r+int(c.request.Head) : c.r+int(c.request.Size())]
 }
 
-// send offers the request to one instance after another, as RoundTrip does, until one begins to answer. The instance is
-// given back when there is an error.
-func (c *client) send(instance *balance.Instance, arrive time.Time) (*balance.Instance, *balance.Conn, error) {
+// release gives the instance back.
+func (c *client) release() {
+	held := c.held
+	c.held = nil
+	c.front.handler.pool.Release(held)
+}
+
+// send offers the request to one instance after another, as RoundTrip does, until one begins to answer. That is held then,
+// and none when there is an error.
+func (c *client) send(arrive time.Time) (*balance.Conn, error) {
 	h := c.front.handler
 	deadline := arrive.Add(h.cfg.WaitReady)
 	broke := false
 	for try := 1; ; try++ {
-		up, err := c.offer(instance)
+		up, err := c.offer(c.held)
 		if err == nil {
-			return instance, up, nil
+			return up, nil
 		}
-		h.pool.Release(instance)
+		instance := c.held
+		c.release()
 		refused := isRefused(err)
 		if refused {
 			h.pool.SetAside(instance)
 		}
 		if h.ending.Err() != nil || c.gone.Load() || try == maxTries || !refused && (broke || !isSafe(c.request.Method)) {
-			return nil, nil, err
+			return nil, err
 		}
 		broke = broke || !refused
 		h.metrics.retries.Inc()
-		if instance, err = h.pool.Acquire(h.ending, deadline); err != nil {
-			return nil, nil, err
+		if c.held, err = h.pool.Acquire(h.ending, deadline); err != nil {
+			return nil, err
 		}
 	}
 }

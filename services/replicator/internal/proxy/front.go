@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -35,7 +36,7 @@ type Front struct {
 	log     *slog.Logger
 
 	handed  chan net.Conn
-	trouble chan error // capacity 1: why no connection is accepted
+	trouble chan error // capacity 1: why a connection, or all of them, can not be served
 	closed  chan struct{}
 	once    sync.Once
 	closing atomic.Bool
@@ -112,7 +113,7 @@ func (f *Front) accept() {
 		default:
 			// Most likely there are no more file descriptors.
 			select {
-			case f.trouble <- err:
+			case f.trouble <- fmt.Errorf("accept: %w", err):
 			default: // it is being said
 			}
 			select {
@@ -124,12 +125,12 @@ func (f *Front) accept() {
 	}
 }
 
-// complain says why no connection is accepted, beside accepting: whoever reads the log may be slow, or away.
+// complain says what goes wrong beside serving: whoever reads the log may be slow, or away.
 func (f *Front) complain(ctx context.Context) {
 	for {
 		select {
 		case err := <-f.trouble:
-			f.log.Warn("no connection is accepted", "err", err)
+			f.log.Error("connections are not served", "err", err)
 		case <-ctx.Done():
 			return
 		}

@@ -1,13 +1,21 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/services/replicator/internal/balance"
 )
 
 // troubled is a listener that fails some times, and then brings one connection.
@@ -61,7 +69,7 @@ func TestAcceptingDoesNotWaitForTheLog(t *testing.T) {
 		if open != 1 {
 			t.Errorf("%d connections are served, want 1", open)
 		}
-		if said := <-log.said; said != "no connection is accepted" {
+		if said := <-log.said; said != "connections are not served" {
 			t.Errorf("said %q", said)
 		}
 		<-log.said // what came while that was being said
@@ -69,4 +77,46 @@ func TestAcceptingDoesNotWaitForTheLog(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// TestAFaultEndsOneConnection: a panic of ours while a request is served costs its connection, and gives the instance back.
+func TestAFaultEndsOneConnection(t *testing.T) {
+	t.Parallel()
+	instance := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer instance.Close()
+	pool := balance.NewPool(balance.Config{ConnectTimeout: time.Minute})
+	defer pool.Close()
+	a := platform.Instance{ID: "a", Address: instance.Listener.Addr().String(), Phase: platform.Ready}
+	pool.Update(platform.State{Instances: []platform.Instance{a}})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := stuck{said: make(chan string, 2)}
+	// Without a tap every request meets a fault, right after it was sent to the instance.
+	f := NewFront(New(t.Context(), Config{}, pool, nil, nil), ln, Limits{HeaderTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, slog.New(log))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); f.Run(ctx, time.Minute, func() {}) }()
+	for range 2 {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, err := bufio.NewReader(conn).ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("got %v, want the end of the connection", err)
+		}
+		_ = conn.Close()
+		if said := <-log.said; said != "connections are not served" {
+			t.Errorf("said %q", said)
+		}
+	}
+	cancel()
+	<-done
+	b := platform.Instance{ID: "b", Address: "b:1", Phase: platform.Ready}
+	pool.Update(platform.State{Instances: []platform.Instance{a, b}})
+	if one, other := pool.TryAcquire(time.Now()), pool.TryAcquire(time.Now()); one == other {
+		t.Errorf("requests are still held against an instance: %s is chosen twice", one.ID)
+	}
 }
