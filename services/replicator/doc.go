@@ -47,8 +47,9 @@
 //   - While the platform is away the instances it reported last keep serving.
 //   - Every request that the handler saw is in exactly one observation as an arrival and in exactly one as a completion,
 //     and in the ledger with its fate. Requests that net/http refuses before (malformed heads) are in neither.
-//   - Copying is what yields: above cpu_budget the sample is shed, by whole sessions and with weights that follow, and a
-//     full queue drops the newest copies. A request is never shed, nor kept waiting for its copy.
+//   - Copying is what yields: above cpu_budget the sample is shed, by whole sessions and with weights that follow, a full
+//     queue drops the newest copies, and beyond 64 MiB of request bodies on their way the next are dropped. A request is never
+//     shed, nor kept waiting for its copy. A fault of ours that a request meets while it is copied costs the copy alone.
 //   - Reload changes sampling, strata and redaction for requests that begin later, and touches no connection.
 //   - Of HTTP that two servers may read in two ways, each shape is refused, or passed on as one unambiguous request that the
 //     copy says the same of.

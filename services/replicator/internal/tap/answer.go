@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/time/rate"
 
@@ -35,11 +34,11 @@ const (
 // answers bounds what describing answers costs: the shadow's are compared with few, and the work is production's.
 type answers struct {
 	limit *rate.Limiter
-	held  atomic.Int64
+	room  room
 }
 
 func newAnswers(perSecond float64) *answers {
-	return &answers{limit: rate.NewLimiter(rate.Limit(perSecond), burst(perSecond))}
+	return &answers{limit: rate.NewLimiter(rate.Limit(perSecond), burst(perSecond)), room: room{most: answerBytes}}
 }
 
 // configure sets how many are described per second.
@@ -49,15 +48,6 @@ func (a *answers) configure(perSecond float64) {
 }
 
 func burst(perSecond float64) int { return int(math.Ceil(min(perSecond, math.MaxInt32) / bunch)) }
-
-// take reserves room for a body; false when there is none.
-func (a *answers) take(n int64) bool {
-	if a.held.Add(n) > answerBytes {
-		a.held.Add(-n)
-		return false
-	}
-	return true
-}
 
 // AnswerHead is what the head of an answer says of its body.
 type AnswerHead struct {
@@ -101,7 +91,7 @@ func (x *Exchange) Answer(head AnswerHead) io.Writer {
 	if room < 0 {
 		room = bodyshape.MaxBytes
 	}
-	if !a.of.limit.Allow() || !a.of.take(room) {
+	if !a.of.limit.Allow() || !a.of.room.take(room) {
 		a.reason = shapeBusy
 		return nil
 	}
@@ -151,7 +141,7 @@ func (a *answer) Write(p []byte) (int, error) {
 // release forgets the body.
 func (a *answer) release() {
 	if a != nil {
-		a.of.held.Add(-a.reserved)
+		a.of.room.give(a.reserved)
 		a.data, a.reserved = nil, 0
 	}
 }

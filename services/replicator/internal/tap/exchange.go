@@ -95,7 +95,7 @@ func (x *Exchange) EndLater(res Result, later func(func())) {
 	switch {
 	case x.drop != "":
 		x.tap.book.Drop(x.drop, 1)
-		x.answer.release()
+		x.release()
 	case later != nil && x.answer.kept():
 		x.request = x.request.Clone(context.Background())
 		later(func() {
@@ -119,6 +119,9 @@ func (x *Exchange) settle(res Result) {
 	if x.drop == "" {
 		x.drop = whole
 	}
+	if x.drop == "" && x.capture.isLost() {
+		x.drop = ReasonRoom
+	}
 	if x.drop == "" && !x.tap.sampler.Admit(time.Now(), res.RequestBytes) {
 		x.drop = ReasonCap
 	}
@@ -126,13 +129,19 @@ func (x *Exchange) settle(res Result) {
 
 // copy makes the copy, and reports whether it was taken.
 func (x *Exchange) copy(res Result) (taken bool) {
-	defer x.answer.release()
+	defer x.release()
 	e, made := x.make(res)
 	if !made {
 		x.tap.book.Drop(x.drop, 1)
 		return false
 	}
 	return x.tap.hand(e)
+}
+
+// release forgets the bodies.
+func (x *Exchange) release() {
+	x.answer.release()
+	x.capture.release()
 }
 
 // make is event that survives a fault.

@@ -9,6 +9,7 @@ func (x *Exchange) contain() {
 	if recover() == nil {
 		return
 	}
+	x.capture.release()
 	x.drop, x.drawn, x.capture = ReasonFault, false, nil
 	if x.tap.faulty.CompareAndSwap(false, true) {
 		x.tap.log.Error("the tap has a fault, requests that meet it are not copied", "workload", x.set.workload.Name, "err", string(debug.Stack()))

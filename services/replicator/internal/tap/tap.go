@@ -29,6 +29,7 @@ const (
 	ReasonLoop       = "loop"        // the shadow sent it
 	ReasonCap        = "cap"         // a cap on the copies per second is reached
 	ReasonShed       = "shed"        // its session is in the sample, but copying it would have cost production too much
+	ReasonRoom       = "room"        // too much is kept of bodies that are on their way
 	ReasonFault      = "fault"       // looking at it, or copying it, met a fault of ours
 	ReasonUpgrade    = "upgrade"     // it became a connection, which cannot be replayed as a request
 	ReasonBody       = "body"        // its body was not read to the end, so that a copy would be another request
@@ -65,6 +66,7 @@ type Tap struct {
 	settings    atomic.Pointer[settings]
 	sampler     *sample.Sampler
 	answers     *answers
+	bodies      room
 	log         *slog.Logger
 	faulty      atomic.Bool // it was said
 
@@ -77,7 +79,7 @@ type Tap struct {
 // New returns a tap; it reads the databases that the configuration names.
 func New(cfg Config) (*Tap, error) {
 	t := &Tap{
-		publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop), answers: newAnswers(cfg.Workload.Tap.AnswerShapes),
+		publisher: cfg.Publisher, accumulator: cfg.Accumulator, book: metric.NewBook(Hop), answers: newAnswers(cfg.Workload.Tap.AnswerShapes), bodies: room{most: bodyBytes},
 		sampler: sample.New(cfg.Workload.Tap.Sampling, time.Now()), log: cfg.Log,
 	}
 	if t.log == nil {
@@ -165,7 +167,7 @@ func (x *Exchange) choose() {
 	var fate sample.Fate
 	switch x.probability, fate = x.tap.sampler.Choose(x.draw, x.stratum, x.rule.ratio, x.set.remaining()); fate {
 	case sample.In:
-		x.capture = x.set.newCapture(x.request, x.rule)
+		x.capture = x.set.newCapture(x.request, x.rule, &x.tap.bodies)
 	case sample.Shed:
 		x.drop = ReasonShed
 	default:
