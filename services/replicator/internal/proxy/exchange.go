@@ -96,7 +96,7 @@ func (c *client) send(arrive time.Time) (*balance.Conn, error) {
 		instance := c.held
 		c.release()
 		refused := isRefused(err)
-		if refused {
+		if refused && !isOurs(err) {
 			h.pool.SetAside(instance)
 		}
 		if h.ending.Err() != nil || c.gone.Load() || try == maxTries || !refused && (broke || !isSafe(c.request.Method)) {

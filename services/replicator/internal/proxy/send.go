@@ -7,7 +7,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/foreshadow/foreshadow/services/replicator/internal/balance"
@@ -42,7 +44,7 @@ func (h *Handler) RoundTrip(out *http.Request) (*http.Response, error) {
 		}
 		h.pool.Release(instance)
 		refused := isRefused(err)
-		if refused {
+		if refused && !isOurs(err) {
 			h.pool.SetAside(instance)
 		}
 		if ctx.Err() != nil || try == maxTries || !refused && (broke || !isSafe(out.Method)) || !c.canSendAgain() {
@@ -89,6 +91,12 @@ func (b *requestBody) broken() bool {
 func isRefused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled)
+}
+
+// isOurs reports whether it was this process that could not make a connection: no instance is to be set aside for it, for all
+// of them would be, although they have idle connections that serve.
+func isOurs(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func isSafe(method string) bool {
