@@ -18,6 +18,8 @@ import (
 const (
 	// clientBytes is the room for requests; one that does not fit is net/http's.
 	clientBytes = 8 << 10
+	// maxBlank is how many bytes of blank lines are skipped behind a form.
+	maxBlank = 4
 	// maxKeptOut bounds the room for what is written that a connection keeps between two requests: it may stay idle for long.
 	maxKeptOut = 4 * clientBytes
 	// patience is how long the rest of a request may take before it is net/http's to stream.
@@ -39,6 +41,7 @@ type client struct {
 
 	in       []byte
 	r, w     int // what lies between was read, and not yet served
+	blank    int // how many ends of lines may stand before the next request
 	out      []byte
 	request  wire.Request
 	response wire.Response
@@ -74,6 +77,7 @@ func (c *client) serve() {
 	defer c.front.forget(c)
 	defer c.contain()
 	for {
+		c.skipBlank()
 		switch wire.ReadRequest(c.in[c.r:c.w], &c.request) {
 		case wire.More:
 			if c.request.Size() > int64(len(c.in)) || !c.fill() {
@@ -97,10 +101,22 @@ func (c *client) serve() {
 				c.end()
 				return
 			}
-			if c.r += int(c.request.Size()); c.r == c.w {
-				c.r, c.w = 0, 0
+			c.r += int(c.request.Size())
+			if c.blank = 0; c.request.Method == http.MethodPost {
+				c.blank = maxBlank
 			}
 		}
+	}
+}
+
+// skipBlank skips the line that some clients end their forms with, as net/http does on its way.
+func (c *client) skipBlank() {
+	for c.blank > 0 && c.r < c.w && (c.in[c.r] == '\r' || c.in[c.r] == '\n') {
+		c.r++
+		c.blank--
+	}
+	if c.r == c.w {
+		c.r, c.w = 0, 0
 	}
 }
 

@@ -10,6 +10,7 @@
 //	instance unreachable or broken before its answer began: 502, a failure
 //	instance broken half way through its answer: the client's connection is cut, a failure
 //	client went away    no failure; the promise is broken only if it had waited beyond the SLO without an answer
+//	                    (one that closes its half of the connection before it has the answer is taken for gone, as nginx does)
 package proxy
 
 import (
