@@ -21,18 +21,22 @@ const (
 )
 
 // Sampler decides about requests and keeps account of how well the sample shows them. It is safe for concurrent use: Choose
-// takes no lock, and the settings may be replaced at any time.
+// takes no lock, See and Admit one for a moment, for the account is kept by Tick, and the settings may be replaced at any time.
 type Sampler struct {
 	plan   atomic.Pointer[plan]
 	figure atomic.Pointer[Figure]
 
 	mu       sync.Mutex
 	settings workload.Sampling
-	tracker  *tracker
+	pending  pending
 	ticked   time.Time
 	rotated  time.Time
 	wanted   wanted
 	bucket   bucket
+
+	// tracking guards the tracker, and is held for milliseconds.
+	tracking sync.Mutex
+	tracker  *tracker
 }
 
 // plan is the rates that hold; it is never changed.
@@ -48,7 +52,7 @@ type wanted struct{ requests, bytes float64 }
 
 // New returns a sampler that begins at now.
 func New(settings workload.Sampling, now time.Time) *Sampler {
-	s := &Sampler{ticked: now, rotated: now}
+	s := &Sampler{ticked: now, rotated: now, tracker: newTracker(1)}
 	s.plan.Store(&plan{scale: 1})
 	s.Configure(settings)
 	return s
@@ -56,18 +60,20 @@ func New(settings workload.Sampling, now time.Time) *Sampler {
 
 // Configure replaces the settings. What was learnt stays, but for rates that no target asks for any more.
 func (s *Sampler) Configure(settings workload.Sampling) {
+	s.remember(max(1, int(settings.Span/max(settings.Interval, time.Second))))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	panes := max(1, int(settings.Span/max(settings.Interval, time.Second)))
-	if s.tracker == nil {
-		s.tracker = newTracker(panes)
-	}
-	s.tracker.keep = panes
 	s.settings = settings
 	s.bucket.configure(settings)
 	if now := s.plan.Load(); settings.TargetError == 0 && now.rates != nil {
 		s.plan.Store(&plan{scale: now.scale})
 	}
+}
+
+func (s *Sampler) remember(panes int) {
+	s.tracking.Lock()
+	defer s.tracking.Unlock()
+	s.tracker.keep = panes
 }
 
 // Fate is what was decided about a request.
@@ -114,7 +120,7 @@ func (s *Sampler) See(seen Seen) {
 	wish := s.plan.Load().wish(seen.Stratum, seen.Base)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tracker.see(seen)
+	s.pending.add(seen)
 	s.wanted.requests += wish
 	s.wanted.bytes += wish * float64(max(seen.Bytes, 0))
 }
@@ -138,18 +144,39 @@ func (s *Sampler) Tick(now time.Time, share float64) {
 	s.ticked = now
 	s.follow(elapsed.Seconds())
 	due := now.Sub(s.rotated) >= s.settings.Interval
-	var panes []*pane
-	settings := s.settings
 	if due {
 		s.rotated = now
-		panes = s.tracker.seal()
 	}
+	settings, seen := s.settings, s.pending.take()
 	s.mu.Unlock()
+	// The rest takes many milliseconds, and requests need not wait for it.
+	panes := s.track(seen, due)
+	s.reuse(seen)
 	if due {
-		// The rest takes many milliseconds, and requests need not wait for it.
 		p, strata, base := span(panes)
 		s.review(settings, p, strata, base, share)
 	}
+}
+
+func (s *Sampler) reuse(blocks [][]Seen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending.reuse(blocks)
+}
+
+// track takes what was seen into the account; at the end of a pane it returns those of the span.
+func (s *Sampler) track(seen [][]Seen, seal bool) []*pane {
+	s.tracking.Lock()
+	defer s.tracking.Unlock()
+	for _, block := range seen {
+		for _, one := range block {
+			s.tracker.see(one)
+		}
+	}
+	if !seal {
+		return nil
+	}
+	return s.tracker.seal()
 }
 
 // follow sets the scale by what was wanted in the last seconds.

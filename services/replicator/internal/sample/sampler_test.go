@@ -255,6 +255,23 @@ func TestSpanIsTheLastPanes(t *testing.T) {
 	}
 }
 
+// TestWhatIsSeenInASecondIsBounded: beyond the bound it is left out of the account, and still counts against the caps.
+func TestWhatIsSeenInASecondIsBounded(t *testing.T) {
+	t.Parallel()
+	s := New(settings(nil), began)
+	const most = blockLen * maxBlocks
+	visit(s, "a", item, 0.5, most+10, 0.1)
+	if s.wanted.requests != 0.5*(most+10) {
+		t.Errorf("%v are wanted", s.wanted.requests)
+	}
+	s.Tick(began.Add(time.Second), 1)
+	visit(s, "a", item, 0.5, 5, 0.1)
+	s.Tick(began.Add(10*time.Second), 1)
+	if f, known := s.Figure(); !known || f.Requests != most+5 || len(s.pending.blocks) != 0 || len(s.pending.spare) > maxBlocks {
+		t.Errorf("the figure is of %v requests", f.Requests)
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	s := New(settings(func(c *workload.Sampling) {
@@ -296,7 +313,12 @@ func BenchmarkSampler(b *testing.B) {
 		sessions[i] = fmt.Sprint("client\x00192.0.2.1\x00", i)
 	}
 	b.ReportAllocs()
+	at := began
 	for i := 0; b.Loop(); i++ {
+		if i%20000 == 0 { // as many as come in a second, and are accounted for
+			at = at.Add(time.Second)
+			s.Tick(at, 1)
+		}
 		d := keyed.Draw(sessions[i%len(sessions)])
 		s.Choose(d, item, 0.1, 1)
 		s.See(Seen{Draw: d, Stratum: item, Base: 0.1, Bytes: 500, Seconds: 0.05})
@@ -311,6 +333,7 @@ func BenchmarkReview(b *testing.B) {
 			for i := range 12000 {
 				visit(s, fmt.Sprint(i), traffic.Stratum{Route: fmt.Sprint(i % 40)}, 0.1, 1+i%4, float64(i%97)/100)
 			}
+			s.track(s.pending.take(), false)
 			p, strata, base := span(s.tracker.panes)
 			for b.Loop() {
 				s.review(s.settings, p, strata, base, 1)
