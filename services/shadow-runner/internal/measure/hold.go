@@ -78,17 +78,16 @@ func (h *Holder) holdUntil(ctx context.Context, instance platform.Instance, mix 
 	if err != nil {
 		return probe.Step{}, fmt.Errorf("hold %.2f requests/s: %w", level.Rate, err)
 	}
-	if at, gone := left(); gone && !at.IsZero() {
-		s.window.End = min(s.window.End, at.Sub(s.begin)-slo.Latency)
-		if s.window.End <= s.window.Start {
-			s.window.Start = 0 // it did not come to the part that counts, so the rest has to
-		}
-	}
 	samples := make([]probe.Sample, sent)
 	for i := range samples {
 		samples[i] = s.flights[i].sample
 	}
-	out := probe.Judge(samples, s.window, slo)
+	var out probe.Step
+	if at, gone := left(); gone && !at.IsZero() {
+		out = probe.JudgeLost(samples, s.window, slo, at.Sub(s.begin))
+	} else {
+		out = probe.Judge(samples, s.window, slo)
+	}
 	out.Resources = used
 	return out, nil
 }

@@ -25,6 +25,7 @@ import (
 // instance is lost when its queue was long at two looks in a row, and another takes its place a while later. In virtual time.
 type frail struct {
 	timeout time.Duration // of a request
+	looks   int           // at which the queue must have been long
 
 	mu       sync.Mutex
 	idle     time.Time // when the queue is worked off
@@ -41,7 +42,7 @@ const (
 	frailStart   = 3 * time.Second
 )
 
-func newFrail() *frail { return &frail{timeout: 2 * time.Second, gone: make(chan struct{})} }
+func newFrail() *frail { return &frail{timeout: 2 * time.Second, looks: 2, gone: make(chan struct{})} }
 
 // check is the platform's loop.
 func (f *frail) check(ctx context.Context) {
@@ -50,7 +51,7 @@ func (f *frail) check(ctx context.Context) {
 		if f.missed++; time.Until(f.idle) < frailQueue {
 			f.missed = 0
 		}
-		if f.missed == 2 {
+		if f.missed == f.looks {
 			f.leave()
 		}
 		f.mu.Unlock()
@@ -174,6 +175,36 @@ func checkLost(t *testing.T, seed uint64, m *foreshadowv1.CapacityMeasured, lost
 		}
 		if s.GetBroken() == probe.BrokenLost {
 			ceiling = 0.95 * s.GetOfferedPerSecond() // what is offered is not quite what was planned
+		}
+	}
+}
+
+// A machine so small that the generator lags whenever the instance has too much: the measurement ends all the same, with what is
+// carried for certain.
+func TestALossWhileTheGeneratorLagsEndsTheSearchBelowIt(t *testing.T) {
+	t.Parallel()
+	for name, lags := range map[string]time.Duration{"before the instance has too much": 0, "after that": frailQueue} {
+		for seed := range uint64(4) {
+			measureFrail(t, seed, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+				h.Wait = func(ctx context.Context, due time.Time) error {
+					f.mu.Lock()
+					if time.Until(f.idle) > lags+5*frailService {
+						due = due.Add(50 * time.Millisecond)
+					}
+					f.mu.Unlock()
+					return pace.Timer(ctx, due)
+				}
+				o.Plan.Start = 35 // then 70, which is too much
+				got, err := h.Capacity(t.Context(), o)
+				if err != nil || !got.GetValid() || f.lost == 0 || f.lost > 3 || got.GetRequestsPerSecond() < 30 || got.GetRequestsPerSecond() > 50 {
+					t.Errorf("%s, seed %d: %d lost, %v, %v", name, seed, f.lost, got, err)
+				}
+				lost := f.lost
+				o.Plan.Before = measure.StepsFrom(got.GetSteps())
+				if _, err := h.Capacity(t.Context(), o); err != nil || f.lost > lost {
+					t.Errorf("%s, seed %d: %d lost at first, %d in all, %v", name, seed, lost, f.lost, err)
+				}
+			})
 		}
 	}
 }

@@ -31,11 +31,11 @@ func Step(s probe.Step) *foreshadowv1.CapacityStep {
 }
 
 // StepsFrom reads the wire form. Steps that were not valid are left out, and so are those of a version that did not say how
-// many requests they had: nothing can be learnt from either.
+// many requests they had: nothing can be learnt from either. One that an instance was lost of stays, for it is not to be tried again.
 func StepsFrom(list []*foreshadowv1.CapacityStep) []probe.Step {
 	var out []probe.Step
 	for _, p := range list {
-		if !p.GetValid() || p.GetRequests() == 0 || !(p.GetOfferedPerSecond() > 0) {
+		if !p.GetValid() && p.GetBroken() != probe.BrokenLost || p.GetRequests() == 0 || !(p.GetOfferedPerSecond() > 0) {
 			continue
 		}
 		out = append(out, probe.Step{
@@ -47,7 +47,7 @@ func StepsFrom(list []*foreshadowv1.CapacityStep) []probe.Step {
 				CPUCores: p.GetCpuCores(), MemoryBytes: p.GetMemoryBytes(), NetworkBytes: p.GetNetworkBytesPerSecond(),
 				DownstreamSeconds: p.GetDownstreamSeconds(), DownstreamErrors: p.GetDownstreamErrorRatio(),
 			},
-			Met: p.GetSloMet(), Broken: p.GetBroken(), Valid: true,
+			Met: p.GetSloMet(), Broken: p.GetBroken(), Valid: p.GetValid(),
 		})
 	}
 	return out

@@ -42,6 +42,7 @@ type Search struct {
 	held    int
 	invalid int
 	lost    int // instances
+	lagged  int // levels that are not valid, of which instances were lost; not among the invalid
 }
 
 const (
@@ -108,17 +109,22 @@ func (s *Search) next() (rate float64, refine int, more bool) {
 		return 0, 0, false
 	}
 	met, unmet := s.bounds()
+	tooHigh := min(unmet, s.unjudged())
 	switch {
 	case s.last().Silent && met > 0:
 		return met * chance, 0, true
-	case met == 0 && math.IsInf(unmet, 1):
+	case met == 0 && math.IsInf(tooHigh, 1):
 		return s.plan.Start, 0, true
 	case met == 0:
-		next := unmet / growth
+		next := tooHigh / growth
 		if s.last().Broken == BrokenLost {
 			next /= growth // another instance may be lost of each level on the way down
 		}
 		return next, 0, next >= minRate
+	case s.capped(met, unmet):
+		return 0, 0, false
+	case tooHigh < unmet:
+		return math.Sqrt(met * tooHigh), 0, true
 	case math.IsInf(unmet, 1):
 		return min(met*growth, s.plan.MaxRate), 0, !s.topped(met)
 	case unmet/met-1 > max(s.plan.Precision, coarse):
@@ -219,7 +225,7 @@ type Knee struct {
 	// Rate is the highest rate within the SLO in requests per second, Lower and Upper its 95 % interval.
 	Rate, Lower, Upper float64
 	// Precise says that the interval is as narrow as planned; otherwise more steps are wanted. A bound from below is precise at the
-	// highest rate that may be tried: no more can be had.
+	// highest rate that may be tried: no more can be had. That is also where an instance was lost of more while the generator lagged.
 	Precise bool
 }
 
@@ -235,26 +241,29 @@ func (e *InvalidError) Error() string { return e.Reason }
 // Knee returns the estimate, or an *InvalidError: never a zero for an instance that did not answer.
 func (s *Search) Knee() (Knee, error) {
 	met, unmet := s.bounds()
+	// What was carried until an instance was lost is an answer, whatever the generator could do after that.
+	carried := s.lost > 0 && met > 0
+	lagged := s.invalid + s.lagged
 	switch {
 	case s.last().Silent && (s.silent() || s.held >= s.plan.MaxSteps):
 		return Knee{}, &InvalidError{fmt.Sprintf("the instance is down or hangs: in the end all requests failed at %.2f requests/s, %.0f %% of %d in all",
 			s.last().Offered, s.last().ErrorRatio*100, s.last().Requests)}
-	case s.outpaced() || s.invalid > 0 && s.invalid == s.held:
+	case !carried && (s.outpaced() || lagged > 0 && lagged == s.held):
 		worst := 0.0
 		for _, step := range s.steps {
 			worst = max(worst, step.MaxLag)
 		}
 		return Knee{}, &InvalidError{fmt.Sprintf("the load generator was the bottleneck: it lagged up to %.0f ms in %d of %d steps",
-			worst*1e3, s.invalid, s.held)}
+			worst*1e3, lagged, s.held)}
 	case len(s.steps) == 0:
 		return Knee{}, &InvalidError{"no load level was held"}
 	case met == 0:
 		last := s.steps[len(s.steps)-1]
 		return Knee{}, &InvalidError{fmt.Sprintf("no load level met the SLO: at %.2f requests/s %s broke it (latency %.3f s, error ratio %.3f)",
 			last.Offered, last.Broken, last.Latency, last.ErrorRatio)}
-	case math.IsInf(unmet, 1):
+	case math.IsInf(unmet, 1), s.capped(met, unmet):
 		// Nothing broke it so far. What was reached is a bound from below, and is safe to act upon.
-		return Knee{Rate: met, Lower: met, Upper: met, Precise: s.topped(met)}, nil
+		return Knee{Rate: met, Lower: met, Upper: met, Precise: s.topped(met) || s.capped(met, unmet)}, nil
 	}
 	e := s.estimate()
 	return Knee{Rate: e.rate, Lower: e.lower, Upper: e.upper, Precise: s.precise(e)}, nil

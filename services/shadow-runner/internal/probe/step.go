@@ -83,6 +83,7 @@ const (
 	BrokenLatency    = "latency"
 	BrokenThroughput = "throughput"
 	BrokenQueue      = "queue growth"
-	// BrokenLost: too much broke it, and the instance went away of that. See Search.Lost.
+	// BrokenLost: too much broke it, and the instance went away of that. When the step is not valid as well, the generator may have
+	// broken it. See Search.Lost.
 	BrokenLost = "loss of the instance"
 )
