@@ -25,6 +25,7 @@ import (
 // instance is lost when its queue was long at two looks in a row, and another takes its place a while later. In virtual time.
 type frail struct {
 	timeout time.Duration // of a request
+	hangs   bool          // for good, when its queue is long
 	looks   int           // at which the queue must have been long
 
 	mu       sync.Mutex
@@ -74,6 +75,9 @@ func (f *frail) Send(context.Context, string, *captured.Request) client.Outcome 
 		return client.Outcome{Done: time.Now(), Err: errors.New("refused")}
 	}
 	f.idle = f.idle.Add(max(0, time.Since(f.idle))).Add(frailService)
+	if f.hangs && time.Until(f.idle) >= frailQueue {
+		f.idle = time.Now().Add(time.Hour)
+	}
 	done, gone := time.After(time.Until(f.idle)), f.gone
 	f.mu.Unlock()
 	select {
@@ -206,6 +210,29 @@ func TestALossWhileTheGeneratorLagsEndsTheSearchBelowIt(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A platform is patient with an instance that answers no check. One that hangs of a load is not taken for one that hangs at any.
+func TestAnInstanceThatHangsOfALoadIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]float64{"at first": 90, "later": 35} {
+		measureFrail(t, 1, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+			f.hangs, f.looks, o.Plan.Start = true, int(33*time.Second/frailQueue), start
+			got, err := h.Capacity(t.Context(), o)
+			if err != nil || !got.GetValid() || f.lost == 0 || got.GetRequestsPerSecond() > 50 || len(lostAt(got)) != f.lost {
+				t.Errorf("%s: %d lost, %v, %v", name, f.lost, got, err)
+			}
+		})
+		// Where nobody replaces it the measurement ends, and says why.
+		measureFrail(t, 1, func(t *testing.T, f *frail, h *measure.Holder, o measure.Order) {
+			f.hangs, f.looks, o.Plan.Start = true, 1e6, start
+			begin := time.Now()
+			got, err := h.Capacity(t.Context(), o)
+			if err != nil || got.GetValid() || !strings.Contains(got.GetInvalidReason(), "hangs") || time.Since(begin) > 2*time.Minute {
+				t.Errorf("%s, not replaced: after %v %v, %v", name, time.Since(begin), got, err)
+			}
+		})
 	}
 }
 

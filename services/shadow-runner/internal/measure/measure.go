@@ -71,30 +71,57 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 // search holds levels until the search is over. The result names an instance that went away for another reason than the load.
 func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gone string, err error) {
 	instance, ended := o.Instance, h.Now()
-	for level, more := search.Next(); more; level, more = search.Next() {
-		step, err := h.holdUntil(ctx, instance, o.Mix, level, o.Plan.SLO, o.Left)
-		if err != nil {
-			return "", err
-		}
-		at, left := o.Left()
+	for {
+		level, more := search.Next()
 		switch {
-		case !left:
-			search.Record(step)
-		case at.IsZero() || !search.Lost(step, at.Sub(ended)):
-			return instance.ID, nil
+		case more:
+			step, err := h.holdUntil(ctx, instance, o.Mix, level, o.Plan.SLO, o.Left)
+			if err != nil {
+				return "", err
+			}
+			at, left := o.Left()
+			if !left {
+				search.Record(step)
+				ended = h.Now()
+				continue
+			}
+			if at.IsZero() || !search.Lost(step, at.Sub(ended)) {
+				return instance.ID, nil
+			}
+		case search.Flooded():
+			// Nothing but its platform can tell whether it comes back.
+			if lost, err := h.awaitLoss(ctx, o.Left); err != nil || !lost {
+				return "", err
+			}
+			search.LostSilent()
 		default:
-			next, ok := o.Replace(ctx)
-			if err := ctx.Err(); err != nil {
-				return "", fmt.Errorf("wait for another instance: %w", err)
-			}
-			if !ok {
-				return "", nil // what was carried until then is the answer
-			}
-			instance = next
+			return "", nil
 		}
-		ended = h.Now()
+		next, ok := o.Replace(ctx)
+		if err := ctx.Err(); err != nil {
+			return "", fmt.Errorf("wait for another instance: %w", err)
+		}
+		if !ok {
+			return "", nil // what was carried until then is the answer
+		}
+		instance, ended = next, h.Now()
 	}
-	return "", nil
+}
+
+// lossLook is how often it is looked whether an instance that is silent was given up.
+const lossLook = 250 * time.Millisecond
+
+// awaitLoss waits as long as the platform may take to give up an instance that was flooded.
+func (h *Holder) awaitLoss(ctx context.Context, left func() (time.Time, bool)) (lost bool, err error) {
+	for end := h.Now().Add(probe.Aftermath); h.Now().Before(end); {
+		if at, gone := left(); gone {
+			return !at.IsZero(), nil
+		}
+		if err := h.Wait(ctx, h.Now().Add(lossLook)); err != nil {
+			return false, fmt.Errorf("wait for the platform to give up a silent instance: %w", err)
+		}
+	}
+	return false, nil
 }
 
 func startup(i platform.Instance) float64 {
