@@ -56,9 +56,9 @@ type timing struct {
 	// poll is the time between two looks while something is under way, checkEvery when nothing is; awayMax bounds how it grows
 	// while the engine cannot be asked.
 	poll, checkEvery, awayMax time.Duration
-	// An instance fails at the misses-th check in a row that it misses.
+	// checkTimeout bounds a check; patience is when a ready instance fails of them.
 	checkTimeout time.Duration
-	misses       int
+	patience     agent.Patience
 	// drainGrace is the time between the announcement that an instance drains and SIGTERM, for proxies to take notice.
 	drainGrace time.Duration
 	// retryFirst and retryMax are the delay before an instance that failed early is replaced, which doubles.
@@ -76,7 +76,7 @@ const stopWithin = 5 * time.Second
 
 func defaultTiming() timing {
 	return timing{
-		poll: 200 * time.Millisecond, checkEvery: time.Second, awayMax: 2 * time.Second, checkTimeout: 2 * time.Second, misses: 3,
+		poll: 200 * time.Millisecond, checkEvery: time.Second, awayMax: 2 * time.Second, checkTimeout: 2 * time.Second, patience: agent.DefaultPatience(),
 		drainGrace: 400 * time.Millisecond, retryFirst: 250 * time.Millisecond, retryMax: 30 * time.Second, goodLife: 10 * time.Second,
 		resizeRetry: 5 * time.Second,
 	}

@@ -49,6 +49,9 @@ func (g *group) check(ctx context.Context, now time.Time) {
 	}
 }
 
+// errNotAsked says that the engine did not tell how a container is, which says nothing of the container.
+var errNotAsked = errors.New("the engine did not answer")
+
 // serves returns nil when a unit serves, else why it does not.
 func (g *group) serves(ctx context.Context, u *unit) error {
 	ctx, cancel := context.WithTimeout(ctx, g.timing.checkTimeout)
@@ -56,8 +59,10 @@ func (g *group) serves(ctx context.Context, u *unit) error {
 	if g.spec.ReadyPath == "" {
 		c, err := g.engine.inspect(ctx, u.container())
 		switch {
-		case err != nil:
+		case errors.Is(err, platform.ErrNotFound):
 			return err
+		case err != nil:
+			return fmt.Errorf("%w: %w", errNotAsked, err)
 		case !c.State.Running:
 			return errors.New("does not run")
 		case c.State.Health != nil && c.State.Health.Status != container.Healthy && c.State.Health.Status != container.NoHealthcheck:
@@ -87,7 +92,8 @@ func (g *group) serves(ctx context.Context, u *unit) error {
 func (g *group) judge(u *unit, answer error, now time.Time) {
 	switch {
 	case answer == nil:
-		u.misses, u.checkAt, u.proven = 0, now.Add(g.timing.checkEvery), true
+		u.checkAt, u.proven = now.Add(g.timing.checkEvery), true
+		u.vigil.Well(now)
 		if u.Phase == platform.Starting {
 			u.Phase = platform.Ready
 			if !u.late {
@@ -100,8 +106,11 @@ func (g *group) judge(u *unit, answer error, now time.Time) {
 		}
 	case u.Phase == platform.Ready:
 		u.checkAt = now.Add(g.timing.checkEvery)
-		if u.misses++; u.misses >= g.timing.misses {
-			g.fail(u, fmt.Sprintf("missed %d checks in a row, the last: %v", u.misses, answer), now)
+		if errors.Is(answer, errNotAsked) {
+			return
+		}
+		if reason := u.vigil.Missed(answer, now, g.timing.patience); reason != "" {
+			g.fail(u, reason, now)
 			g.end(u)
 			g.bump()
 		}

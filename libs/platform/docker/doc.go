@@ -14,9 +14,13 @@
 //
 //	   started, ready_path answers 200         fewer wanted
 //	Starting ──────────────────────▶ Ready ──────────────▶ Draining ──▶ stopped, and removed if it is a clone
-//	    │ not in time, or it ended     │ 3 checks missed, or it ended   (SIGTERM after a grace, drain_timeout, SIGKILL)
+//	    │ not in time, or it ended     │ 3 checks failed, or it ended   (SIGTERM after a grace, drain_timeout, SIGKILL)
 //	    └──────────▶ Failed ◀──────────┘
 //	                   └── replaced (a clone) or started again (the template), with a growing delay
+//
+// A check that is refused or answered with another status has failed. One that is not answered in time says that the instance is
+// busy: it is given 30 s, for one that is replaced under load leaves more of it to the others. Without a ready_path the container's
+// own health check is asked of the engine; while the engine does not answer, nothing is held against the instance.
 //
 // Containers live on when the Agent ends. How many are wanted, the generation of the last change and the containers that were
 // known are in a file; an Agent that starts goes on from there. A container that comes without the Agent having made it, or

@@ -35,6 +35,7 @@ type rig struct {
 	t      *testing.T
 	dir    string
 	spec   workload.Docker
+	timing timing
 	client *agent.Client
 	stop   func()
 
@@ -74,7 +75,7 @@ func newRig(t *testing.T, adjust ...func(*workload.Docker)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r := &rig{Engine: dockertest.New(t), t: t, dir: dir, unready: map[string]string{}, spec: workload.Docker{
+	r := &rig{Engine: dockertest.New(t), t: t, dir: dir, timing: quick(), unready: map[string]string{}, spec: workload.Docker{
 		Labels: labels("web"), ReadyPath: "/healthz", StartTimeout: hangTimeout, DrainTimeout: 7 * time.Second,
 	}}
 	r.spec.Port = r.Port
@@ -93,7 +94,7 @@ func (r *rig) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	a.timing = quick()
+	a.timing = r.timing
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

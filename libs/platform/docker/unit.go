@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
@@ -31,7 +32,7 @@ type unit struct {
 	late bool
 	// since when it has been starting, and when it is checked next.
 	since, checkAt time.Time
-	misses         int
+	vigil          agent.Vigil
 	// proven: it has answered a check since its size was changed.
 	proven bool
 	// resizeAt is when a change of its size that was refused is tried again.

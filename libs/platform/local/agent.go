@@ -45,11 +45,9 @@ type Agent struct {
 type timing struct {
 	// pollFirst and pollMax are the time between two readiness checks of a starting instance, which grows.
 	pollFirst, pollMax time.Duration
-	// checkEvery and checkTimeout are of the checks of a ready instance; it fails at the misses-th miss in a row. No answer in
-	// time is load more often than death, and replacing an overloaded instance makes things worse: while a ready instance
-	// refuses nothing it has hungAfter since it was last seen well, which is what a kubelet's three checks of 10 s give it.
-	checkEvery, checkTimeout, hungAfter time.Duration
-	misses                              int
+	// checkEvery and checkTimeout are of the checks of a ready instance, patience when it fails of them.
+	checkEvery, checkTimeout time.Duration
+	patience                 agent.Patience
 	// drainGrace is the time between the announcement that an instance drains and SIGTERM, for proxies to take notice.
 	drainGrace time.Duration
 	// retryFirst and retryMax are the delay before an instance that failed early is replaced, which doubles.
@@ -63,7 +61,7 @@ type timing struct {
 func defaultTiming() timing {
 	return timing{
 		pollFirst: 50 * time.Millisecond, pollMax: 250 * time.Millisecond,
-		checkEvery: time.Second, checkTimeout: 2 * time.Second, hungAfter: 30 * time.Second, misses: 3,
+		checkEvery: time.Second, checkTimeout: 2 * time.Second, patience: agent.DefaultPatience(),
 		drainGrace: 400 * time.Millisecond,
 		retryFirst: 250 * time.Millisecond, retryMax: 30 * time.Second, goodLife: 10 * time.Second,
 		stopWithin: 8 * time.Second,

@@ -77,7 +77,7 @@ func TestInstanceThatMissesItsChecksIsReplaced(t *testing.T) {
 func TestABusyInstanceIsGivenTime(t *testing.T) {
 	t.Parallel()
 	impatient := func(hungAfter time.Duration) func(*Agent) {
-		return func(a *Agent) { a.timing.checkTimeout, a.timing.hungAfter = 50*time.Millisecond, hungAfter }
+		return func(a *Agent) { a.timing.checkTimeout, a.timing.patience.HungAfter = 50*time.Millisecond, hungAfter }
 	}
 	t.Run("busy", func(t *testing.T) {
 		t.Parallel()

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
+	"github.com/foreshadow/foreshadow/libs/platform/agent"
 	"github.com/foreshadow/foreshadow/libs/platform/local/internal/cgroup"
 )
 
@@ -145,7 +145,7 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 	defer deadline.Stop()
 	next := time.NewTimer(t.pollFirst)
 	defer next.Stop()
-	pause, ready, missed, well := t.pollFirst, false, 0, time.Time{}
+	pause, ready, vigil := t.pollFirst, false, agent.Vigil{}
 	for {
 		select {
 		case <-i.drained:
@@ -161,18 +161,15 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 		}
 		err := i.check(ctx, p)
 		switch {
-		case err == nil && !ready:
-			ready, pause, well = true, t.checkEvery, time.Now()
-			i.becomeReady()
 		case err == nil:
-			missed, well = 0, time.Now()
-		case ready && errors.Is(err, context.DeadlineExceeded):
-			if silent := time.Since(well); silent >= t.hungAfter {
-				return fmt.Sprintf("answered no check for %s", silent.Round(time.Second))
+			vigil.Well(time.Now())
+			if !ready {
+				ready, pause = true, t.checkEvery
+				i.becomeReady()
 			}
 		case ready:
-			if missed++; missed >= t.misses {
-				return fmt.Sprintf("missed %d checks in a row, the last: %v", missed, err)
+			if reason := vigil.Missed(err, time.Now(), t.patience); reason != "" {
+				return reason
 			}
 		default:
 			pause = min(pause*5/4, t.pollMax)

@@ -218,9 +218,11 @@ func (c *Container) Crash() { c.engine.kill(c.body.ID, 1) }
 
 // Answer has the container answer with a status from now on.
 func (c *Container) Answer(status int) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-	c.handler.Store(&h)
+	c.Handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 }
+
+// Handle has the container answer by a function from now on.
+func (c *Container) Handle(h http.HandlerFunc) { c.handler.Store(&h) }
 
 // Answer has all containers that were not told otherwise answer with a status from now on.
 func (e *Engine) Answer(status int) { e.status.Store(int32(status)) } // #nosec G115: three digits
