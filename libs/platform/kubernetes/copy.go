@@ -89,6 +89,7 @@ func copied(source *corev1.PodTemplateSpec, to object) (*corev1.PodTemplateSpec,
 		return nil, fmt.Errorf("production has no container %q", to.Container)
 	}
 	setEnv(&t.Spec.Containers[i], to.Copy.Env)
+	giveTime(&t.Spec)
 	return t, nil
 }
 

@@ -91,6 +91,7 @@ func varied(source *corev1.PodTemplateSpec, shadow object, ask platform.Trial) (
 		return nil, fmt.Errorf("%s has no container %q: %w", shadow.Name, shadow.Container, platform.ErrUnsupported)
 	}
 	c := &t.Spec.Containers[i]
+	giveTime(&t.Spec)
 	c.Image = cmp.Or(ask.Image, c.Image)
 	setEnv(c, ask.Env)
 	if ask.CPUCores > 0 {
