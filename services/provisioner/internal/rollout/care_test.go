@@ -25,6 +25,7 @@ type cluster struct {
 	epoch   uint64
 	around  platform.Surroundings
 	changes []platform.Change
+	slow    bool // what is added does not become ready
 	err     error
 }
 
@@ -35,9 +36,13 @@ func newCluster(instances int, size platform.Size) *cluster {
 }
 
 func (c *cluster) resize(instances int) {
+	phase := platform.Ready
+	if c.slow {
+		phase = platform.Starting
+	}
 	for len(c.state.Instances) < instances {
 		c.state.Instances = append(c.state.Instances, platform.Instance{
-			ID: fmt.Sprint("i", len(c.state.Instances)), Phase: platform.Ready, Size: c.state.Size, StartTime: noon, ReadyTime: noon,
+			ID: fmt.Sprint("i", len(c.state.Instances)), Phase: phase, Size: c.state.Size, StartTime: noon, ReadyTime: noon,
 		})
 	}
 	c.state.Instances, c.state.Desired = c.state.Instances[:instances], instances
@@ -86,7 +91,7 @@ type users struct {
 }
 
 func (u *users) Count(_ string, from, to time.Time) (answered, violations uint64) {
-	n, share := to.Sub(from).Seconds()*100, u.since
+	n, share := max(0, to.Sub(from).Seconds())*100, u.since
 	if !to.After(u.from) {
 		share = u.before
 	}

@@ -300,7 +300,7 @@ func (l *Lane) step(ctx context.Context) time.Duration {
 	if err != nil {
 		return retryEvery
 	}
-	if l.settle(ctx, st) != nil || l.noteManual(ctx, st) != nil {
+	if l.followClock(ctx) != nil || l.settle(ctx, st) != nil || l.noteManual(ctx, st) != nil {
 		return retryEvery
 	}
 	if begun, err := l.rollBack(ctx, st); err != nil || begun {
