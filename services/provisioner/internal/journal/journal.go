@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -120,7 +119,7 @@ func Open(dir string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state_dir: %w", err)
 	}
-	return OpenStore(file(filepath.Join(dir, "provisioner.json")))
+	return OpenStore(&file{path: filepath.Join(dir, "provisioner.json")})
 }
 
 // OpenStore reads the journal in a store. A journal that cannot be read is an error: to forget a pause or a change would be
@@ -140,19 +139,6 @@ func OpenStore(store Store) (*Journal, error) {
 	}
 	return j, nil
 }
-
-// file is a journal on the disk.
-type file string
-
-func (f file) Load() ([]byte, error) {
-	data, err := os.ReadFile(string(f))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return data, err
-}
-
-func (f file) Save(data []byte) error { return replace(string(f), data) }
 
 // update changes a copy of the document, and the document itself once the copy is on the disk.
 func (j *Journal) update(change func(*document)) error {
@@ -181,27 +167,6 @@ func (j *Journal) update(change func(*document)) error {
 	}
 	j.doc = next
 	return nil
-}
-
-// replace writes a file so that at any moment, a crash included, the old or the new one is there as a whole.
-func replace(path string, data []byte) error {
-	next := path + ".next"
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Pause returns the pause of a workload, if there is one.

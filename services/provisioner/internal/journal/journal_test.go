@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,5 +89,61 @@ func TestTornWriteLeavesTheOldJournal(t *testing.T) {
 	}
 	if _, paused := open(t, dir).Pause("shop"); !paused {
 		t.Error("the pause is gone")
+	}
+}
+
+// Two that were given one directory: whoever wrote last goes on, and the other neither undoes what that one keeps nor acts.
+func TestTwoDoNotOverwriteEachOther(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one := open(t, dir)
+	if err := one.SetPause("shop", journal.Pause{Actor: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	two := open(t, dir)
+	if err := two.SetPause("other", journal.Pause{Actor: "ben"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Resume("shop"); !errors.Is(err, journal.ErrOutdated) || !strings.Contains(err.Error(), "state_dir") {
+		t.Errorf("resumed: %v", err)
+	}
+	if err := two.SetLane("shop/production", journal.Lane{Generation: 2}, nil); err != nil {
+		t.Error(err)
+	}
+	third := open(t, dir)
+	for _, name := range []string{"shop", "other"} {
+		if _, paused := third.Pause(name); !paused {
+			t.Errorf("the pause of %s is gone", name)
+		}
+	}
+	// One that was removed by hand is nobody's.
+	if err := os.Remove(filepath.Join(dir, "provisioner.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.SetPause("more", journal.Pause{Actor: "ada"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, dir)
+	// A directory where the next one is written, as a full disk would, lets nothing be written.
+	next := filepath.Join(dir, "provisioner.json.next")
+	if err := os.Mkdir(next, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.SetPause("shop", journal.Pause{Actor: "ada"}); err == nil || errors.Is(err, journal.ErrOutdated) {
+		t.Errorf("written: %v", err)
+	}
+	if _, paused := j.Pause("shop"); paused {
+		t.Error("a pause counts that is not durable")
+	}
+	if err := os.Remove(next); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.SetPause("shop", journal.Pause{Actor: "ada"}); err != nil {
+		t.Error(err)
 	}
 }

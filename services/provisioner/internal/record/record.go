@@ -54,7 +54,18 @@ type Recorder struct {
 	queue    []*foreshadowv1.ScalingApplied
 	kept     map[string][]*foreshadowv1.ScalingApplied // by workload, newest last
 	sequence uint64
+
+	// sent are the changes that the broker has and the journal could not forget yet. It belongs to the goroutine of Run.
+	sent map[sent]bool
 }
+
+// sent tells a change from another attempt at it.
+type sent struct {
+	id       string
+	complete time.Time
+}
+
+func sentAs(a journal.Action) sent { return sent{a.GetActionId(), a.GetCompleteTime().AsTime()} }
 
 // New returns a recorder; changes that an earlier process left unrecorded are published first. Without tracing no spans are
 // recorded.
@@ -65,7 +76,7 @@ func New(sender Sender, j *journal.Journal, metrics *Metrics, tracing trace.Trac
 	r := &Recorder{
 		tracer: tracing.Tracer("foreshadow/provisioner"),
 		sender: sender, journal: j, metrics: metrics, log: log, producer: rand.Text(), wake: make(chan struct{}, 1),
-		kept: map[string][]*foreshadowv1.ScalingApplied{},
+		kept: map[string][]*foreshadowv1.ScalingApplied{}, sent: map[sent]bool{},
 	}
 	r.Complete(j.Unrecorded())
 	return r
@@ -180,6 +191,9 @@ func (r *Recorder) publish(ctx context.Context) error {
 	done := map[string]bool{}
 	for _, a := range changes {
 		done[a.GetActionId()] = true
+		if r.sent[sentAs(a)] {
+			continue
+		}
 		m, err := r.message(a.ScalingApplied)
 		if err != nil {
 			return err
@@ -194,7 +208,10 @@ func (r *Recorder) publish(ctx context.Context) error {
 		messages = append(messages, m)
 	}
 	var rejected *kafka.RejectedError
-	err := r.sender.SendRaw(ctx, messages)
+	var err error
+	if len(messages) > 0 {
+		err = r.sender.SendRaw(ctx, messages)
+	}
 	if errors.As(err, &rejected) {
 		// The broker will never take these; to try again would hold up all that follow.
 		r.log.Error("records refused by the broker", "err", rejected)
@@ -209,7 +226,14 @@ func (r *Recorder) publish(ctx context.Context) error {
 	if len(done) == 0 {
 		return nil
 	}
-	return r.journal.Recorded(done)
+	for _, a := range changes {
+		r.sent[sentAs(a)] = true
+	}
+	if err := r.journal.Recorded(done); err != nil {
+		return err
+	}
+	clear(r.sent)
+	return nil
 }
 
 func (r *Recorder) message(a *foreshadowv1.ScalingApplied) (kafka.RawMessage, error) {

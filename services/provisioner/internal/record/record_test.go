@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -121,6 +123,38 @@ func TestRefusedRecordDoesNotHoldUpOthers(t *testing.T) {
 	f.complete("a")
 	if err := f.recorder.publish(t.Context()); err != nil || len(f.journal.Unrecorded()) != 0 {
 		t.Errorf("publish = %v, the journal holds %v", err, f.journal.Unrecorded())
+	}
+}
+
+// What the broker has is not sent to it again and again while the journal cannot be written, by a full disk for example.
+func TestAJournalThatCannotBeWrittenRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.complete("a")
+	next := filepath.Join(f.dir, "provisioner.json.next")
+	if err := os.Mkdir(next, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.recorder.Record(action("refusal"))
+	for range 3 {
+		if err := f.recorder.publish(t.Context()); err == nil {
+			t.Fatal("noted in a journal that cannot be written")
+		}
+	}
+	if err := os.Remove(next); err != nil {
+		t.Fatal(err)
+	}
+	f.complete("b")
+	f.complete("a") // another attempt at the same
+	if err := f.recorder.publish(t.Context()); err != nil || len(f.journal.Unrecorded()) != 0 {
+		t.Errorf("publish = %v, the journal holds %v", err, f.journal.Unrecorded())
+	}
+	if want := []string{"a", "refusal", "b", "a"}; !slices.Equal(f.broker.ids, want) {
+		t.Errorf("published %v, want %v", f.broker.ids, want)
+	}
+	f.complete("c")
+	if err := f.recorder.publish(t.Context()); err != nil || !slices.Equal(f.broker.ids[4:], []string{"c"}) {
+		t.Errorf("published %v, %v", f.broker.ids, err)
 	}
 }
 
