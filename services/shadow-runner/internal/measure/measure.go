@@ -75,11 +75,15 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 		level, more := search.Next()
 		switch {
 		case more:
-			step, err := h.holdUntil(ctx, instance, o.Mix, level, o.Plan.SLO, o.Left)
+			var at time.Time
+			left := false
+			step, err := h.holdUntil(ctx, instance, o.Mix, level, o.Plan.SLO, func() (time.Time, bool) {
+				at, left = o.Left() // once, so that a step is judged and recorded as of the same
+				return at, left
+			})
 			if err != nil {
 				return "", err
 			}
-			at, left := o.Left()
 			if !left {
 				search.Record(step)
 				ended = h.Now()
