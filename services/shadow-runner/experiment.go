@@ -148,7 +148,7 @@ func (l *lane) amplify(ctx context.Context, job experiment.Job) (failure string)
 	}
 	for i, a := range job.Amplifications {
 		level := probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold}
-		step, failure := l.hold(ctx, l.holder, stagedInstance{instance, l.workload.Shadow.Group}, mix, level)
+		step, failure := l.hold(ctx, l.holder, l.own(instance), mix, level)
 		if failure != "" {
 			return failure
 		}
@@ -172,7 +172,7 @@ func (l *lane) hold(ctx context.Context, h *measure.Holder, instance stagedInsta
 		switch {
 		case err != nil:
 			return step, "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
-		case instance.group == l.workload.Shadow.Group && !l.fleet.IsReady(instance.ID):
+		case !instance.there(ctx):
 			return step, "the instance " + instance.ID + " went away"
 		case step.Requests == 0:
 			return step, fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,7 +140,7 @@ func (l *lane) stage(ctx context.Context, job experiment.Job, c *foreshadowv1.Ex
 		if !ok {
 			return nil, func() {}, "the shadow has no ready instance"
 		}
-		return []stagedInstance{{instance, l.workload.Shadow.Group}}, release, ""
+		return []stagedInstance{l.own(instance)}, release, ""
 	}
 	if l.trials == nil {
 		return nil, func() {}, "this platform cannot run another configuration than the shadow's"
@@ -151,10 +152,27 @@ func (l *lane) stage(ctx context.Context, job experiment.Job, c *foreshadowv1.Ex
 	return l.start(ctx, t)
 }
 
-// stagedInstance is an instance and the group that its usage is read from.
+// stagedInstance is an instance, the group that its usage is read from, and whether it is still there.
 type stagedInstance struct {
 	platform.Instance
 	group string
+	there func(context.Context) bool
+}
+
+// own is an instance of the shadow's own.
+func (l *lane) own(i platform.Instance) stagedInstance {
+	return stagedInstance{i, l.workload.Shadow.Group, func(context.Context) bool { return l.fleet.IsReady(i.ID) }}
+}
+
+// tried is an instance of a trial. One that is not ready any more may be busy with what is held, and is there; while the platform
+// cannot be asked nothing is held against it.
+func (l *lane) tried(i platform.Instance, t platform.Trial) stagedInstance {
+	return stagedInstance{i, platform.TrialGroup(l.workload.Shadow.Group, t.Name), func(ctx context.Context) bool {
+		state, err := l.trials.Try(ctx, l.workload.Shadow.Group, t)
+		return err != nil || slices.ContainsFunc(state.Instances, func(now platform.Instance) bool {
+			return now.ID == i.ID && (now.Phase == platform.Ready || now.Phase == platform.Starting)
+		})
+	}}
 }
 
 // start runs a trial until release is called; the failure says why it is not ready.
@@ -187,7 +205,7 @@ func (l *lane) start(ctx context.Context, t platform.Trial) (instances []stagedI
 		case err == nil && state.Ready() >= t.Instances:
 			for _, i := range state.Instances {
 				if i.Phase == platform.Ready {
-					instances = append(instances, stagedInstance{i, platform.TrialGroup(group, t.Name)})
+					instances = append(instances, l.tried(i, t))
 				}
 			}
 			if admitted, err = l.fleet.Admit(ctx, state.Instances); err != nil {

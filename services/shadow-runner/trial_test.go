@@ -5,13 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/workload"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/referencetest"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/reservoir"
 )
 
 // refusing is a platform of which a test says what it answers.
@@ -113,5 +122,52 @@ func TestHowLongATrialMayStart(t *testing.T) {
 		if got := startTimeout(target); got != want {
 			t.Errorf("%s: %v, want %v", target.Platform, got, want)
 		}
+	}
+}
+
+// crashing is the instance of a trial, which ends by itself after a while and is replaced.
+type crashing struct {
+	refusing
+	after time.Duration
+}
+
+func (c *crashing) Try(context.Context, string, platform.Trial) (platform.State, error) {
+	i := platform.Instance{ID: "first", Phase: platform.Ready}
+	if time.Since(c.begin) >= c.after {
+		i.ID = "second"
+	}
+	return platform.State{Instances: []platform.Instance{i}}, nil
+}
+
+func (c *crashing) Send(context.Context, string, *captured.Request) client.Outcome {
+	if time.Since(c.begin) >= c.after {
+		return client.Outcome{Done: time.Now(), Err: errors.New("refused")}
+	}
+	return client.Outcome{Done: time.Now(), Status: 200}
+}
+
+// What is refused when an instance of a trial has crashed says nothing of the load, nor of what is tried.
+func TestATrialsInstanceThatGoesAwayIsNoResult(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		after   time.Duration
+		failure string
+	}{"it stays": {time.Hour, ""}, "it goes": {9 * time.Second, "went away"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := &crashing{refusing: refusing{begin: time.Now()}, after: tc.after}
+				l := &lane{trials: c, usage: c.usage, log: slog.New(slog.DiscardHandler)}
+				l.workload.SLO = workload.SLO{Quantile: 0.95, Latency: time.Second, ErrorRatio: 0.01}
+				h := &measure.Holder{
+					Sender: c, MaxInFlight: 10, Book: metric.NewBook("test"), Wait: pace.Timer, Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
+				}
+				mix := reservoir.NewMix([]*captured.Request{referencetest.Request(t, "a", "/", time.Now())})
+				step, failure := l.hold(t.Context(), h, l.tried(platform.Instance{ID: "first"}, platform.Trial{Name: "x"}), mix, probe.Level{Rate: 10, Hold: 10 * time.Second})
+				if (tc.failure == "") != (failure == "") || !strings.Contains(failure, tc.failure) || failure == "" && !step.Met {
+					t.Errorf("failure %q, step %+v", failure, step)
+				}
+			})
+		})
 	}
 }
