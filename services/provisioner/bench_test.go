@@ -43,6 +43,7 @@ type bench struct {
 	publisher *kafka.Publisher[*foreshadowv1.Recommendation]
 	actions   chan *foreshadowv1.ScalingApplied
 	stateDir  string
+	gone      bool // the workload is not declared any more, at the next start
 
 	client foreshadowv1.ProvisioningServiceClient
 	admin  *telemetry.Admin
@@ -132,8 +133,12 @@ func (b *bench) start() {
 	b.admin = telemetry.NewAdmin(registry)
 	cfg := DefaultConfig()
 	cfg.StateDir = b.stateDir
+	w := b.workload
+	if b.gone {
+		w.Name += "-other"
+	}
 	s, err := New(cfg, Deps{
-		Workloads: []workload.Workload{b.workload}, Kafka: b.kafka, Platform: b.platform, Log: slog.New(slog.DiscardHandler),
+		Workloads: []workload.Workload{w}, Kafka: b.kafka, Platform: b.platform, Log: slog.New(slog.DiscardHandler),
 		Registry: registry, Admin: b.admin,
 	})
 	if err != nil {

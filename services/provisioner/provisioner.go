@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,9 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 	if err != nil {
 		return err
 	}
+	if err := rollout.Abandon(j, s.declared, s.deps.Now()); err != nil {
+		s.deps.Log.Warn("changes of workloads that are gone stay under way", "err", err)
+	}
 	sender, err := kafka.NewSender(s.deps.Kafka, s.deps.Log)
 	if err != nil {
 		return err
@@ -172,6 +176,11 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 	err = g.Wait()
 	stopRecording()
 	return errors.Join(err, <-recorded)
+}
+
+// declared says whether there is a workload of a name.
+func (s *Service) declared(name string) bool {
+	return slices.ContainsFunc(s.deps.Workloads, func(w workload.Workload) bool { return w.Name == name })
 }
 
 func (s *Service) workloads(deps rollout.Deps) map[string]api.Workload {

@@ -230,6 +230,22 @@ func TestChangeUnderWayIsFinishedByTheNextProcess(t *testing.T) {
 	}
 }
 
+func TestChangeUnderWayOfAWorkloadThatIsGoneIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(w *workload.Workload) { w.Production.Process = localtest.Process(3*time.Second, 3) })
+	r := b.recommend(5, 0)
+	localtest.Await(t, b.platform, "production", "the change", func(s platform.State) bool { return s.Desired == 5 })
+	b.stop()
+	if s := b.state("production"); s.Ready() == 5 {
+		t.Fatal("the change was complete before the provisioner stopped, so that this shows nothing")
+	}
+	b.gone = true
+	b.start()
+	if a := b.action(production, foreshadowv1.Outcome_OUTCOME_FAILED); a.GetGeneration() != r.GetGeneration() || !strings.Contains(a.GetReason(), "not declared") {
+		t.Errorf("record %v, want that of the change that nobody sees the end of", a)
+	}
+}
+
 func TestRequestsAreChecked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)

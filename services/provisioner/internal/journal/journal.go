@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -192,6 +194,13 @@ func (j *Journal) Lane(name string) Lane {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.doc.Lanes[name]
+}
+
+// Lanes names the environments of which something is kept, in order.
+func (j *Journal) Lanes() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Sorted(maps.Keys(j.doc.Lanes))
 }
 
 // SetLane replaces what is kept of an environment, and notes the changes that became complete with it.
