@@ -53,14 +53,15 @@ func (f *file) Save(data []byte) error {
 	return err
 }
 
-// lock keeps others from writing in a directory until release is called. It does not wait: who holds it may have been frozen.
+// lock keeps others from writing in a directory until release is called. It does not wait: who holds it may have been frozen. Where
+// the file system has no such locks, some network ones have none of directories, what was read last must do.
 func lock(dir string) (release func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { // #nosec G115: a descriptor
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), d.Close())
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) { // #nosec G115: a descriptor
+		return nil, errors.Join(fmt.Errorf("%s is being written by another process: %w", dir, err), d.Close())
 	}
 	return func() { _ = d.Close() }, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,6 +142,28 @@ func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 		t.Error("a pause counts that is not durable")
 	}
 	if err := os.Remove(next); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.SetPause("shop", journal.Pause{Actor: "ada"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOnlyOneWritesAtATime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.SetPause("shop", journal.Pause{Actor: "ada"}); err == nil || errors.Is(err, journal.ErrOutdated) {
+		t.Errorf("written beside another: %v", err)
+	}
+	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.SetPause("shop", journal.Pause{Actor: "ada"}); err != nil {
