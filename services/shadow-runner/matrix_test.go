@@ -184,3 +184,44 @@ func TestAHungShadowIsNoResult(t *testing.T) {
 		t.Errorf("got %v", e)
 	}
 }
+
+// A load under which the instance goes away has no result. The next one is held on the instance that took its place.
+func TestALoadAfterTheInstanceWentAwayIsHeldOnAnother(t *testing.T) {
+	t.Parallel()
+	r := start(t, referencetest.New(t, 50, time.Millisecond), func(w *workload.Workload) {
+		w.SLO.Latency = 2 * time.Second                                           // long enough for a busy machine
+		w.Replay.SettleDuration, w.Replay.MinRequests = 100*time.Millisecond, 1e6 // nothing is measured beside
+	})
+	r.traffic()
+	client := r.experiments()
+	ask := &foreshadowv1.CreateExperimentRequest{Workload: "shop", HoldSeconds: 3, RequestId: "g", Matrix: &foreshadowv1.ExperimentMatrix{
+		MaxInstances: 1, MaxMinutes: 1, Configurations: []*foreshadowv1.ExperimentConfiguration{{Name: "as-is", Instances: 1}},
+		Loads: []*foreshadowv1.ExperimentLoad{{Name: "now", Amplification: 1}, {Name: "again", Amplification: 1}, {Name: "later", Amplification: 1}},
+	}}
+	var e *foreshadowv1.Experiment
+	look := func() bool {
+		resp, err := client.CreateExperiment(t.Context(), ask)
+		e = resp.GetExperiment()
+		return err == nil
+	}
+	r.await("the first load", func() bool { return look() && r.ledger("shadow-runner/probe").Seen > 0 })
+	r.platform.set("shop-shadow")
+	r.await("the first cell", func() bool { return look() && len(e.GetCells()) > 0 })
+	r.platform.set("shop-shadow", ready("s2", referencetest.New(t, 50, time.Millisecond).Address))
+	r.await("the second cell", func() bool { return look() && len(e.GetCells()) > 1 })
+	rolled := ready("s3", referencetest.New(t, 50, time.Millisecond).Address)
+	rolled.Version = "v2"
+	r.platform.set("shop-shadow", rolled)
+	r.await("the end", func() bool { return look() && e.GetState() == foreshadowv1.ExperimentState_EXPERIMENT_STATE_SUCCEEDED })
+	c := e.GetCells()
+	if len(c) != 3 || !strings.Contains(c[0].GetFailure(), "went away") {
+		t.Fatalf("cells %v", c)
+	}
+	if why := c[1].GetFailure(); why != "" && !strings.Contains(why, "load generator") {
+		t.Errorf("the second load was not held: %s", why)
+	}
+	// Of another version is another configuration. The change may have come while the third was held already.
+	if c[2].GetResult() != nil || !strings.Contains(c[2].GetFailure(), "v2") && !strings.Contains(c[2].GetFailure(), "went away") {
+		t.Errorf("the third load was held on another version: %v", c[2])
+	}
+}

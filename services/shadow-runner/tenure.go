@@ -10,7 +10,7 @@ import (
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
 )
 
-// replaceWithin is how long a measurement waits for the instance that takes the place of one that went away under load.
+// replaceWithin is how long a measurement or an experiment waits for the instance that takes the place of one that went away.
 const replaceWithin = 2 * time.Minute
 
 // tenure is one measurement's hold on one instance at a time: when that goes away under load, on another like it.
@@ -35,19 +35,28 @@ func (t *tenure) replace(ctx context.Context) (platform.Instance, bool) {
 	t.log.Warn("instance went away under load", "instance", t.instance.ID)
 	t.release()
 	t.release = func() {}
+	instance, release, ok := awaitLease(ctx, t.fleet)
+	if !ok {
+		return platform.Instance{}, false
+	}
+	if instance.Version != t.instance.Version || instance.Size != t.instance.Size {
+		release()
+		return platform.Instance{}, false
+	}
+	t.instance, t.release = instance, release
+	return instance, true
+}
+
+// awaitLease is Lease once there is an instance to be had; false when there is none in time.
+func awaitLease(ctx context.Context, f *fleet.Fleet) (instance platform.Instance, release func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, replaceWithin)
 	defer cancel()
 	for {
-		if instance, release, ok := t.fleet.Lease(); ok {
-			if instance.Version != t.instance.Version || instance.Size != t.instance.Size {
-				release()
-				return platform.Instance{}, false
-			}
-			t.instance, t.release = instance, release
-			return instance, true
+		if instance, release, ok = f.Lease(); ok {
+			return instance, release, true
 		}
 		if pace.Timer(ctx, time.Now().Add(lookEvery)) != nil {
-			return platform.Instance{}, false
+			return platform.Instance{}, nil, false
 		}
 	}
 }

@@ -107,8 +107,15 @@ func (m *minutes) take(n float64) bool {
 // configuration holds all loads that are left of one configuration. Whatever keeps it from that is recorded with its cells.
 func (l *lane) configuration(ctx context.Context, job experiment.Job, cells []experiment.Cell, mix *reservoir.Mix, budget *minutes) error {
 	instances, release, failure := l.stage(ctx, job, cells[0].Configuration)
-	defer release()
+	defer func() { release() }()
 	for _, c := range cells {
+		if failure == "" && !there(ctx, instances) { // what one load did to them is not the next one's
+			version := instances[0].Version
+			release()
+			if instances, release, failure = l.stage(ctx, job, c.Configuration); failure == "" && instances[0].Version != version {
+				failure = "its instances became another version, " + instances[0].Version
+			}
+		}
 		used := 0.0
 		cell := &foreshadowv1.ExperimentCell{Configuration: c.Configuration.GetName(), Load: c.Load.GetName(), RequestsPerSecond: c.Rate, Failure: failure}
 		settle := l.workload.Replay.SettleDuration
@@ -136,7 +143,7 @@ func (l *lane) configuration(ctx context.Context, job experiment.Job, cells []ex
 // stage gives the instances of a configuration: one of the shadow's own when nothing is to be other than there, else a trial.
 func (l *lane) stage(ctx context.Context, job experiment.Job, c *foreshadowv1.ExperimentConfiguration) (instances []stagedInstance, release func(), failure string) {
 	if c.GetShadowInstances() <= 1 && c.GetCpuCores() == 0 && c.GetMemoryBytes() == 0 && len(c.GetEnvironment()) == 0 && c.GetImage() == "" {
-		instance, release, ok := l.fleet.Lease()
+		instance, release, ok := awaitLease(ctx, l.fleet)
 		if !ok {
 			return nil, func() {}, "the shadow has no ready instance"
 		}
@@ -157,6 +164,11 @@ type stagedInstance struct {
 	platform.Instance
 	group string
 	there func(context.Context) bool
+}
+
+// there says whether all instances still are.
+func there(ctx context.Context, instances []stagedInstance) bool {
+	return !slices.ContainsFunc(instances, func(i stagedInstance) bool { return !i.there(ctx) })
 }
 
 // own is an instance of the shadow's own.
