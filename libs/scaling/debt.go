@@ -9,8 +9,9 @@ const (
 	// repayment is the share of the HPA's fleet, as a divisor, that is held less of at most while a debt is repaid, and roomy how
 	// many times the instances that demand needs are left.
 	repayment, roomy = 20, 1.15
-	// repaid is the saving, as a share of what the HPA would have spent, at which a debt is over.
-	repaid = 0.002
+	// repaid is the saving, as a share of what the HPA would have spent, at which a debt is over, and thrift what who wants less
+	// than that spent wants saved at least: what cannot be foreseen may still cost a little.
+	repaid, thrift = 0.002, 0.003
 )
 
 // owes is by how much more was spent than the HPA would have, as a share of that, and would be with so many more
@@ -25,7 +26,7 @@ func (v *rivals) owes(c Config, more float64) float64 {
 
 // reckon notes since when there is a debt.
 func (d *decider) reckon() {
-	switch owed := d.state.rivals.owes(d.c, 0); {
+	switch owed := d.state.rivals.owes(d.c, 0) + min(thrift, max(0, 1-d.c.Budget)); {
 	case owed < -repaid:
 		d.state.indebted = time.Time{}
 	case owed > 0 && d.state.indebted.IsZero():

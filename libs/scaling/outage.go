@@ -69,12 +69,21 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 
 // watch tells an ebb from an outage. Users do not leave all at once: a load balancer, a provider or a dependency has failed,
 // and when it is back they all are, long before instances could be. Or, while there are still some, they have left for good: who
-// set a budget pays for that wait with what was saved before.
+// set a budget pays for that wait with what was saved before. An outage takes minutes to come and to go: the moment an ebb begins
+// renews the memory of what was needed, and what was next to nothing a moment ago is on its way back.
 func (d *decider) watch(rate float64) {
 	d.state.ebbs = d.state.ebbs.push(rate, d.now, d.c.Outage)
 	low := d.state.ebbs.low(d.now, d.c.Outage)
+	begins := !d.state.ebbing
+	d.state.ebbing = rate < outageShare*low
+	if !d.state.ebbing {
+		return
+	}
+	if rate < lostShare*low {
+		d.state.lost = d.now
+	}
 	saved := -d.state.rivals.owes(d.c, float64(d.current)*d.c.DownHold.Seconds())
-	if rate < lostShare*low || rate < outageShare*low && saved > setAside {
+	if begins || saved > setAside || d.now.Sub(d.state.lost) <= d.c.DownHold {
 		d.outage, d.state.outage = true, d.now
 		d.out.Evidence.Ebb = low
 	}

@@ -98,6 +98,21 @@ func TestAnOutageIsWaitedForWithWhatWasSaved(t *testing.T) {
 	}
 }
 
+// An outage takes minutes to come and to go. On the way there is a demand with which users may as well have left for good.
+func TestTheWayIntoAnOutageAndOutOfItIsPartOfIt(t *testing.T) {
+	t.Parallel()
+	c := outageConfig()
+	c.Budget, c.BudgetMemory = 1, 48*time.Hour // nothing is saved
+	before := slices.Concat(minutes(12*60, 2000), minutes(12*60, 1000), minutes(12*60, 2000))
+	held, _ := visits(c, before...)
+	holds := held[len(held)-1]
+	way := slices.Concat(minutes(4, 600), minutes(4, 400), minutes(30, 20), minutes(4, 400), minutes(4, 800), minutes(2, 1900))
+	held, last := visits(c, append(before, way...)...)
+	if got := slices.Min(held[len(before):]); got != holds {
+		t.Errorf("%d instances at the least, want the %d from before: %v", got, holds, last.Reasons)
+	}
+}
+
 func TestAnOutageIsBelievedInTime(t *testing.T) {
 	t.Parallel()
 	held, last := visits(outageConfig(), append(minutes(13*60, 2000), minutes(3*60, 10)...)...)

@@ -20,6 +20,8 @@ type State struct {
 	rivals    rivals
 	ebbs      ebbs
 	outage    time.Time // when the demand was last too low to be true
+	ebbing    bool      // it is below what is calm
+	lost      time.Time // when next to nothing of it was last left
 	indebted  time.Time // since when more was spent than the HPA would have; zero when it was not
 	loads     *loads    // nil without prices
 	move      move

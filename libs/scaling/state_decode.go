@@ -54,7 +54,7 @@ func readState(body []byte) (State, error) {
 		at: r.time("at", k.At), needs: r.peaks("needs", k.Needs, 1), reactive: r.peaks("reactive", k.Reactive, 1),
 		hpa: k.HPA.Memory, hpaHolds: r.count("hpa.holds", k.HPA.Holds), hpaSynced: r.time("hpa.synced", k.HPA.Synced),
 		rivals: r.rivals(k.Rivals), ebbs: r.ebbs(k.Ebbs), outage: r.time("outage", k.Outage),
-		indebted: r.time("indebted", k.Indebted), loads: r.loads(k.Loads), move: r.move(k.Move),
+		ebbing: k.Ebbing, lost: r.time("lost", k.Lost), indebted: r.time("indebted", k.Indebted), loads: r.loads(k.Loads), move: r.move(k.Move),
 	}
 	r.fleet(&s, k.HPA)
 	// Who follows the HPA's fleet on paper must not follow it to nothing.

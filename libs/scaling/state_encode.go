@@ -24,6 +24,8 @@ type kept struct {
 	Rivals   keptRivals `json:"rivals"`
 	Ebbs     []keptEbb  `json:"ebbs,omitempty"` // the last is that of the running span
 	Outage   int64      `json:"outage,omitempty"`
+	Ebbing   bool       `json:"ebbing,omitempty"`
+	Lost     int64      `json:"lost,omitempty"`
 	Indebted int64      `json:"indebted,omitempty"`
 	Loads    *keptLoads `json:"loads,omitempty"`
 	Move     keptMove   `json:"move"`
@@ -101,7 +103,8 @@ func (s State) MarshalBinary() ([]byte, error) {
 	k := kept{
 		Version: stateVersion, At: nanos(s.at), Needs: s.needs.kept(), Reactive: s.reactive.kept(),
 		HPA:    keptHPA{Holds: s.hpaHolds, Synced: nanos(s.hpaSynced), Memory: s.hpa},
-		Rivals: s.rivals.kept(), Ebbs: s.ebbs.kept(), Outage: nanos(s.outage), Indebted: nanos(s.indebted), Loads: s.loads.kept(),
+		Rivals: s.rivals.kept(), Ebbs: s.ebbs.kept(), Outage: nanos(s.outage),
+		Ebbing: s.ebbing, Lost: nanos(s.lost), Indebted: nanos(s.indebted), Loads: s.loads.kept(),
 		Move: keptMove{To: s.move.to.finite(), Since: nanos(s.move.since), Quiet: nanos(s.move.quiet)},
 	}
 	for _, c := range s.hpaFleet {

@@ -133,7 +133,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		of   any
 		want string
 	}{
-		{State{}, "at needs reactive hpa hpaHolds hpaFleet hpaSeen hpaSynced rivals ebbs outage indebted loads move"},
+		{State{}, "at needs reactive hpa hpaHolds hpaFleet hpaSeen hpaSynced rivals ebbs outage ebbing lost indebted loads move"},
 		{peak{}, "at need"},
 		{cohort{}, "count ordered"},
 		{glance{}, "at rate ready"},
