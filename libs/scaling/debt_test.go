@@ -18,8 +18,8 @@ func TestADebtIsRepaidWhereDemandLeavesRoom(t *testing.T) {
 	t.Parallel()
 	c := DefaultConfig()
 	c.Budget = 0.9
-	spender := c
-	spender.Budget = 1.1
+	whole, spender := c, c
+	whole.Budget, spender.Budget = 1, 1.1
 	for name, tc := range map[string]struct {
 		c         Config
 		overspent float64
@@ -33,6 +33,8 @@ func TestADebtIsRepaidWhereDemandLeavesRoom(t *testing.T) {
 		"no room":                     {c, 0.01, 21, c.DownHold, 0, 24},
 		"some of it is starting":      {c, 0.01, 17, c.DownHold, 1, 24},
 		"nothing was overspent":       {c, -0.01, 17, c.DownHold, 0, 24},
+		"next to nothing was saved":   {c, -0.001, 17, c.DownHold, 0, 23},
+		"which is all that is asked":  {whole, -0.001, 17, c.DownHold, 0, 24},
 		"a larger budget allows it":   {spender, 0.05, 17, c.DownHold, 0, 24},
 		"and not more than it":        {spender, 0.15, 17, c.DownHold, 0, 23},
 		"without a budget is no debt": {DefaultConfig(), 0.01, 17, c.DownHold, 0, 24},
