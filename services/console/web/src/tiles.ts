@@ -114,6 +114,8 @@ function sample(store: Store, now: number): Tile {
   const mix = p?.sample_mix_half_width ?? null, p95 = p?.sample_p95_half_width ?? null;
   if (!p || mix === null) return tile;
   if (unsampled(store)) return { ...tile, note: "none of these users' sessions is in the sample (tap.sample_ratio)", tone: "warn" };
+  // Half of the mix may be off: a number would say less than that.
+  if (mix >= 0.5) return { ...tile, value: "too small", note: "too few requests of late to say how well they show production", tone: "" };
   const note = p95 === null ? "95 % confidence; latencies not known" : `p95 within ${number(p95 * 100)} %, at 95 % confidence`;
   return { ...tile, value: `± ${number(mix * 100)}`, unit: "%", note, tone: stale(p, now) ? "stale" : "" };
 }
