@@ -25,7 +25,8 @@ func (s State) Heading() *Tried { return s.move.to }
 //	the fleets on paper      go on where they were; after a gap longer than the HPA's patience they start from what runs
 //	what they cost           has faded with the time that passed, which does not count as played
 //	the day of demand        the same; the gap does not make it a longer day
-//	the least demands        stay, and when the last outage was; one that began before the gap is believed as soon as without it
+//	the least demands        stay, and when the last outage was and next to nothing was left; one that began before the gap is
+//	                         believed as soon as without it
 //	a debt                   stays, and is repaid no sooner than one that began now
 //	a move to another size   has as much time left as it had
 //
