@@ -125,6 +125,61 @@ func TestDaysComeOnDemandAndGoWithRetention(t *testing.T) {
 	}
 }
 
+// TestAClockAheadMakesNothingOld: what goes is what the newest row of its kind makes old, however far the clock has jumped.
+func TestAClockAheadMakesNothingOld(t *testing.T) {
+	t.Parallel()
+	pool := open(t, embeddedtest.Postgres(t))
+	if err := database.Migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	newest := time.Date(2026, 3, 4, 15, 0, 0, 0, time.UTC)
+	within, old := newest.Add(-23*time.Hour), newest.AddDate(0, 0, -4)
+	storage := database.NewStorage(pool)
+	for _, at := range []time.Time{old, within, newest} {
+		if err := storage.Prepare(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		for _, sql := range []string{
+			"insert into traffic_window values ('shop', 1, $1, '1 s', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+			"insert into traffic_stratum values ('shop', 1, $1, '1 s', 1, 0, 0, 0, 0, 0, 0, 0, '')",
+			"insert into usage_window values ('shop', 1, $1, '1 s', 1, 1, 1)",
+			"insert into usage_instance values ('shop', 1, $1, '1 s', 'a', 0, 0, 0, 0, true)",
+			"insert into capacity_measurement values ($1::timestamptz::text, 'shop', $1, '')",
+			"insert into recommendation values ($1::timestamptz::text, 'shop', $1, '')",
+			"insert into scaling_action values ($1::timestamptz::text, 'shop', $1, '')",
+			"insert into window_change (workload, environment, kind, start_time, width, commit_time) values ('shop', 1, 1, $1, '1 s', $1)",
+			"insert into producer_sequence values ('observed', 0, $1::timestamptz::text, 1, $1)",
+		} {
+			if _, err := pool.Exec(t.Context(), sql, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := storage.Maintain(t.Context(), newest.AddDate(1, 0, 0), 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for table, column := range map[string]string{
+		"traffic_window": "start_time", "traffic_stratum": "start_time", "usage_window": "start_time", "usage_instance": "start_time",
+		"capacity_measurement": "happen_time", "recommendation": "happen_time", "scaling_action": "happen_time", "window_change": "commit_time",
+	} {
+		rows, err := pool.Query(t.Context(), "select "+column+" from "+table+" order by 1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]time.Time{within, newest}, left); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", table, diff)
+		}
+	}
+	var producers int // are kept for two weeks
+	if err := pool.QueryRow(t.Context(), "select count(*) from producer_sequence").Scan(&producers); err != nil || producers != 3 {
+		t.Errorf("%d producers, %v", producers, err)
+	}
+}
+
 func TestADayThatWasDroppedByAnotherIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	pool := open(t, embeddedtest.Postgres(t))
@@ -136,7 +191,7 @@ func TestADayThatWasDroppedByAnotherIsMadeAgain(t *testing.T) {
 	if err := mine.Prepare(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Expire(t.Context(), at.AddDate(0, 0, 2)); err != nil {
+	if err := other.Expire(t.Context(), at.AddDate(0, 0, 2), 0); err != nil {
 		t.Fatal(err)
 	}
 	insert := func() error {

@@ -3,6 +3,8 @@ package database
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +71,9 @@ func (s *Storage) Explain(err error) error {
 	return err
 }
 
-func partitionName(table string, d time.Time) string { return table + "_" + d.Format("20060102") }
+const dayLayout = "20060102"
+
+func partitionName(table string, d time.Time) string { return table + "_" + d.Format(dayLayout) }
 
 // createDay is one transaction per table: one that held two tables could deadlock with a writer. Attaching a table does
 // not lock out readers and writers of the others, as creating it in place would.
@@ -97,28 +101,64 @@ func (s *Storage) createDay(ctx context.Context, table string, d time.Time) erro
 // dropLockTimeout: dropping a day locks out writers for a moment; when it has to wait, it is tried again later.
 const dropLockTimeout = 2 * time.Second
 
-// Expire drops whole days that ended before the given time.
-func (s *Storage) Expire(ctx context.Context, before time.Time) error {
+// Expire drops whole days that ended longer than keep ago: before now, or before the newest day that holds rows when now is
+// later. A clock that jumps ahead makes nothing old.
+func (s *Storage) Expire(ctx context.Context, now time.Time, keep time.Duration) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
 	for _, table := range windowTables {
-		if s.timescale {
-			if _, err := s.pool.Exec(ctx, "select drop_chunks($1::regclass, older_than => $2::timestamptz)", table, before); err != nil {
-				return fmt.Errorf("drop chunks of %s: %w", table, err)
+		if !s.timescale {
+			if err := s.expireDays(ctx, table, now, keep); err != nil {
+				return err
 			}
 			continue
 		}
-		if err := s.expireDays(ctx, table, before); err != nil {
+		last, err := s.newest(ctx, table, "start_time", now)
+		if err != nil {
 			return err
+		}
+		if _, err := s.pool.Exec(ctx, "select drop_chunks($1::regclass, older_than => $2::timestamptz)", table, last.Add(-keep)); err != nil {
+			return fmt.Errorf("drop chunks of %s: %w", table, err)
 		}
 	}
 	return nil
 }
 
-func (s *Storage) expireDays(ctx context.Context, table string, before time.Time) error {
+// newest is the time of the newest row; now when that is earlier, or when there is none.
+func (s *Storage) newest(ctx context.Context, table, column string, now time.Time) (time.Time, error) {
+	var at time.Time
+	if err := s.pool.QueryRow(ctx, fmt.Sprintf("select least($1, max(%s)) from %s", column, table), now).Scan(&at); err != nil {
+		return at, fmt.Errorf("find the newest row of %s: %w", table, err)
+	}
+	return at, nil
+}
+
+// newestDay is newest for a table in days, to the end of the day: no index leads to the row itself. The names are in order.
+func (s *Storage) newestDay(ctx context.Context, table string, names []string, now time.Time) (time.Time, error) {
+	for _, name := range slices.Backward(names) {
+		var holds bool
+		if err := s.pool.QueryRow(ctx, "select exists (select from "+pgx.Identifier{name}.Sanitize()+")").Scan(&holds); err != nil {
+			return now, fmt.Errorf("look into partition %s: %w", name, err)
+		}
+		if !holds {
+			continue
+		}
+		d, err := time.Parse(dayLayout, strings.TrimPrefix(name, table+"_"))
+		if err != nil {
+			return now, fmt.Errorf("read the day of partition %s: %w", name, err)
+		}
+		if end := d.Add(day); end.Before(now) {
+			return end, nil
+		}
+		break
+	}
+	return now, nil
+}
+
+func (s *Storage) expireDays(ctx context.Context, table string, now time.Time, keep time.Duration) error {
 	rows, err := s.pool.Query(ctx, `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-		where i.inhparent = $1::regclass and c.relname < $2 order by 1`, table, partitionName(table, before.UTC().Truncate(day)))
+		where i.inhparent = $1::regclass order by 1`, table)
 	if err != nil {
 		return fmt.Errorf("list partitions of %s: %w", table, err)
 	}
@@ -126,6 +166,12 @@ func (s *Storage) expireDays(ctx context.Context, table string, before time.Time
 	if err != nil {
 		return fmt.Errorf("list partitions of %s: %w", table, err)
 	}
+	last, err := s.newestDay(ctx, table, names, now)
+	if err != nil {
+		return err
+	}
+	kept, _ := slices.BinarySearch(names, partitionName(table, last.Add(-keep).UTC().Truncate(day)))
+	names = names[:kept]
 	for _, name := range names {
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d; drop table if exists %s",
@@ -163,7 +209,8 @@ const maintainTimeout = 5 * time.Minute
 // ChangesKept is how long a change of a window can be followed.
 const ChangesKept = day
 
-// Maintain drops what has expired and makes the days ahead.
+// Maintain drops what has expired and makes the days ahead. What has expired is judged by now or by the newest row of its
+// kind, whichever is earlier: what was dropped does not come back when a clock that jumped ahead does.
 func (s *Storage) Maintain(ctx context.Context, now time.Time, retention time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, maintainTimeout)
 	defer cancel()
@@ -171,7 +218,7 @@ func (s *Storage) Maintain(ctx context.Context, now time.Time, retention time.Du
 		return err
 	}
 	// A day more, so that a row that was accepted a moment ago is not about to go.
-	if err := s.Expire(ctx, now.Add(-retention-day)); err != nil {
+	if err := s.Expire(ctx, now, retention+day); err != nil {
 		return err
 	}
 	for _, a := range agingTables {
@@ -179,8 +226,12 @@ func (s *Storage) Maintain(ctx context.Context, now time.Time, retention time.Du
 		if keep == 0 {
 			keep = retention
 		}
+		last, err := s.newest(ctx, a.table, a.column, now)
+		if err != nil {
+			return err
+		}
 		sql := fmt.Sprintf("delete from %s where %s < $1", a.table, a.column)
-		if _, err := s.pool.Exec(ctx, sql, now.Add(-keep)); err != nil {
+		if _, err := s.pool.Exec(ctx, sql, last.Add(-keep)); err != nil {
 			return fmt.Errorf("expire rows of %s: %w", a.table, err)
 		}
 	}
