@@ -97,7 +97,7 @@ func (f feed) window(r kafka.Record) string {
 
 func (f feed) capacity(r kafka.Record) {
 	c := &foreshadowv1.CapacityMeasured{}
-	if m, _ := f.read(r, c); m != nil && m.ObserveCapacity(c) {
+	if m, _ := f.read(r, c); m != nil && m.ObserveCapacity(model.AsOf(f.now(), c)) {
 		f.log.Info("capacity measured", "workload", c.GetWorkload(), "requests_per_second", c.GetRequestsPerSecond())
 	}
 }

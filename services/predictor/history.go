@@ -26,6 +26,8 @@ type history struct {
 	conn     *grpc.ClientConn
 	workload workload.Workload
 	now      func() time.Time
+	// begun is when the live part began: what history holds of later came live, too.
+	begun time.Time
 }
 
 // read brings the past into the model and returns how many steps of demand it knows.
@@ -96,7 +98,7 @@ func (h history) facts(ctx context.Context, m *model.Model) error {
 		return fmt.Errorf("query capacity measurements: %w", err)
 	}
 	for _, c := range measured.GetMeasurements() {
-		m.ObserveCapacity(c)
+		m.ObserveCapacity(model.AsOf(h.begun, c))
 	}
 	actions, err := client.QueryScalingActions(ctx, &foreshadowv1.QueryScalingActionsRequest{Workload: name, PageSize: factsPage})
 	if err != nil {

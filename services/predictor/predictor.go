@@ -148,7 +148,7 @@ func (s *Service) startModels(ctx context.Context, g *errgroup.Group, predicting
 	for _, w := range s.deps.Workloads {
 		m := s.models[w.Name]
 		l := &learner{
-			history: history{conn: conn, workload: w, now: s.deps.Now}, model: m, workload: w.Name,
+			history: history{conn: conn, workload: w, now: s.deps.Now, begun: s.deps.Now()}, model: m, workload: w.Name,
 			admin: s.deps.Admin, log: s.deps.Log, turns: turns, wake: make(chan struct{}, 1),
 		}
 		advanced[w.Name] = make(chan struct{}, 1)

@@ -157,6 +157,35 @@ func TestStartsWithoutHistoryAndRecovers(t *testing.T) {
 	})
 }
 
+// TestACapacityOfTheFutureGivesWayToTheNext: also where history still has it, whose newest it stays.
+func TestACapacityOfTheFutureGivesWayToTheNext(t *testing.T) {
+	t.Parallel()
+	name := own("ahead")
+	k, h := broker(t), &past{ahead: 30 * time.Minute}
+	out, p := recommendations(t, k, name), produce(t, k)
+	measured := publisher[*foreshadowv1.CapacityMeasured](t, k, kafka.TopicCapacityMeasured, "/shadow-runner")
+	live(t, p, h, name)
+	start(t, k, serveHistory(t, "127.0.0.1:0", h), shop(name))
+	var last uint64
+	of := func(rate float64) func(*foreshadowv1.Recommendation) bool {
+		return func(r *foreshadowv1.Recommendation) bool { return r.GetEvidence().GetCapacityPerSecond() == rate }
+	}
+	await(t, out, &last, "with the capacity of history", of(50))
+	measured.Publish(name, capacity(name, time.Now().AddDate(1, 0, 0), 70))
+	await(t, out, &last, "with the capacity of next year", of(70))
+	measured.Publish(name, capacity(name, time.Now(), 60))
+	await(t, out, &last, "with the capacity of now", of(60))
+	floor := uint64(time.Now().Add(time.Hour).UnixNano())
+	h.mu.Lock()
+	h.generation = floor // is read after the capacity
+	h.mu.Unlock()
+	p.send(window(name, time.Now().Add(-200*time.Second), 20))
+	r := await(t, out, &last, "after history was read anew", func(r *foreshadowv1.Recommendation) bool { return r.GetGeneration() > floor })
+	if got := r.GetEvidence().GetCapacityPerSecond(); got != 60 {
+		t.Errorf("capacity %v after history was read anew, want that of now", got)
+	}
+}
+
 func TestDecidesWhileHistoryHangs(t *testing.T) {
 	t.Parallel()
 	name := own("hangs")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/embedded/embeddedtest"
@@ -83,6 +84,8 @@ type past struct {
 	windows    []*foreshadowv1.MetricsWindowed // traffic totals, as wide as the step, oldest first
 	generation uint64
 	reads      int
+	// ahead is how far the clock was ahead by which the capacity was measured a minute ago.
+	ahead time.Duration
 	// hang, when set, keeps every reading waiting until the caller leaves, and is told of it.
 	hang chan struct{}
 }
@@ -122,10 +125,9 @@ func (p *past) QueryCapacityMeasurements(ctx context.Context, req *foreshadowv1.
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return &foreshadowv1.QueryCapacityMeasurementsResponse{Measurements: []*foreshadowv1.CapacityMeasured{{
-		Workload: req.GetWorkload(), Valid: true, MeasureTime: timestamppb.New(time.Now().Add(-time.Minute)), RequestsPerSecond: 50,
-		ExpireTime: timestamppb.New(time.Now().Add(time.Hour)), SloLatencySeconds: 0.2, SloQuantile: 0.95,
-	}}}, nil
+	return &foreshadowv1.QueryCapacityMeasurementsResponse{Measurements: []*foreshadowv1.CapacityMeasured{
+		capacity(req.GetWorkload(), time.Now().Add(p.ahead-time.Minute), 50),
+	}}, nil
 }
 
 func (p *past) QueryScalingActions(context.Context, *foreshadowv1.QueryScalingActionsRequest) (*foreshadowv1.QueryScalingActionsResponse, error) {
@@ -149,6 +151,14 @@ func window(name string, start time.Time, requests uint64) *foreshadowv1.Metrics
 		Content: &foreshadowv1.MetricsWindowed_Traffic{Traffic: &foreshadowv1.TrafficWindow{Strata: []*foreshadowv1.Traffic{
 			{Stratum: &foreshadowv1.Stratum{Route: "GET /"}, Requests: requests},
 		}}},
+	}
+}
+
+// capacity is a measurement that holds for an hour.
+func capacity(name string, at time.Time, rate float64) *foreshadowv1.CapacityMeasured {
+	return &foreshadowv1.CapacityMeasured{
+		Workload: name, Valid: true, MeasureTime: timestamppb.New(at), ExpireTime: timestamppb.New(at.Add(time.Hour)),
+		RequestsPerSecond: rate, SloLatencySeconds: 0.2, SloQuantile: 0.95,
 	}
 }
 
@@ -256,9 +266,14 @@ type producer struct {
 
 func produce(t *testing.T, k kafka.Config) *producer {
 	t.Helper()
+	return &producer{Publisher: publisher[*foreshadowv1.MetricsWindowed](t, k, kafka.TopicMetricsWindowed, "/metrics-aggregator")}
+}
+
+func publisher[M proto.Message](t *testing.T, k kafka.Config, topic, source string) *kafka.Publisher[M] {
+	t.Helper()
 	cfg := kafka.DefaultPublisherConfig()
-	cfg.Kafka, cfg.Topic, cfg.Source = k, kafka.TopicMetricsWindowed, "/metrics-aggregator"
-	p, err := kafka.NewPublisher[*foreshadowv1.MetricsWindowed](cfg)
+	cfg.Kafka, cfg.Topic, cfg.Source = k, topic, source
+	p, err := kafka.NewPublisher[M](cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +286,7 @@ func produce(t *testing.T, k kafka.Config) *producer {
 			t.Error(err)
 		}
 	})
-	return &producer{Publisher: p}
+	return p
 }
 
 func (p *producer) send(windows ...*foreshadowv1.MetricsWindowed) {

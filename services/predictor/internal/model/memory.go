@@ -63,7 +63,7 @@ func (m *Model) Recall(r *foreshadowv1.ScalingRemembered, now time.Time) (played
 	}
 	for _, c := range r.GetTried() {
 		if c.GetSimulation() != nil {
-			m.ObserveCapacity(c)
+			m.ObserveCapacity(AsOf(now, c))
 		}
 	}
 	m.mu.Lock()

@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/foreshadow/foreshadow/libs/forecast"
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/scaling"
@@ -183,6 +186,20 @@ func (m *Model) observeTraffic(w demand.Window, strata metric.Strata) bool {
 	}
 	m.recent.add(w.Start, m.usage.traffic(w.Start, w.Width, routes))
 	return true
+}
+
+// AsOf is a measurement as of its arrival where it says a later time: until then it would pass for newer than all that come.
+func AsOf(arrival time.Time, c *foreshadowv1.CapacityMeasured) *foreshadowv1.CapacityMeasured {
+	made := c.GetMeasureTime().AsTime()
+	if !made.After(arrival) {
+		return c
+	}
+	c = proto.CloneOf(c)
+	c.MeasureTime = timestamppb.New(arrival)
+	if c.ExpireTime != nil { // it holds as long as it was meant to
+		c.ExpireTime = timestamppb.New(arrival.Add(expires(c).Sub(made)))
+	}
+	return c
 }
 
 // ObserveCapacity takes a measurement and reports whether it counts as production's: one that is invalid, older than the

@@ -9,6 +9,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
+	"github.com/foreshadow/foreshadow/services/predictor/internal/model"
 )
 
 // tried is what an experiment says of a configuration with two cores: it held twice production's rate for a tenth more.
@@ -62,6 +63,39 @@ func TestASizeThatWasTriedIsAdvice(t *testing.T) {
 		if got := r.GetEvidence().GetCapacityPerSecond(); got != capacity {
 			t.Errorf("%s: production's capacity is %v", name, got)
 		}
+	}
+}
+
+func TestAMeasurementOfTheFutureGivesWayToTheNext(t *testing.T) {
+	t.Parallel()
+	shop := shop()
+	shop.Prices = workload.Prices{InstanceHour: 1}
+	w := newWorld(t, shop)
+	observe := func(second int, c *foreshadowv1.CapacityMeasured) { w.m.ObserveCapacity(model.AsOf(at(second), c)) }
+	// A runner's clock is a year ahead, and then set right.
+	ahead := measured(9 * capacity)
+	ahead.MeasureTime, ahead.ExpireTime = timestamppb.New(at(1).AddDate(1, 0, 0)), timestamppb.New(at(1).AddDate(1, 0, 0).Add(time.Hour))
+	large := tried("large", 1, func(s *foreshadowv1.Simulation) { s.RequestsPerSecond = 0 })
+	large.MeasureTime = ahead.MeasureTime
+	observe(1, ahead)
+	observe(1, large)
+	if e := w.second(2).GetEvidence(); e.GetCapacityPerSecond() != 9*capacity || !e.GetCapacityMeasureTime().AsTime().Equal(at(1)) {
+		t.Errorf("a measurement of the future: %v", e)
+	}
+	if r := w.second(7200); !has(r, "capacity_expired") {
+		t.Errorf("it holds longer than its hour: %v", r.GetReasons())
+	}
+	today := measured(capacity)
+	today.MeasureTime, today.ExpireTime = timestamppb.New(at(7201)), nil
+	observe(7201, today)
+	observe(7201, tried("large", 7201, nil))
+	w.second(7202)
+	r := w.second(7202 + int((25 * time.Hour).Seconds()))
+	if got := r.GetEvidence().GetCapacityPerSecond(); got != capacity {
+		t.Errorf("capacity %v, want %d as measured since", got, capacity)
+	}
+	if got := r.GetCheaper().GetConfiguration(); got != "large" {
+		t.Errorf("advice %q, want the size that was tried since", got)
 	}
 }
 
