@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// rerun is two days of a wave under the HPA's own bill, with a predictor that ends every six hours of the second day and is away
-// for a minute, what it remembers then made anew by restart; nil for a pause in which nothing is forgotten. It returns what the second day cost and violated, and how often the HPA was followed.
-func rerun(t *testing.T, restart func(State, Input, time.Time) State) (spent, violated float64, followed int) {
+// rerun is two days of a wave under the HPA's own bill, each with its maximum, with a predictor that ends every six hours of the
+// second day and is away for a minute, what it remembers then made anew by restart; nil for a pause in which nothing is forgotten.
+// It returns what the second day cost and violated, and how often the HPA was followed.
+func rerun(t *testing.T, most [2]int, restart func(State, Input, time.Time) State) (spent, violated float64, followed int) {
 	t.Helper()
 	c := DefaultConfig()
-	c.MaxInstances, c.Imbalance, c.Smoothing, c.Budget, c.BudgetMemory = 1000, 0, 0, 1, 24*time.Hour
+	c.Imbalance, c.Smoothing, c.Budget, c.BudgetMemory = 0, 0, 1, 24*time.Hour
 	const startup, away, every, day = 8, 4, 1440, 5760 // ticks
 	demand, forecast := wave(0.1), spread(0.1, 1)
 	var s State
@@ -19,6 +20,7 @@ func rerun(t *testing.T, restart func(State, Input, time.Time) State) (spent, vi
 	desired := int(demand(0)/60) + 1
 	for i := range 2 * day {
 		now := start.Add(time.Duration(i) * c.Interval)
+		c.MaxInstances = most[i/day]
 		ready := float64(desired)
 		for _, h := range held[max(0, i-startup):] {
 			ready = math.Min(ready, h)
@@ -54,9 +56,10 @@ func rerun(t *testing.T, restart func(State, Input, time.Time) State) (spent, vi
 // Four restarts a day cost users nothing beside the minutes they last, where without memory they are served as the HPA would for hours each time.
 func TestRestartsCostNoMoreThanPauses(t *testing.T) {
 	t.Parallel()
-	spent, violated, followed := rerun(t, nil)
-	forgot, forgotViolated, forgotFollowed := rerun(t, func(State, Input, time.Time) State { return State{} })
-	kept, keptViolated, keptFollowed := rerun(t, func(s State, in Input, now time.Time) State { return reread(t, s).Resume(in, now) })
+	same := [...]int{1000, 1000}
+	spent, violated, followed := rerun(t, same, nil)
+	forgot, forgotViolated, forgotFollowed := rerun(t, same, func(State, Input, time.Time) State { return State{} })
+	kept, keptViolated, keptFollowed := rerun(t, same, resume(t))
 	t.Logf("paused            %.0f instance-intervals, %.4g requests violated, the HPA followed %d times", spent, violated, followed)
 	t.Logf("with its memory   %.0f instance-intervals, %.4g requests violated, the HPA followed %d times", kept, keptViolated, keptFollowed)
 	t.Logf("without memory    %.0f instance-intervals, %.4g requests violated, the HPA followed %d times", forgot, forgotViolated, forgotFollowed)
@@ -65,5 +68,30 @@ func TestRestartsCostNoMoreThanPauses(t *testing.T) {
 	}
 	if kept > 1.03*spent || keptViolated > 1.15*violated || keptViolated > 0.8*forgotViolated {
 		t.Errorf("%.0f spent and %.4g violated with memory, %.0f and %.4g where nothing ended, %.4g without memory", kept, keptViolated, spent, violated, forgotViolated)
+	}
+}
+
+func resume(t *testing.T) func(State, Input, time.Time) State {
+	return func(s State, in Input, now time.Time) State { return reread(t, s).Resume(in, now) }
+}
+
+// What all violated because the maximum forbade more says nothing of another maximum: it is learnt anew, within hours. All else is
+// kept, for to learn anew is to do what the HPA does.
+func TestARaisedMaximumIsNotJudgedByTheFormer(t *testing.T) {
+	t.Parallel()
+	_, least, _ := rerun(t, [...]int{1000, 1000}, resume(t))
+	for _, tc := range []struct {
+		most     [2]int
+		followed int // at most
+	}{
+		{[...]int{20, 1000}, 1000}, // 30 are needed at the peaks
+		{[...]int{28, 1000}, 1000},
+		{[...]int{100, 1000}, 0},
+	} {
+		_, violated, followed := rerun(t, tc.most, resume(t))
+		t.Logf("%v: %.4g requests violated, %.4g under the higher from the beginning, the HPA followed %d times", tc.most, violated, least, followed)
+		if followed > tc.followed || tc.followed == 0 && violated != least {
+			t.Errorf("maximum %v: the HPA followed %d times, want at most %d; %.4g violated", tc.most, followed, tc.followed, violated)
+		}
 	}
 }

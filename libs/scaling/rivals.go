@@ -21,6 +21,10 @@ type rivals struct {
 	hpa  rival
 	real float64 // instance-seconds that really ran, older ones forgotten
 	own  [len(manners)]row
+	// most is the maximum they were played under, and beyond the requests that were more than it carries, older ones forgotten:
+	// these every fleet violated, the HPA's too.
+	most   int
+	beyond float64
 }
 
 // row are the fleets of one manner, one per risk.
@@ -80,6 +84,10 @@ func (d *decider) compete(rate, noise float64) {
 	m.keep = math.Exp(-m.elapsed.Seconds() / max(d.c.BudgetMemory.Seconds(), 1e-9))
 	v.at, v.seen = d.now, v.seen*m.keep+m.elapsed.Seconds()
 	v.real = v.real*m.keep + float64(d.current)*m.elapsed.Seconds()
+	v.most, v.beyond = min(d.c.MaxInstances, instanceLimit), v.beyond*m.keep
+	if rate > float64(v.most)*m.capacity*(1+grain) {
+		v.beyond += rate * m.elapsed.Seconds()
+	}
 	v.hpa.move(d.state.hpaHolds)
 	m.room = make(peaks, 0, v.entries())
 	v.hpa.score(&m)

@@ -138,7 +138,10 @@ func (r *reader) ebbs(k []keptEbb) ebbs {
 
 // rivals are none when other risks, or in other manners, were tried than are today.
 func (r *reader) rivals(k keptRivals) rivals {
-	v := rivals{at: r.time("rivals.at", k.At), seen: r.float("rivals.seen", k.Seen), real: r.float("rivals.real", k.Real), hpa: r.rival("rivals.hpa", k.HPA)}
+	v := rivals{
+		at: r.time("rivals.at", k.At), seen: r.float("rivals.seen", k.Seen), real: r.float("rivals.real", k.Real), hpa: r.rival("rivals.hpa", k.HPA),
+		most: r.count("rivals.most", k.Most), beyond: r.float("rivals.beyond", k.Beyond),
+	}
 	if len(k.Own) != len(manners)*len(rivalRisks) {
 		return rivals{}
 	}

@@ -60,6 +60,9 @@ type keptRivals struct {
 	Real float64     `json:"real"`
 	HPA  keptRival   `json:"hpa"`
 	Own  []keptRival `json:"own"`
+
+	Most   int     `json:"most,omitempty"`
+	Beyond float64 `json:"beyond,omitempty"`
 }
 
 type keptRival struct {
@@ -136,7 +139,7 @@ func (p peaks) kept() keptPeaks {
 }
 
 func (v rivals) kept() keptRivals {
-	k := keptRivals{At: nanos(v.at), Seen: v.seen, Real: v.real, HPA: v.hpa.kept(manner{}, 0)}
+	k := keptRivals{At: nanos(v.at), Seen: v.seen, Real: v.real, HPA: v.hpa.kept(manner{}, 0), Most: v.most, Beyond: v.beyond}
 	for m, row := range v.own {
 		for i, r := range row {
 			k.Own = append(k.Own, r.kept(manners[m], rivalRisks[i]))

@@ -137,7 +137,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 		{peak{}, "at need"},
 		{cohort{}, "count ordered"},
 		{glance{}, "at rate ready"},
-		{rivals{}, "at seen hpa real own"},
+		{rivals{}, "at seen hpa real own most beyond"},
 		{rival{}, "holds needs low spent violated strained acted"},
 		{ebbs{}, "past now"},
 		{ebb{}, "from least"},

@@ -24,6 +24,8 @@ func (s State) Heading() *Tried { return s.move.to }
 //	the HPA's fleet on paper is at least what runs, and as patient as at a start
 //	the fleets on paper      go on where they were; after a gap longer than the HPA's patience they start from what runs
 //	what they cost           has faded with the time that passed, which does not count as played
+//	all of the fleets        are forgotten when the maximum is higher than it was and most of what the HPA violated is what it
+//	                         forbade to serve: that all violated alike, and no risk would be better than the HPA for days
 //	the day of demand        the same; the gap does not make it a longer day
 //	the least demands        stay, and when the last outage was and next to nothing was left; one that began before the gap is
 //	                         believed as soon as without it
@@ -67,13 +69,14 @@ func (s *State) resumeHPA(c Config, runs Instances, gap time.Duration) {
 }
 
 func (v rivals) resume(c Config, gap time.Duration) rivals {
-	if gap > c.BudgetMemory {
+	if gap > c.BudgetMemory || c.MaxInstances > v.most && v.beyond > v.hpa.violated/2 {
 		return rivals{}
 	}
 	keep := math.Exp(-gap.Seconds() / max(c.BudgetMemory.Seconds(), 1e-9))
 	v.at = time.Time{}
 	v.seen *= keep
 	v.real *= keep
+	v.beyond *= keep
 	v.hpa = v.hpa.resume(c, gap, keep)
 	for m := range v.own {
 		for i := range v.own[m] {
