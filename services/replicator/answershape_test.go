@@ -68,7 +68,7 @@ func TestDescribedAnswersArriveUnchanged(t *testing.T) {
 		hearAll := func(perSecond float64) (all []heard, copies map[string]*foreshadowv1.CapturedRequest) {
 			o.workload = func(w *workload.Workload) { w.Tap.AnswerShapes = perSecond }
 			r := start(t, o)
-			r.platform.set(ready("scripted", scripted(t, list).Addr().String()))
+			r.platform.set(ready("scripted", scripted(t, list)))
 			for i := range list {
 				all = append(all, hear(t, strings.TrimPrefix(r.url, "http://"), i))
 			}

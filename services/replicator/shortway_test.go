@@ -79,32 +79,13 @@ func answers() map[string]string {
 	}
 }
 
-// scripted is an instance that answers the request /n with the answer of that number, and then closes the connection.
-func scripted(t *testing.T, answers []string) net.Listener {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			req, err := http.ReadRequest(bufio.NewReader(conn))
-			if err == nil {
-				var n int
-				_, _ = fmt.Sscanf(req.URL.Path, "/%d", &n)
-				_, _ = io.WriteString(conn, answers[n])
-			}
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = ln.Close(); <-done })
-	return ln
+// scripted is an instance that answers the request /n with the answer of that number.
+func scripted(t *testing.T, answers []string) string {
+	return talker(t, func(conn net.Conn, path string) {
+		var n int
+		_, _ = fmt.Sscanf(path, "/%d", &n)
+		_, _ = io.WriteString(conn, answers[n])
+	})
 }
 
 // heard is what a client makes of an answer.
@@ -158,7 +139,7 @@ func TestBothWaysAnswerAlike(t *testing.T) {
 	var rigs [2]*rig
 	for way, short := range []bool{false, true} {
 		rigs[way] = start(t, options{config: func(c *replicator.Config) { c.ShortWay = short }})
-		rigs[way].platform.set(ready("scripted", scripted(t, list).Addr().String()))
+		rigs[way].platform.set(ready("scripted", scripted(t, list)))
 		for i := range list {
 			got[way] = append(got[way], hear(t, strings.TrimPrefix(rigs[way].url, "http://"), i))
 		}
