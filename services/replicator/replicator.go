@@ -211,12 +211,14 @@ func (s *Service) serveProxy(ctx context.Context) error {
 
 // serveFront puts the short way in front of net/http, unless the configuration does without.
 func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handler *proxy.Handler) error {
+	door := proxy.NewDoor(s.listening, places(descriptors()))
 	if !s.cfg.ShortWay {
-		return s.serveHTTP(ctx, requests, cutOff, s.listening, handler)
+		return s.serveHTTP(ctx, requests, cutOff, door, handler)
 	}
-	front := proxy.NewFront(handler, s.listening, proxy.Limits{
+	front := proxy.NewFront(handler, door, proxy.Limits{
 		HeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
 	}, s.deps.Log)
+	door.Crowded = front.Crowded
 	serving, stop := context.WithCancel(ctx)
 	var fronts sync.WaitGroup
 	fronts.Go(func() { front.Run(serving, s.cfg.DrainTimeout, cutOff) })
@@ -224,6 +226,16 @@ func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handl
 	stop()
 	fronts.Wait()
 	return err
+}
+
+// places is how many clients can be served with so many file descriptors: each takes one, and one more to an instance. The rest is
+// the process's own, for the broker, the platform and the admin pages.
+func places(descriptors uint64) int {
+	const most = 1 << 30
+	if descriptors == 0 || descriptors > 2*most {
+		return most
+	}
+	return int(descriptors-min(64, descriptors/4)) / 2
 }
 
 // serveHTTP serves until ctx ends and open requests have had their time. The context of requests is theirs, and

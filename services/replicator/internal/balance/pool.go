@@ -34,6 +34,8 @@ type Pool struct {
 	next    int // where the search begins, so that ties rotate
 	waiting int
 	changed chan struct{}
+
+	closing sync.Mutex // taken before mu
 }
 
 // NewPool returns a pool without instances.
@@ -177,6 +179,18 @@ func (p *Pool) release(i *Instance) bool {
 	defer p.mu.Unlock()
 	i.inFlight--
 	return i.retired && i.inFlight == 0
+}
+
+// CloseIdle closes every connection that nothing is asked on. They are closed when it returns, whoever called it first.
+func (p *Pool) CloseIdle() {
+	p.closing.Lock()
+	defer p.closing.Unlock()
+	p.mu.Lock()
+	ready := p.ready // replaced, never changed
+	p.mu.Unlock()
+	for _, i := range ready {
+		i.closeIdle()
+	}
 }
 
 // SetAside keeps requests from an instance for a moment.

@@ -28,6 +28,8 @@ const (
 	glance = 20 * time.Millisecond
 	// lastCall is how long a new connection may bring its first request when the end was asked for.
 	lastCall = time.Second
+	// dismissed is in place of the time since when a client was idle that has to go.
+	dismissed = -1
 	// linger is how long the client may take to close after the last answer.
 	linger = 500 * time.Millisecond
 )
@@ -54,6 +56,7 @@ type client struct {
 
 	deadline time.Time     // of reading from conn
 	begun    atomic.Bool   // a request came; read by others
+	idle     atomic.Int64  // since when it waits for a request, in Unix nanoseconds; 0 when it does not, or dismissed by others
 	watching chan struct{} // closed when the client is watched no more
 	gone     atomic.Bool   // the client went away while it was watched
 	stopping atomic.Bool   // it is to be watched no more
@@ -147,7 +150,13 @@ func (c *client) fill() bool {
 	if c.w == len(c.in) || !c.wait(empty) {
 		return empty
 	}
+	if empty {
+		c.idle.Store(time.Now().UnixNano())
+	}
 	n, err := c.conn.Read(c.in[c.w:])
+	if c.idle.Swap(0) == dismissed {
+		return true // what came at that moment is not begun with
+	}
 	c.w += n
 	return err == nil || empty
 }

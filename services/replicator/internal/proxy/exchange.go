@@ -96,8 +96,8 @@ func (c *client) send(arrive time.Time) (*balance.Conn, error) {
 		instance := c.held
 		c.release()
 		refused := isRefused(err)
-		if refused && !isOurs(err) {
-			h.pool.SetAside(instance)
+		if refused {
+			h.refused(instance, err)
 		}
 		if h.ending.Err() != nil || c.gone.Load() || try == maxTries || !refused && (broke || !isSafe(c.request.Method)) {
 			return nil, err

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +46,8 @@ type Front struct {
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
+
+	saidCrowded time.Time // accept's own
 }
 
 // NewFront returns a front of the handler; Run and the http.Server's Serve go together.
@@ -137,6 +141,40 @@ func (f *Front) complain(ctx context.Context) {
 	}
 }
 
+// Crowded makes room for a new client: those who have asked for nothing for longest lose their connection, as with nginx. It is
+// called by accept alone, through the door.
+func (f *Front) Crowded() {
+	now := time.Now()
+	if now.Sub(f.saidCrowded) > time.Minute {
+		f.saidCrowded = now
+		select {
+		case f.trouble <- errCrowded:
+		default:
+		}
+	}
+	type idle struct {
+		client *client
+		since  int64
+	}
+	var all []idle
+	f.each(func(c *client) {
+		if since := c.idle.Load(); since > 0 && since <= now.Add(-leastIdle).UnixNano() {
+			all = append(all, idle{c, since})
+		}
+	})
+	slices.SortFunc(all, func(a, b idle) int { return cmp.Compare(a.since, b.since) })
+	for _, i := range all[:(len(all)+7)/8] { // some at once, for to look for them takes a while
+		if i.client.idle.CompareAndSwap(i.since, dismissed) {
+			_ = i.client.conn.Close()
+		}
+	}
+}
+
+var errCrowded = errors.New("there are as many as file descriptors allow (ulimit -n); new ones take the places of those idle longest")
+
+// leastIdle is how long a connection must have been idle to make room, so that those in use do not take turns in losing theirs.
+const leastIdle = time.Second
+
 // each does something to every connection.
 func (f *Front) each(do func(*client)) {
 	f.mu.Lock()
@@ -178,9 +216,4 @@ func (r *resumed) Read(p []byte) (int, error) {
 }
 
 // CloseWrite lets net/http end a connection without cutting off its last answer.
-func (r *resumed) CloseWrite() error {
-	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
+func (r *resumed) CloseWrite() error { return closeWrite(r.Conn) }

@@ -79,6 +79,65 @@ func TestAcceptingDoesNotWaitForTheLog(t *testing.T) {
 	})
 }
 
+// queue is a listener to which connections come one by one.
+type queue chan net.Conn
+
+func (q queue) Accept() (net.Conn, error) {
+	if conn, open := <-q; open {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (q queue) Close() error { close(q); return nil }
+
+func (q queue) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestTheLongestIdleMakesRoom: behind a door with no place left a client waits until somebody has been idle for a while, and takes
+// the place of who was idle for longest.
+func TestTheLongestIdleMakesRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ln, log := make(queue), stuck{said: make(chan string, 1)}
+		door := NewDoor(ln, 8)
+		f := NewFront(nil, door, Limits{HeaderTimeout: time.Hour, IdleTimeout: time.Hour}, slog.New(log))
+		door.Crowded = f.Crowded
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); f.Run(ctx, time.Second, func() {}) }()
+		var clients []net.Conn
+		come := func() {
+			client, server := net.Pipe()
+			clients = append(clients, client)
+			ln <- server
+		}
+		for range 8 {
+			time.Sleep(10 * time.Millisecond)
+			come()
+		}
+		time.Sleep(leastIdle - 200*time.Millisecond) // with no place left and nobody who waits
+		began := time.Now()
+		come()
+		for i, c := range clients {
+			_ = c.SetReadDeadline(began.Add(2 * leastIdle))
+			_, err := c.Read(make([]byte, 1))
+			if first := i == 0; errors.Is(err, io.EOF) != first {
+				t.Errorf("client %d: %v", i, err)
+			} else if waited := time.Since(began); first && (waited < 100*time.Millisecond || waited > 100*time.Millisecond+2*lookAgain) {
+				t.Errorf("a client was let in after %s", waited)
+			}
+		}
+		if said := <-log.said; said != "connections are not served" {
+			t.Errorf("said %q", said)
+		}
+		cancel()
+		<-done
+		for _, c := range clients {
+			_ = c.Close()
+		}
+	})
+}
+
 // TestAFaultEndsOneConnection: a panic of ours while a request is served costs its connection, and gives the instance back.
 func TestAFaultEndsOneConnection(t *testing.T) {
 	t.Parallel()

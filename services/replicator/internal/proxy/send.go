@@ -44,8 +44,8 @@ func (h *Handler) RoundTrip(out *http.Request) (*http.Response, error) {
 		}
 		h.pool.Release(instance)
 		refused := isRefused(err)
-		if refused && !isOurs(err) {
-			h.pool.SetAside(instance)
+		if refused {
+			h.refused(instance, err)
 		}
 		if ctx.Err() != nil || try == maxTries || !refused && (broke || !isSafe(out.Method)) || !c.canSendAgain() {
 			return nil, err
@@ -91,6 +91,15 @@ func (b *requestBody) broken() bool {
 func isRefused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled)
+}
+
+// refused sees to it that the next try fares better: with another instance, or with what the idle connections took.
+func (h *Handler) refused(instance *balance.Instance, err error) {
+	if isOurs(err) {
+		h.pool.CloseIdle()
+	} else {
+		h.pool.SetAside(instance)
+	}
 }
 
 // isOurs reports whether it was this process that could not make a connection: no instance is to be set aside for it, for all
