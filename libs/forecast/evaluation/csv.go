@@ -2,6 +2,7 @@ package evaluation
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/csv"
 	"errors"
@@ -43,7 +44,7 @@ func ReadCSV(r io.Reader) (forecast.Series, error) {
 			break
 		}
 		if err != nil {
-			return forecast.Series{}, err
+			return forecast.Series{}, unreadable(err)
 		}
 		line, _ := in.FieldPos(0)
 		at, v, err := parsePoint(record)
@@ -61,37 +62,54 @@ func ReadCSV(r io.Reader) (forecast.Series, error) {
 	return s, nil
 }
 
-// plain unpacks what is gzipped, and refuses what spreadsheets call Unicode text.
+// plain unpacks what is gzipped, takes off a byte order mark, and refuses what is no text, or what spreadsheets call Unicode text.
 func plain(r io.Reader) (io.Reader, error) {
 	text := bufio.NewReader(r)
-	start, err := text.Peek(2)
-	if err != nil && !errors.Is(err, io.EOF) {
+	start, err := peek(text)
+	if err != nil {
 		return nil, err
 	}
-	switch string(start) {
-	case "\x1f\x8b":
+	if bytes.HasPrefix(start, []byte("\x1f\x8b")) {
 		z, err := gzip.NewReader(text)
 		if err != nil {
 			return nil, fmt.Errorf("unpack: %w", err)
 		}
-		return z, nil
-	case "\xff\xfe", "\xfe\xff":
-		return nil, errors.New("line 1: the text is UTF-16, want UTF-8")
+		text = bufio.NewReader(z)
+		if start, err = peek(text); err != nil {
+			return nil, fmt.Errorf("unpack: %w", err)
+		}
 	}
-	return text, nil
+	switch {
+	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
+		return nil, errors.New("line 1: the text is UTF-16, want UTF-8")
+	case bytes.IndexByte(start, 0) >= 0:
+		return nil, errors.New("line 1: this is no text, want CSV, gzipped or not")
+	case bytes.HasPrefix(start, []byte("\ufeff")):
+		_, err = text.Discard(len("\ufeff"))
+	}
+	return text, err
 }
 
-// header returns the columns of a file that begins with those wanted.
+// peek returns how a text begins, without reading on.
+func peek(text *bufio.Reader) ([]byte, error) {
+	start, err := text.Peek(text.Size())
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return start, err
+}
+
+// header returns the columns of a file that begins with those wanted, in capitals or not.
 func header(in *csv.Reader, want ...string) ([]string, error) {
 	got, err := in.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("line 1: the file is empty")
 	}
 	if err != nil {
-		return nil, err
+		return nil, unreadable(err)
 	}
 	for i, name := range want {
-		if i >= len(got) || strings.TrimSpace(strings.TrimPrefix(got[i], "\ufeff")) != name {
+		if i >= len(got) || !strings.EqualFold(strings.TrimSpace(got[i]), name) {
 			return nil, columnsError(got, want)
 		}
 	}
@@ -99,12 +117,33 @@ func header(in *csv.Reader, want ...string) ([]string, error) {
 }
 
 func columnsError(got, want []string) error {
-	return fmt.Errorf("line 1: columns are %q, want %q", strings.Join(got, ","), strings.Join(want, ","))
+	if _, err := parseTime(strings.TrimSpace(got[0])); err == nil {
+		return fmt.Errorf("line 1: the header is missing, want %s above the data", strings.Join(want, ","))
+	}
+	return fmt.Errorf("line 1: the header is %s, want %s", quoted(strings.Join(got, ",")), strings.Join(want, ","))
+}
+
+// unreadable says where a file is no CSV.
+func unreadable(err error) error {
+	var syntax *csv.ParseError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("line %d: %w", syntax.StartLine, syntax.Err)
+	}
+	return err
+}
+
+// quoted quotes a field so that its error stays one line to read, whatever the file is.
+func quoted(text string) string {
+	const most = 80
+	if len(text) <= most {
+		return strconv.Quote(text)
+	}
+	return strconv.Quote(text[:most]) + "..."
 }
 
 func parsePoint(record []string) (time.Time, float64, error) {
 	if len(record) != 2 {
-		return time.Time{}, 0, fmt.Errorf("%d fields, want timestamp,value", len(record))
+		return time.Time{}, 0, fmt.Errorf("%d fields, want timestamp,value, and no comma within a number", len(record))
 	}
 	at, err := parseTime(strings.TrimSpace(record[0]))
 	if err != nil {
@@ -116,14 +155,16 @@ func parsePoint(record []string) (time.Time, float64, error) {
 	}
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsInf(v, 0) {
-		return at, 0, fmt.Errorf("value %q: want a finite number", text)
+		return at, 0, fmt.Errorf("value %s: want a number such as 1234.5", quoted(text))
 	}
 	return at, v, nil
 }
 
-// layouts are the forms of a time that tools write: RFC 3339, the same as pandas and SQL write it, and without a zone.
+// layouts are the forms of a time that tools write: RFC 3339, the same as pandas, SQL and BigQuery write it, with an offset
+// without colon, and without a zone.
 var layouts = [...]string{
-	time.RFC3339Nano, time.DateTime, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly,
+	time.RFC3339Nano, time.DateTime, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 UTC", "2006-01-02T15:04:05Z0700",
+	"2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly,
 }
 
 func parseTime(text string) (time.Time, error) {
@@ -135,7 +176,7 @@ func parseTime(text string) (time.Time, error) {
 	if at, ok := sinceEpoch(text); ok {
 		return at, nil
 	}
-	return time.Time{}, fmt.Errorf("timestamp %q: want RFC 3339, such as 2026-01-31T15:04:05Z, or seconds since 1970", text)
+	return time.Time{}, fmt.Errorf("timestamp %s: want RFC 3339, such as 2026-01-31T15:04:05Z, or seconds since 1970", quoted(text))
 }
 
 // sinceEpoch tells the unit by the size: a time from 1973 to 5138 is below 1e11 in seconds, and from 1973 on above that in each
@@ -175,7 +216,7 @@ func appendPoint(s *forecast.Series, last, at time.Time, v float64) error {
 	case s.Step == 0:
 		s.Step = at.Sub(last)
 	case at.Sub(last)%s.Step != 0:
-		return fmt.Errorf("timestamp %s: %s after the one before, but the step is %s", at.Format(time.RFC3339Nano), at.Sub(last), s.Step)
+		return fmt.Errorf("timestamp %s: %s after the one before, but the first two rows are %s apart", at.Format(time.RFC3339Nano), at.Sub(last), s.Step)
 	}
 	if s.Step > 0 {
 		gap := int(at.Sub(last) / s.Step)

@@ -42,6 +42,8 @@ func TestReadCSVTakesTimesAsToolsWriteThem(t *testing.T) {
 		"isoformat":            func(at time.Time) string { return at.Format("2006-01-02T15:04:05") },
 		"with a fraction":      func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000000") },
 		"without seconds":      func(at time.Time) string { return at.Format("2006-01-02 15:04") },
+		"BigQuery":             func(at time.Time) string { return at.Format("2006-01-02 15:04:05 UTC") },
+		"offset without colon": func(at time.Time) string { return at.In(time.FixedZone("", 5400)).Format("2006-01-02T15:04:05-0700") },
 		"seconds":              func(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) },
 		"seconds, fractional":  func(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) + ".0" },
 		"seconds, exponential": func(at time.Time) string { return strconv.FormatFloat(float64(at.Unix()), 'e', -1, 64) },
@@ -49,7 +51,7 @@ func TestReadCSVTakesTimesAsToolsWriteThem(t *testing.T) {
 		"microseconds":         func(at time.Time) string { return strconv.FormatInt(at.UnixMicro(), 10) },
 		"nanoseconds":          func(at time.Time) string { return strconv.FormatInt(at.UnixNano(), 10) },
 	} {
-		text := "\ufefftimestamp,value\r\n"
+		text := "\ufeff\"Timestamp\",\"value\"\r\n"
 		for i := range 3 {
 			text += form(start.Add(time.Duration(i)*time.Minute)) + ",1\r\n"
 		}
@@ -76,13 +78,18 @@ func TestReadCSVNamesTheLineAtFault(t *testing.T) {
 	const start = "timestamp,value\n2026-01-05T00:00:00Z,1\n2026-01-05T00:01:00Z,2\n"
 	for name, tc := range map[string]struct{ text, want string }{
 		"empty":        {"", "line 1: the file is empty"},
-		"wrong column": {"time,value\n", `line 1: columns are "time,value", want "timestamp,value"`},
-		"three fields": {start + "2026-01-05T00:02:00Z,3,4\n", "line 4: 3 fields, want timestamp,value"},
+		"wrong column": {"time,value\n", `line 1: the header is "time,value", want timestamp,value`},
+		"no header":    {"2026-01-05,1\n2026-01-06,2\n", "line 1: the header is missing, want timestamp,value above the data"},
+		"three fields": {start + "2026-01-05T00:02:00Z,3,4\n", "line 4: 3 fields, want timestamp,value, and no comma within a number"},
 		"one field":    {start + "2026-01-05T00:02:00Z\n", "line 4: 1 fields, want timestamp,value"},
-		"semicolons":   {"timestamp;value\n2026-01-05;1\n", `line 1: columns are "timestamp;value", want "timestamp,value"`},
-		"more columns": {"timestamp,value,host\n", `line 1: columns are "timestamp,value,host", want "timestamp,value"`},
+		"semicolons":   {"timestamp;value\n2026-01-05;1\n", `line 1: the header is "timestamp;value", want timestamp,value`},
+		"more columns": {"timestamp,value,host\n", `line 1: the header is "timestamp,value,host", want timestamp,value`},
 		"UTF-16":       {"\xff\xfet\x00i\x00", "line 1: the text is UTF-16, want UTF-8"},
+		"no text":      {"\x7fELF\x02\x01\x00", "line 1: this is no text, want CSV"},
+		"endless":      {start + strings.Repeat("x", 1000) + ",1\n", `line 4: timestamp "` + strings.Repeat("x", 80) + `"...: want RFC 3339`},
+		"open quote":   {start + "2026-01-05T00:02:00Z,\"3\n2026-01-05T00:03:00Z,4\n", "line 4: extraneous or missing"},
 		"cut gzip":     {"\x1f\x8b\x08", "unpack: unexpected EOF"},
+		"comma":        {start + "2026-01-05T00:02:00Z,\"1,5\"\n", `line 4: value "1,5": want a number such as 1234.5`},
 		"an index":     {"timestamp,value\n0,3\n", `line 2: timestamp "0": want RFC 3339`},
 		"far future":   {"timestamp,value\n99999999999999999999,3\n", `line 2: timestamp "99999999999999999999": want RFC 3339`},
 		"no rows":      {"timestamp,value\n", "rows: 0, at least two"},
@@ -91,7 +98,7 @@ func TestReadCSVNamesTheLineAtFault(t *testing.T) {
 		"infinite":     {start + "2026-01-05T00:02:00Z,Inf\n", `line 4: value "Inf"`},
 		"twice":        {start + "2026-01-05T00:01:00Z,3\n", "line 4: timestamp 2026-01-05T00:01:00Z: appears twice"},
 		"unsorted":     {start + "2026-01-05T00:00:30Z,3\n", "line 4: timestamp 2026-01-05T00:00:30Z: comes after"},
-		"mixed steps":  {start + "2026-01-05T00:02:30Z,3\n", "line 4: timestamp 2026-01-05T00:02:30Z: 1m30s after the one before, but the step is 1m0s"},
+		"mixed steps":  {start + "2026-01-05T00:02:30Z,3\n", "line 4: timestamp 2026-01-05T00:02:30Z: 1m30s after the one before, but the first two rows are 1m0s apart"},
 		"absurd gap":   {start + "9026-01-05T00:02:00Z,3\n", "line 4: timestamp 9026-01-05T00:02:00Z: too far from the one before"},
 	} {
 		_, err := ReadCSV(strings.NewReader(tc.text))

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/foreshadow/foreshadow/libs/forecast"
 )
@@ -23,44 +25,84 @@ type Task struct {
 	History    int
 }
 
-// readTasks reads a list with the columns name,file,agg,m,mw,h,hist.
+const taskColumns = "name,file,agg,m,mw,h,hist"
+
+// readTasks reads a list with the columns of taskColumns; others may follow.
 func readTasks(path string) ([]Task, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open list of series: %w", err)
 	}
 	defer f.Close()
-	in := csv.NewReader(f)
+	tasks, err := parseTasks(f)
+	return tasks, inFile(path, err)
+}
+
+// inFile names the file of an error, unless it names it itself.
+func inFile(path string, err error) error {
+	var named *fs.PathError
+	if err == nil || errors.As(err, &named) {
+		return err
+	}
+	return fmt.Errorf("read %s: %w", path, err)
+}
+
+func parseTasks(r io.Reader) ([]Task, error) {
+	text, err := plain(r)
+	if err != nil {
+		return nil, err
+	}
+	in := csv.NewReader(text)
 	in.FieldsPerRecord = -1
-	if _, err := header(in, "name", "file", "agg", "m", "mw", "h", "hist"); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+	if _, err := header(in, strings.Split(taskColumns, ",")...); err != nil {
+		return nil, err
 	}
 	var tasks []Task
 	seen := map[string]bool{}
 	for {
 		record, err := in.Read()
 		if errors.Is(err, io.EOF) {
-			return tasks, nil
+			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, unreadable(err)
 		}
 		line, _ := in.FieldPos(0)
-		if len(record) < 7 {
-			return nil, fmt.Errorf("read %s: line %d: %d fields, want name,file,agg,m,mw,h,hist", path, line, len(record))
+		t, err := parseTask(record)
+		if err == nil && seen[t.Name] {
+			err = fmt.Errorf("name %q: appears twice", t.Name)
 		}
-		t := Task{Name: record[0], File: record[1]}
-		if seen[t.Name] {
-			return nil, fmt.Errorf("read %s: line %d: name %q: appears twice", path, line, t.Name)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 		seen[t.Name] = true
-		for i, field := range []*int{&t.Average, &t.Day, &t.Week, &t.Horizon, &t.History} {
-			if *field, err = strconv.Atoi(record[2+i]); err != nil || *field < 1 {
-				return nil, fmt.Errorf("read %s: line %d: %q is not a positive whole number", path, line, record[2+i])
-			}
-		}
 		tasks = append(tasks, t)
 	}
+	if len(tasks) == 0 {
+		return nil, errors.New("the list has no rows")
+	}
+	return tasks, nil
+}
+
+func parseTask(record []string) (Task, error) {
+	columns := strings.Split(taskColumns, ",")
+	if len(record) < len(columns) {
+		return Task{}, fmt.Errorf("%d fields, want %s", len(record), taskColumns)
+	}
+	for i := range columns {
+		record[i] = strings.TrimSpace(record[i])
+		if record[i] == "" {
+			return Task{}, fmt.Errorf("%s: is missing", columns[i])
+		}
+	}
+	t := Task{Name: record[0], File: record[1]}
+	for i, field := range []*int{&t.Average, &t.Day, &t.Week, &t.Horizon, &t.History} {
+		var err error
+		if *field, err = strconv.Atoi(record[2+i]); err != nil || *field < 1 {
+			return Task{}, fmt.Errorf("%s %s: want a positive whole number", columns[2+i], quoted(record[2+i]))
+		}
+	}
+	return t, nil
 }
 
 func (t Task) load(dir string) (forecast.Series, error) {
@@ -72,11 +114,11 @@ func (t Task) load(dir string) (forecast.Series, error) {
 	defer f.Close()
 	s, err := ReadCSV(f)
 	if err != nil {
-		return forecast.Series{}, fmt.Errorf("read %s: %w", path, err)
+		return forecast.Series{}, inFile(path, err)
 	}
 	s = Aggregate(s, t.Average)
 	if len(s.Values) < t.History+t.Horizon {
-		return forecast.Series{}, fmt.Errorf("series %s: %d points, the evaluation needs %d", t.Name, len(s.Values), t.History+t.Horizon)
+		return forecast.Series{}, fmt.Errorf("series %s: %d points, h and hist need %d", t.Name, len(s.Values), t.History+t.Horizon)
 	}
 	return s, nil
 }

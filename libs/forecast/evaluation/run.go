@@ -141,7 +141,7 @@ func evaluate(ctx context.Context, opt Options, tasks []Task, stdout io.Writer) 
 		}
 	}
 	if len(jobs) == 0 {
-		return nil, &InputError{errors.New("no origin to forecast from: the list is empty or all series have too many gaps")}
+		return nil, &InputError{errors.New("no origin to forecast from: all series have too many gaps")}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))

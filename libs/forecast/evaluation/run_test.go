@@ -89,19 +89,22 @@ func TestRunNamesWhatIsWrong(t *testing.T) {
 	}{
 		"no list":   {func(_ *testing.T, o *Options) { o.Series += "x" }, "open list of series"},
 		"no series": {func(_ *testing.T, o *Options) { o.Dir += "x" }, "open series days"},
-		"columns":   {func(t *testing.T, o *Options) { write(t, o.Series, "a,b\n") }, `columns are "a,b", want "name,file,agg,m,mw,h,hist"`},
+		"columns":   {func(t *testing.T, o *Options) { write(t, o.Series, "a,b\n") }, `line 1: the header is "a,b", want name,file,agg,m,mw,h,hist`},
 		"number": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,0,168,12,600\n")
-		}, `line 2: "0" is not a positive whole number`},
+		}, `line 2: m "0": want a positive whole number`},
 		"fields": {func(t *testing.T, o *Options) { write(t, o.Series, "name,file,agg,m,mw,h,hist\na,days.csv,1,24\n") }, "line 2: 4 fields, want name,file,agg,m,mw,h,hist"},
 		"history": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\na,days.csv,1,24,168,1,3\n")
 		}, "history 3: must be 32 to"},
 		"too long": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,6000\n")
-		}, "960 points, the evaluation needs 6012"},
-		"method": {func(_ *testing.T, o *Options) { o.Method = "oracle" }, `method "oracle": there is no such method for this history; there are naive, ses, `},
-		"only":   {func(_ *testing.T, o *Options) { o.Only = []string{"days", "nights"} }, `the list has no series "nights"`},
+		}, "960 points, h and hist need 6012"},
+		"no rows":   {func(t *testing.T, o *Options) { write(t, o.Series, taskColumns+"\n") }, "list.csv: the list has no rows"},
+		"no file":   {func(t *testing.T, o *Options) { write(t, o.Series, taskColumns+"\ndays, ,1,24,168,12,600\n") }, "line 2: file: is missing"},
+		"directory": {func(_ *testing.T, o *Options) { o.Series = o.Dir }, "is a directory"},
+		"method":    {func(_ *testing.T, o *Options) { o.Method = "oracle" }, `method "oracle": there is no such method for this history; there are naive, ses, `},
+		"only":      {func(_ *testing.T, o *Options) { o.Only = []string{"days", "nights"} }, `the list has no series "nights"`},
 		"twice": {func(t *testing.T, o *Options) {
 			write(t, o.Series, "name,file,agg,m,mw,h,hist\ndays,days.csv,1,24,168,12,600\ndays,days.csv,1,24,168,6,600\n")
 		}, `line 3: name "days": appears twice`},
