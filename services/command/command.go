@@ -37,7 +37,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "foreshadow:", strings.ReplaceAll(plain(err.Error()), "\n", "\nforeshadow: "))
 	var usage usageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+	if errors.As(err, &usage) {
 		return 2
 	}
 	return 1
@@ -62,7 +62,8 @@ func newRoot() *cobra.Command {
 what one instance carries, forecasts the demand, and moves production to the right size ahead of time.
 
 Start with: foreshadow demo`,
-		SilenceUsage: true, SilenceErrors: true,
+		SilenceUsage: true, SilenceErrors: true, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddGroup(
@@ -82,12 +83,20 @@ Start with: foreshadow demo`,
 	return root
 }
 
-// noArgs refuses arguments as a usage error.
+// noArgs refuses arguments as a usage error: each is a command that there is not, or what belongs to a flag.
 func noArgs(cmd *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(cmd, args); err != nil {
-		return usageError{err}
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	if !cmd.HasAvailableSubCommands() {
+		return usageError{fmt.Errorf("%s takes flags, not %q; see %[1]s --help", cmd.CommandPath(), args[0])}
+	}
+	hint := "see " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = 2 // letters that differ
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, ", ") + "?"
+	}
+	return usageError{fmt.Errorf("unknown command %q for %q; %s", args[0], cmd.CommandPath(), hint)}
 }
 
 func versionCommand() *cobra.Command {

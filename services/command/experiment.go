@@ -233,8 +233,8 @@ func experimentList(flags *experimentFlags) *cobra.Command {
 
 // oneArg refuses anything but the identity of an experiment, as a usage error.
 func oneArg(cmd *cobra.Command, args []string) error {
-	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
-		return usageError{err}
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("%s takes the id of one experiment, got %d; foreshadow experiment list shows them", cmd.CommandPath(), len(args))}
 	}
 	return nil
 }
