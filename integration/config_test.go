@@ -32,10 +32,10 @@ func TestWrongConfigurationGivesOneClearError(t *testing.T) {
 		want    []string
 	}{
 		"unknown key":    {"predictor", strings.Replace(valid, "latency: 200ms", "latncy: 200ms", 1), 2, []string{"config.yaml:4:", `unknown key "workloads[0].slo.latncy"`, `did you mean "latency"?`}},
-		"negative":       {"predictor", strings.Replace(valid, "{min: 1, max: 6}", "{min: -1, max: 6}", 1), 2, []string{"config.yaml", "shop", "instances.min", "got -1"}},
+		"negative":       {"predictor", strings.Replace(valid, "{min: 1, max: 6}", "{min: -1, max: 6}", 1), 2, []string{"config.yaml:", "workloads[0].instances.min", "got -1"}},
 		"no SLO":         {"provisioner", strings.Replace(valid, "slo: {quantile: 0.95, latency: 200ms, error_ratio: 0.01}", "", 1), 2, []string{"slo: is missing"}},
 		"no workloads":   {"replicator", "workloads: []", 2, []string{"workloads: is missing"}},
-		"not YAML":       {"replicator", "workloads: [", 2, []string{"config.yaml", "line 1"}},
+		"not YAML":       {"replicator", "workloads: [", 2, []string{"config.yaml:1:"}},
 		"no broker":      {"predictor", valid + "kafka: {brokers: [\"" + nobody + "\"]}\n", 1, []string{nobody, "refused"}},
 		"wrong password": {"predictor", valid + "kafka: {brokers: [\"" + broker.ListenAddrs()[0] + "\"], sasl: {mechanism: plain, username: ann, password: hunter2}}\n", 1, []string{broker.ListenAddrs()[0], "ann"}},
 		"no database":    {"metrics-aggregator", valid + "database: {url: \"postgres://ann:hunter2@" + nobody + "/x\"}\n", 1, []string{nobody, "refused"}},

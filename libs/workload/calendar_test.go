@@ -45,7 +45,7 @@ func TestCalendarFaultsNameTheirKey(t *testing.T) {
 	if err := workload.Decode("f.yaml", []byte(strings.Replace(valid+calendarYAML, "like: sunday", "like: suday, multiplier: -2", 1)), nil, &f); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"calendar.events[1]: like: want a day of the week", "calendar.events[1]: multiplier: want a value above 0"} {
+	for _, want := range []string{"calendar.events[1].like: want a day of the week", "calendar.events[1].multiplier: want a value above 0"} {
 		if err := f.Workloads[0].Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Validate = %v, want %q", err, want)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -31,13 +32,14 @@ func (w *Workload) UnmarshalYAML(node *yaml.Node) error {
 
 // Load reads a YAML file into the struct that into points to, whose values before the call are the defaults, and then
 // applies the environment: FORESHADOW_<SECTION>_<KEY> replaces the scalar (or comma-separated list) section.key. Every key
-// the struct does not know is an error that names file, line and key; all of them are reported at once.
-func Load(path string, environ []string, into any) error {
+// the struct does not know is an error that names file, line and key; all of them are reported at once. It returns what the
+// file says, for Locate.
+func Load(path string, environ []string, into any) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
+		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Decode(path, data, environ, into)
+	return data, Decode(path, data, environ, into)
 }
 
 // Decode is Load for a file already read; name stands for the file in errors.
@@ -57,7 +59,7 @@ func Decode(name string, data []byte, environ []string, into any) error {
 			return errors.Join(errs...)
 		}
 	}
-	return applyEnv(reflect.ValueOf(into).Elem(), EnvPrefix, environ)
+	return applyEnv(reflect.ValueOf(into).Elem(), environ)
 }
 
 // document parses the one document of a file. A second one would be left out without a word.
@@ -68,7 +70,7 @@ func document(name string, data []byte) (yaml.Node, error) {
 		if err := in.Decode(into); errors.Is(err, io.EOF) {
 			return doc, nil
 		} else if err != nil {
-			return doc, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+			return doc, syntaxError(name, data, err)
 		}
 	}
 	return doc, fmt.Errorf("%s:%d: a second document begins: one file is one configuration", name, more.Line)
@@ -150,18 +152,24 @@ func yamlName(f reflect.StructField) string {
 	return tag
 }
 
-// suggest names the known key nearest to a misspelt one, where one is near.
+// suggest names the known key nearest to a misspelt one, or all where none is near.
 func suggest(key string, fields map[string]reflect.Type) string {
+	names := slices.Sorted(maps.Keys(fields))
+	if best := nearest(key, names); best != "" {
+		return fmt.Sprintf("; did you mean %q?", best)
+	}
+	return "; there are " + strings.Join(names, ", ")
+}
+
+// nearest is the first of the sorted names that a misspelt one is nearest to; empty when none is near.
+func nearest(name string, names []string) string {
 	best, at := "", 3
-	for name := range fields {
-		if d := editDistance(key, name); d < at || d == at && name < best {
-			best, at = name, d
+	for _, n := range names {
+		if d := editDistance(name, n); d < at {
+			best, at = n, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return best
 }
 
 func editDistance(a, b string) int {
@@ -183,29 +191,39 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// applyEnv sets scalars and lists of scalars from variables named after the path of their key.
-func applyEnv(v reflect.Value, prefix string, environ []string) error {
+// applyEnv sets scalars and lists of scalars from variables named after the path of their key. A name that is none but near to
+// one is taken for it misspelt; others are left alone, for Kubernetes names the services of a namespace so, too.
+func applyEnv(v reflect.Value, environ []string) error {
+	variables := map[string]reflect.Value{}
+	addVariables(variables, v, EnvPrefix)
+	names := slices.Sorted(maps.Keys(variables))
 	var errs []error
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if field, known := variables[name]; known {
+			if err := setScalar(field, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		} else if best := nearest(name, names); best != "" {
+			errs = append(errs, fmt.Errorf("%s: no key is named so; did you mean %s?", name, best))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func addVariables(variables map[string]reflect.Value, v reflect.Value, prefix string) {
 	for i := range v.NumField() {
 		name := yamlName(v.Type().Field(i))
 		if name == "" {
 			continue
 		}
-		field, key := v.Field(i), prefix+strings.ToUpper(name)
+		field, variable := v.Field(i), prefix+strings.ToUpper(name)
 		if field.Kind() == reflect.Struct {
-			errs = append(errs, applyEnv(field, key+"_", environ))
+			addVariables(variables, field, variable+"_")
 			continue
 		}
-		at := slices.IndexFunc(environ, func(e string) bool { return strings.HasPrefix(e, key+"=") })
-		if at < 0 {
-			continue
-		}
-		_, value, _ := strings.Cut(environ[at], "=")
-		if err := setScalar(field, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
+		variables[variable] = field
 	}
-	return errors.Join(errs...)
 }
 
 func setScalar(field reflect.Value, value string) error {

@@ -1,6 +1,7 @@
 package workload_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -34,7 +35,10 @@ workloads:
 func TestDecodeFillsDefaultsAndEnvironmentWins(t *testing.T) {
 	t.Parallel()
 	var f file
-	env := []string{"FORESHADOW_KAFKA_BROKERS=b:1, c:2", "FORESHADOW_KAFKA_WAIT=5s", "FORESHADOW_PG_BIN=/x"}
+	env := []string{
+		"FORESHADOW_KAFKA_BROKERS=b:1, c:2", "FORESHADOW_KAFKA_WAIT=5s", "FORESHADOW_PG_BIN=/x",
+		"FORESHADOW_KAFKA_PORT=tcp://10.0.0.1:9092", "FORESHADOW_KAFKA_SERVICE_HOST=10.0.0.1", // as Kubernetes sets them
+	}
 	if err := workload.Decode("f.yaml", []byte(valid), env, &f); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +67,7 @@ func TestDecodeNamesEveryFaultWithItsLine(t *testing.T) {
 		"unknown keys, all at once": {
 			yaml: "kafka: {broker: [a]}\nworkloads:\n  - name: x\n    slo: {latncy: 1s}\nzzzzzz: 1\n",
 			want: []string{`f.yaml:1: unknown key "kafka.broker"; did you mean "brokers"?`,
-				`f.yaml:4: unknown key "workloads[0].slo.latncy"; did you mean "latency"?`, `f.yaml:5: unknown key "zzzzzz"`},
+				`f.yaml:4: unknown key "workloads[0].slo.latncy"; did you mean "latency"?`, `f.yaml:5: unknown key "zzzzzz"; there are kafka, workloads`},
 		},
 		"given twice": {yaml: "kafka:\n  wait: 1s\n  wait: 2s\n", want: []string{"f.yaml:3:", "wait"}},
 		"wrong type":  {yaml: "kafka:\n  wait: soon\n", want: []string{`f.yaml:2: kafka.wait: want a duration such as 200ms, 15s or 1h, got "soon"`}},
@@ -77,8 +81,14 @@ func TestDecodeNamesEveryFaultWithItsLine(t *testing.T) {
 		},
 		"a list for the file": {yaml: "- a\n", want: []string{"f.yaml:1: the file: want keys with values"}},
 		"a second document":   {yaml: "kafka: {wait: 1s}\n---\nkafka: {wait: 2s}\n", want: []string{"f.yaml:2: a second document begins"}},
-		"not YAML":            {yaml: "kafka: [\n", want: []string{"f.yaml: line 1"}},
+		"not YAML":            {yaml: "kafka: [\n", want: []string{"f.yaml:1: "}},
+		"indented wrongly":    {yaml: "workloads:\n  - name: shop\n    slo: {}\n   instances: {}\n", want: []string{"f.yaml:4: did not find"}},
+		"a tab":               {yaml: "kafka:\n  wait: 1s\n\tsecret: x\n", want: []string{"f.yaml:3: a tab indents it, want spaces"}},
 		"bad environment":     {yaml: "{}", env: []string{"FORESHADOW_KAFKA_WAIT=1"}, want: []string{`FORESHADOW_KAFKA_WAIT: want a duration such as 15s, got "1"`}},
+		"misspelt environment": {
+			yaml: "{}", env: []string{"FORESHADOW_KAFKA_BROKER=a:1", "FORESHADOW_KAFAK_WAIT=1s"},
+			want: []string{"FORESHADOW_KAFKA_BROKER: no key is named so; did you mean FORESHADOW_KAFKA_BROKERS?", "did you mean FORESHADOW_KAFKA_WAIT?"},
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +104,36 @@ func TestDecodeNamesEveryFaultWithItsLine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestLocateNamesLineOrVariable(t *testing.T) {
+	t.Parallel()
+	text := []byte(valid + "    calendar: &c {events: [{name: a},\n      {name: b}]}\n  - calendar: *c\n")
+	faults := errors.New(`workloads[0].slo.latency: a
+workloads[0].policy.risk: b
+workloads[0].calendar.events[1].start: c
+workloads[1].calendar.events[1].start: d
+workloads[7].name: e
+kafka.brokers[0] "x": f
+kafka.wait: g
+zone: h
+Nothing is named: i`)
+	want := `f.yaml:5: workloads[0].slo.latency: a
+f.yaml:4: workloads[0].policy.risk: b
+f.yaml:10: workloads[0].calendar.events[1].start: c
+f.yaml:10: workloads[1].calendar.events[1].start: d
+f.yaml:3: workloads[7].name: e
+FORESHADOW_KAFKA_BROKERS: kafka.brokers[0] "x": f
+f.yaml:2: kafka.wait: g
+f.yaml: zone: h
+f.yaml: Nothing is named: i`
+	got := workload.Locate("f.yaml", text, []string{"FORESHADOW_KAFKA_BROKERS=x", "FORESHADOW_KAFKA=y"}, faults)
+	if diff := cmp.Diff(want, got.Error()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if err := workload.Locate("f.yaml", text, nil, nil); err != nil {
+		t.Errorf("no fault became %v", err)
 	}
 }
 

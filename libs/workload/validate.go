@@ -55,7 +55,9 @@ func (w Workload) Validate() error {
 	w.Tap.validate(fault)
 	w.Replay.validate(fault)
 	if err := w.Calendar.Validate(); err != nil {
-		calendarFaults(err, fault)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			errs = append(errs, errors.New("calendar."+line))
+		}
 	}
 	for key, price := range map[string]float64{
 		"instance_hour": w.Prices.InstanceHour, "cpu_core_hour": w.Prices.CPUCoreHour, "memory_gib_hour": w.Prices.MemoryGiBHour,
@@ -66,20 +68,6 @@ func (w Workload) Validate() error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
-}
-
-// calendarFaults gives each fault of the calendar a line of its own that names its event.
-func calendarFaults(err error, fault faultFunc) {
-	event := ""
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if rest, is := strings.CutPrefix(line, "events["); is {
-			n, what, _ := strings.Cut(rest, "]: ")
-			event, line = ".events["+n+"]", what
-		} else if strings.HasPrefix(line, "time_zone") {
-			event = ""
-		}
-		fault("calendar"+event, "%s", line)
-	}
 }
 
 type faultFunc func(key, format string, args ...any)

@@ -43,6 +43,9 @@ type file struct {
 	Predictor      predictor.Config    `yaml:"predictor"`
 	Provisioner    provisioner.Config  `yaml:"provisioner"`
 	Console        console.Config      `yaml:"console"`
+
+	path string
+	text []byte
 }
 
 type database struct {
@@ -68,7 +71,7 @@ func (f file) validate() error {
 	}
 	seen := map[string]bool{}
 	for i, w := range f.Workloads {
-		errs = append(errs, prefixed(fmt.Sprintf("workloads[%d] %s: ", i, w.Name), w.Validate()))
+		errs = append(errs, prefixed(fmt.Sprintf("workloads[%d].", i), w.Validate()))
 		if seen[w.Name] {
 			errs = append(errs, fmt.Errorf("workloads[%d].name: %q is given twice", i, w.Name))
 		}
@@ -77,10 +80,30 @@ func (f file) validate() error {
 	errs = append(errs, renamed("kafka ", "kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
 		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("docker_platform.", f.DockerPlatform.Validate()),
 		prefixed("kubernetes.", f.Kubernetes.Validate()),
-		prefixed("rpc.", f.RPC.Validate()), f.validateAllowed(), f.validateListen())
+		prefixed("rpc.", f.RPC.Validate()), f.validateGroups(), f.validateAllowed(), f.validateListen())
 	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(),
 		renamed("metrics_aggregator.database url", "database.url", prefixed("metrics_aggregator.", f.Aggregator.Validate())),
 		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())
+	return errors.Join(errs...)
+}
+
+// validateGroups refuses that two workloads size one production, or that the shadow of one is the production of another.
+func (f file) validateGroups() error {
+	var errs []error
+	owners := map[string]string{} // of the groups of production
+	for i, w := range f.Workloads {
+		key, group := fmt.Sprintf("workloads[%d].production.group", i), w.Production.Group
+		if other := owners[group]; other != "" {
+			errs = append(errs, fmt.Errorf("%s: %q is %s, too: both would size it", key, group, other))
+		} else if group != "" {
+			owners[group] = key
+		}
+	}
+	for i, w := range f.Workloads {
+		if other := owners[w.Shadow.Group]; other != "" && w.Shadow.Group != w.Production.Group {
+			errs = append(errs, fmt.Errorf("workloads[%d].shadow.group: %q is %s: a shadow request would reach production", i, w.Shadow.Group, other))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -139,14 +162,20 @@ func load(path string) (file, error) {
 	if path == "" {
 		return f, usageError{errors.New("--config is missing: name the configuration file")}
 	}
-	if err := workload.Load(path, os.Environ(), &f); err != nil {
+	var err error
+	if f.text, err = workload.Load(path, os.Environ(), &f); err != nil {
 		return f, usageError{err}
 	}
-	f.Aggregator.Database = f.Database.URL
+	f.path, f.Aggregator.Database = path, f.Database.URL
 	if err := f.validate(); err != nil {
-		return f, usageError{prefixed(path+": ", err)}
+		return f, f.located(err)
 	}
 	return f, nil
+}
+
+// located is a usage error that says where in the file, or in the environment, each fault is.
+func (f file) located(faults error) error {
+	return usageError{workload.Locate(f.path, f.text, os.Environ(), faults)}
 }
 
 // prefixed puts a prefix before each of the joined errors.
@@ -170,14 +199,26 @@ func configFlag(cmd *cobra.Command) *string {
 }
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check the configuration file", Args: noArgs}
+	cmd := &cobra.Command{
+		Use: "config", Short: "Check the configuration file", Args: noArgs,
+		Long: `Reads the configuration file as every service does, with FORESHADOW_<SECTION>_<KEY> of the environment over its keys, and
+says in one line per mistake where it is and what is wanted there.`,
+		Example: "  foreshadow config --config shop.yaml",
+	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		f, err := load(*path)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d workload(s)\n", *path, len(f.Workloads))
+		var declared []string
+		for _, w := range f.Workloads {
+			declared = append(declared, fmt.Sprintf("%s (%s)", w.Name, w.Guardrails.Mode))
+		}
+		if f.Kubernetes.ShadowScalers != "" {
+			declared = append(declared, "the ShadowScalers of namespace "+f.Kubernetes.ShadowScalers)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %s\n", *path, strings.Join(declared, ", "))
 		return err
 	}
 	return cmd

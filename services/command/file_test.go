@@ -22,6 +22,16 @@ workloads:
 func TestConfigNamesEachFaultOnce(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ add, want string }{
+		"production of two": {`  - name: cart
+    slo: {quantile: 0.95, latency: 200ms, error_ratio: 0.01}
+    production: {platform: local, group: shop, process: {command: [./cart], ready_path: /healthz}}
+    shadow: {platform: local, group: cart-shadow, process: {command: [./cart], ready_path: /healthz}}`,
+			`f.yaml:10: workloads[1].production.group: "shop" is workloads[0].production.group, too`},
+		"shadow is production": {`  - name: cart
+    slo: {quantile: 0.95, latency: 200ms, error_ratio: 0.01}
+    production: {platform: local, group: cart, process: {command: [./cart], ready_path: /healthz}}
+    shadow: {platform: local, group: shop, process: {command: [./cart], ready_path: /healthz}}`,
+			`f.yaml:11: workloads[1].shadow.group: "shop" is workloads[0].production.group: a shadow request`},
 		"broker":              {"kafka: {brokers: [localhost]}", `kafka.brokers[0] "localhost": want host:port`},
 		"database":            {"database: {url: ''}", "database.url: is empty"},
 		"database of another": {"database: {url: 'mysql://x'}", "database.url: cannot parse"},

@@ -62,7 +62,7 @@ func TestBacktestRefusesMisuse(t *testing.T) {
 		{"--csv " + csv + " --fail-above NaN", "--fail-above NaN: want a share"},
 		{"--csv " + csv + " --json " + html, "both would be written to"},
 		{"--csv " + csv + " --json " + dir, "--json: write " + dir + ": is a directory"},
-		{"--csv " + csv + " --calendar " + known, known + ": time_zone: want a name such as Europe/Berlin"},
+		{"--csv " + csv + " --calendar " + known, known + ":1: time_zone: want a name such as Europe/Berlin"},
 		{"--csv " + csv + " --calendar " + known + "x", "known.yamlx: no such file"},
 		{"--csv " + csv + " --fleets 3", "--fleets: belongs to --dir"},
 		{"--csv " + csv + " --last 3h", "--last: belongs to --prometheus and --history"},

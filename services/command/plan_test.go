@@ -45,7 +45,7 @@ func TestUpMissesProgramsBeforeItStarts(t *testing.T) {
 	var out, problems bytes.Buffer
 	code := Main([]string{"up", "--config", path, "--dir", filepath.Join(dir, "up")}, &out, &problems)
 	said := strings.Split(strings.TrimSpace(problems.String()), "\n")
-	if code != 2 || len(said) != 2 || !strings.Contains(said[0], "workloads[0] shop: production.process.command: ") || !strings.Contains(said[0], gone) ||
+	if code != 2 || len(said) != 2 || !strings.Contains(said[0], "f.yaml:5: workloads[0].production.process.command: ") || !strings.Contains(said[0], gone) ||
 		!strings.Contains(said[1], "shadow.process.command") {
 		t.Errorf("exit code %d, said %q; want a line for each of the two programs", code, said)
 	}

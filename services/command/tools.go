@@ -61,13 +61,11 @@ func loadCalendar(path string) (c calendar.Calendar, err error) {
 	if path == "" {
 		return c, nil
 	}
-	if err := workload.Load(path, nil, &c); err != nil {
+	data, err := workload.Load(path, nil, &c)
+	if err != nil {
 		return c, err
 	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
+	return c, workload.Locate(path, data, nil, c.Validate())
 }
 
 func runEvaluation(cmd *cobra.Command, o evaluation.Options, path string) error {

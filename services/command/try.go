@@ -52,6 +52,9 @@ const upDir = ".foreshadow"
 func upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "up", Short: "Run everything on this machine for the workloads of a configuration file", Args: noArgs,
+		Long: `Runs the embedded broker, a private PostgreSQL, the five services and the console for the workloads of a configuration file,
+and says where users and the console find it. Ctrl-C ends it all; what was learnt is kept in --dir.`,
+		Example: "  foreshadow up --config shop.yaml",
 	}
 	path := configFlag(cmd)
 	dir := cmd.Flags().String("dir", upDir, "directory for data and logs; kept")
@@ -61,7 +64,7 @@ func upCommand() *cobra.Command {
 			return err
 		}
 		if err := checkCommands(f.Workloads); err != nil {
-			return usageError{prefixed(*path+": ", err)}
+			return f.located(err)
 		}
 		program, err := binary()
 		if err != nil {
@@ -111,7 +114,7 @@ func checkCommands(workloads []workload.Workload) error {
 				continue
 			}
 			if _, err := exec.LookPath(at.Process.Command[0]); err != nil {
-				errs = append(errs, fmt.Errorf("workloads[%d] %s: %s.process.command: %w", i, w.Name, at.key, err))
+				errs = append(errs, fmt.Errorf("workloads[%d].%s.process.command: %w", i, at.key, err))
 			}
 		}
 	}

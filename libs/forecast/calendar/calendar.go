@@ -36,7 +36,7 @@ type Event struct {
 	End string `yaml:"end"`
 	// Repeat is empty for once, or daily, weekly, yearly: before and after Start, at the same local time.
 	Repeat string `yaml:"repeat"`
-	// Multiplier is what it multiplies the usual demand by, in (0, 1000].
+	// Multiplier is what it multiplies the usual demand by, in (0, 1000]. Those of events at the same time multiply.
 	Multiplier float64 `yaml:"multiplier"`
 	// Like names the day of the week that it resembles, such as sunday for a public holiday.
 	Like string `yaml:"like"`
@@ -86,9 +86,9 @@ func New(c Calendar) (*Schedule, error) {
 	}
 	s := &Schedule{zone: zone}
 	for i, e := range c.Events {
-		parsed, err := e.understand(zone)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("events[%d]: %w", i, err))
+		parsed, faults := e.understand(zone)
+		for _, fault := range faults {
+			errs = append(errs, fmt.Errorf("events[%d]%w", i, fault))
 		}
 		s.events = append(s.events, parsed)
 	}
@@ -98,32 +98,33 @@ func New(c Calendar) (*Schedule, error) {
 	return s, nil
 }
 
-func (e Event) understand(zone *time.Location) (span, error) {
+// understand returns an event with its times, and its faults: each begins with its key and a dot before it, or a colon.
+func (e Event) understand(zone *time.Location) (span, []error) {
 	var errs []error
 	s := span{Event: e}
 	var err error
 	if s.start, err = local(e.Start, zone); err != nil {
-		errs = append(errs, fmt.Errorf("start: %w", err))
+		errs = append(errs, fmt.Errorf(".start: %w", err))
 	}
 	s.end = s.start.AddDate(0, 0, 1)
 	if e.End != "" {
 		if s.end, err = local(e.End, zone); err != nil {
-			errs = append(errs, fmt.Errorf("end: %w", err))
+			errs = append(errs, fmt.Errorf(".end: %w", err))
 		}
 	}
 	if len(errs) == 0 && !s.end.After(s.start) {
-		errs = append(errs, fmt.Errorf("end: %s is not after start %s", e.End, e.Start))
+		errs = append(errs, fmt.Errorf(".end: %s is not after start %s", e.End, e.Start))
 	}
 	if e.Name == "" {
-		errs = append(errs, errors.New("name: is missing"))
+		errs = append(errs, errors.New(".name: is missing"))
 	}
 	if !slices.Contains(repeats, e.Repeat) {
-		errs = append(errs, fmt.Errorf("repeat: want daily, weekly or yearly, got %q", e.Repeat))
+		errs = append(errs, fmt.Errorf(".repeat: want daily, weekly or yearly, got %q", e.Repeat))
 	}
 	if most := s.length(); len(errs) == 0 && most > 0 && s.end.Sub(s.start) > most {
-		errs = append(errs, fmt.Errorf("end: the event would overlap its own %s repetition", e.Repeat))
+		errs = append(errs, fmt.Errorf(".end: the event would overlap its own %s repetition", e.Repeat))
 	}
-	return s, errors.Join(append(errs, s.effect()...)...)
+	return s, append(errs, s.effect()...)
 }
 
 // effect checks what the event is said to do.
@@ -133,7 +134,7 @@ func (s *span) effect() []error {
 	if s.Multiplier != 0 {
 		said++
 		if !(s.Multiplier > 0 && s.Multiplier <= maxMultiplier) || math.IsNaN(s.Multiplier) {
-			errs = append(errs, fmt.Errorf("multiplier: want a value above 0 and at most %d, got %v", maxMultiplier, s.Multiplier))
+			errs = append(errs, fmt.Errorf(".multiplier: want a value above 0 and at most %d, got %v", maxMultiplier, s.Multiplier))
 		}
 	}
 	if s.Like != "" {
@@ -145,14 +146,14 @@ func (s *span) effect() []error {
 			}
 		}
 		if !known {
-			errs = append(errs, fmt.Errorf("like: want a day of the week such as sunday, got %q", s.Like))
+			errs = append(errs, fmt.Errorf(".like: want a day of the week such as sunday, got %q", s.Like))
 		}
 	}
 	if s.Exclude {
 		said++
 	}
 	if said > 1 {
-		errs = append(errs, errors.New("only one of multiplier, like and exclude can be true of an event"))
+		errs = append(errs, errors.New(": only one of multiplier, like and exclude can be true of an event"))
 	}
 	return errs
 }

@@ -118,9 +118,9 @@ func TestFaultsAreJoinedAndNamed(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
-		"time_zone", "events[0]: start", "name: is missing", "events[1]: end: 2026-01-02 is not after", "events[2]: start",
-		`repeat: want daily, weekly or yearly, got "hourly"`, "multiplier: want", "events[3]: like", "events[4]: only one of",
-		"events[5]: end: the event would overlap",
+		"time_zone: ", "events[0].start: ", "events[0].name: is missing", "events[1].end: 2026-01-02 is not after", "events[2].start: ",
+		`events[2].repeat: want daily, weekly or yearly, got "hourly"`, "events[2].multiplier: want", "events[3].like: ",
+		"events[4]: only one of", "events[5].end: the event would overlap",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: does not say %q", err, want)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -95,12 +94,12 @@ func Parse(name string, data []byte) (File, error) {
 		return f, decoding
 	}
 	errs := []error{decoding}
-	faulty := func(line int) bool {
-		return decoding != nil && strings.Contains(decoding.Error(), name+":"+strconv.Itoa(line)+":")
-	}
 	for _, fault := range f.faults() {
-		if line := lineOf(doc.Content[0], fault.Field); !faulty(line) { // one fault is said once
-			errs = append(errs, fmt.Errorf("%s:%d: %s: %s", name, line, fault.Field, fault.Problem))
+		said := fmt.Errorf("%s: %s", fault.Field, fault.Problem)
+		located := workload.Locate(name, data, nil, said)
+		place := strings.TrimSuffix(located.Error(), said.Error())
+		if decoding == nil || !strings.Contains(decoding.Error(), place) { // one fault is said once
+			errs = append(errs, located)
 		}
 	}
 	return f, errors.Join(errs...)
@@ -147,34 +146,6 @@ func fileKey(field string) string {
 		field = strings.Replace(field, r[0], r[1], 1)
 	}
 	return field
-}
-
-// lineOf is the line of a key such as loads[1].rate, or of the nearest thing around it that is there.
-func lineOf(node *yaml.Node, key string) int {
-	line := node.Line
-	for part := range strings.SplitSeq(strings.NewReplacer("[", ".[").Replace(key), ".") {
-		var next *yaml.Node
-		switch {
-		case part == "":
-			continue
-		case strings.HasPrefix(part, "["):
-			if i, err := strconv.Atoi(strings.Trim(part, "[]")); err == nil && node.Kind == yaml.SequenceNode && i < len(node.Content) {
-				next = node.Content[i]
-				line = next.Line
-			}
-		case node.Kind == yaml.MappingNode:
-			for i := 0; i+1 < len(node.Content); i += 2 {
-				if node.Content[i].Value == part {
-					line, next = node.Content[i].Line, node.Content[i+1]
-				}
-			}
-		}
-		if next == nil {
-			return line
-		}
-		node = next
-	}
-	return line
 }
 
 // Demand is how much a load is once it is known: a rate in requests per second, or rates that follow each other.

@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/traffic"
@@ -46,11 +47,11 @@ func Load(path string) (Profiles, error) {
 	if path == "" {
 		return Default()
 	}
-	var p Profiles
-	if err := workload.Load(path, nil, &p); err != nil {
-		return p, err
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Profiles{}, fmt.Errorf("read profiles: %w", err)
 	}
-	return p, p.validate(path)
+	return Parse(path, data)
 }
 
 // Parse reads profiles; name stands for the file in errors, which name every fault.
