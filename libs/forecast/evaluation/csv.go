@@ -72,11 +72,11 @@ func plain(r io.Reader) (io.Reader, error) {
 	if bytes.HasPrefix(start, []byte("\x1f\x8b")) {
 		z, err := gzip.NewReader(text)
 		if err != nil {
-			return nil, fmt.Errorf("unpack: %w", err)
+			return nil, unreadable(err)
 		}
 		text = bufio.NewReader(z)
 		if start, err = peek(text); err != nil {
-			return nil, fmt.Errorf("unpack: %w", err)
+			return nil, unreadable(err)
 		}
 	}
 	switch {
@@ -123,11 +123,14 @@ func columnsError(got, want []string) error {
 	return fmt.Errorf("line 1: the header is %s, want %s", quoted(strings.Join(got, ",")), strings.Join(want, ","))
 }
 
-// unreadable says where a file is no CSV.
+// unreadable says where a file is no CSV, or that it is not all there.
 func unreadable(err error) error {
 	var syntax *csv.ParseError
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("line %d: %w", syntax.StartLine, syntax.Err)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the end of the gzip is missing")
 	}
 	return err
 }
