@@ -81,6 +81,11 @@ and says where users and the console find it. Ctrl-C ends it all; what was learn
 				stack.Replicator: f.Replicator.Listen, stack.Console: f.Console.Listen, stack.Predictor: f.Predictor.Listen,
 				stack.Provisioner: f.Provisioner.Listen, stack.Aggregator: f.Aggregator.Listen, stack.ShadowRunner: f.ShadowRunner.Listen,
 			},
+			Admin: map[string]string{
+				stack.Replicator: f.Replicator.Admin, stack.Console: f.Console.Admin, stack.Predictor: f.Predictor.Admin,
+				stack.Provisioner: f.Provisioner.Admin, stack.Aggregator: f.Aggregator.Admin, stack.ShadowRunner: f.ShadowRunner.Admin,
+				stack.LocalPlatform: f.LocalPlatform.Admin, stack.DockerPlatform: f.DockerPlatform.Admin,
+			},
 		}, log)
 		if err != nil {
 			return err

@@ -54,17 +54,22 @@ func (s *Stack) awaitAddresses(ctx context.Context) error {
 // tryAddresses listens on all of them at once, so that one that is given twice is found, too.
 func (s *Stack) tryAddresses(ctx context.Context) error {
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(s.cfg.Listen)) {
-		address := s.cfg.Listen[name]
-		if address == "" {
-			continue
+	for _, given := range []struct {
+		key       string
+		addresses map[string]string
+	}{{"listen", s.cfg.Listen}, {"admin", s.cfg.Admin}} {
+		for _, name := range slices.Sorted(maps.Keys(given.addresses)) {
+			address := given.addresses[name]
+			if address == "" || s.children[name] == nil {
+				continue
+			}
+			ln, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", address)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s.%s: %w", strings.ReplaceAll(name, "-", "_"), given.key, err))
+				continue
+			}
+			defer func() { _ = ln.Close() }()
 		}
-		ln, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", address)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s.listen: %w", strings.ReplaceAll(name, "-", "_"), err))
-			continue
-		}
-		defer func() { _ = ln.Close() }()
 	}
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,9 +71,18 @@ func TestAnAddressThatIsTakenIsNamedByItsKey(t *testing.T) {
 		t.Errorf("said %q, want one line: %q", said, want)
 	}
 	twice := freeAddress(t)
-	s := &Stack{cfg: Config{Listen: map[string]string{Console: twice, Replicator: twice}}}
-	if err := s.tryAddresses(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "replicator.listen: listen tcp "+twice) {
-		t.Errorf("error %v, want that an address is given twice", err)
+	for key, cfg := range map[string]Config{
+		"replicator.listen": {Listen: map[string]string{Console: twice, Replicator: twice}},
+		"console.admin":     {Listen: map[string]string{Console: twice}, Admin: map[string]string{Console: twice, DockerPlatform: taken}},
+	} {
+		s := stackOf(t, cfg)
+		if err := s.tryAddresses(t.Context()); err == nil || !strings.HasPrefix(err.Error(), key+": listen tcp "+twice) || strings.Contains(err.Error(), taken) {
+			t.Errorf("error %v, want that the address of %s is given twice, and no word of what does not run", err, key)
+		}
+	}
+	if s := stackOf(t, Config{Admin: map[string]string{Predictor: taken}}); s.Admin(Predictor) != taken ||
+		!slices.Contains(s.children[Console].env, "FORESHADOW_PREDICTOR_ADMIN="+taken) {
+		t.Errorf("the predictor's admin address is %s, want the one that is given", s.Admin(Predictor))
 	}
 }
 
@@ -83,7 +93,7 @@ func TestAnAddressIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Stack{cfg: Config{Listen: map[string]string{Console: ln.Addr().String()}}}
+	s := stackOf(t, Config{Listen: map[string]string{Console: ln.Addr().String()}})
 	if err := s.tryAddresses(t.Context()); err == nil {
 		t.Fatal("an address that is taken is taken for free")
 	}
@@ -91,6 +101,16 @@ func TestAnAddressIsWaitedFor(t *testing.T) {
 	if err := s.awaitAddresses(t.Context()); err != nil {
 		t.Errorf("awaitAddresses: %v", err)
 	}
+}
+
+// stackOf is a stack that is not run.
+func stackOf(t *testing.T, cfg Config) *Stack {
+	t.Helper()
+	s, err := New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func freeAddress(t *testing.T) string {

@@ -51,6 +51,8 @@ type Config struct {
 	Platforms []string
 	// Listen overrides where a child listens, by name; the others get free ports of loopback.
 	Listen map[string]string
+	// Admin does so for where a child's admin listener is.
+	Admin map[string]string
 	// BeforeUpper runs when history can be written and read, before the services that act on it start.
 	BeforeUpper func(ctx context.Context, s *Stack) error
 }
@@ -89,7 +91,11 @@ func New(cfg Config, log *slog.Logger) (*Stack, error) {
 		if given := cfg.Listen[name]; given != "" {
 			s.listen[name] = given
 		}
-		s.children[name] = &child{name: name, admin: ports[2*i+1], log: log, dir: s.logs()}
+		admin := ports[2*i+1]
+		if given := cfg.Admin[name]; given != "" {
+			admin = given
+		}
+		s.children[name] = &child{name: name, admin: admin, log: log, dir: s.logs()}
 	}
 	s.listen[LocalPlatform], s.listen[DockerPlatform] = Sockets(cfg.Dir)
 	env := s.environment()
