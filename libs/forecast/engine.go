@@ -168,14 +168,15 @@ func (e *Engine) learn(start time.Time, values []float64) fitted {
 	c := learnCalendar(e.schedule, start, e.cfg.Step, values)
 	p, err := pool.Fit(c.ordinary(start, values), pool.Options{Horizon: e.cfg.Horizon, Hints: e.hints(), Method: e.cfg.Method})
 	if err != nil {
-		return fitted{length: len(values), err: &Abstention{Reason: reason(err, len(values))}}
+		return fitted{length: len(values), err: &Abstention{Reason: e.reason(err, len(values))}}
 	}
 	return fitted{pool: p, known: c, length: len(values), reactive: reactiveSpread(p.Errors())}
 }
 
-func reason(err error, n int) string {
+// reason says why nothing can be learnt from n points, and how long that lasts.
+func (e *Engine) reason(err error, n int) string {
 	if errors.Is(err, pool.ErrTooShort) {
-		return fmt.Sprintf("%s: %d points, at least %d measured ones are needed", err, n, pool.MinPoints)
+		return fmt.Sprintf("%s: %s, at least %s of measurements are needed", err, time.Duration(n)*e.cfg.Step, pool.MinPoints*e.cfg.Step)
 	}
 	return err.Error()
 }
@@ -214,7 +215,7 @@ func (e *Engine) Forecast(now time.Time, horizon int) (Forecast, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.hist.values) == 0 {
-		return Forecast{}, &Abstention{Reason: "there is no history"}
+		return Forecast{}, &Abstention{Reason: e.reason(pool.ErrTooShort, 0)}
 	}
 	if e.fit.pool == nil || e.fit.pool.Len() > 3*e.fit.length || e.fit.known.outgrown(e.hist.time(len(e.hist.values))) {
 		from := max(0, len(e.hist.values)-e.hist.limit)

@@ -164,8 +164,8 @@ func TestAbstainsWithAReason(t *testing.T) {
 		now    int
 		want   string
 	}{
-		{"nothing", nil, 0, "no history"},
-		{"short", compressed(5, 1), 5, "too little history: 5 points"},
+		{"nothing", nil, 0, "too little history: 0s, at least 16s of measurements are needed"},
+		{"short", compressed(5, 1), 5, "too little history: 5s, at least 16s of measurements are needed"},
 		{"only gaps", gaps, 100, "only missing values"},
 		{"mostly gaps", half, 100, "more than half"},
 		{"stale", compressed(960, 1), 1000, "nothing was measured for 40 steps of 1s, 15 are allowed"},

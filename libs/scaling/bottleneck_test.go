@@ -41,7 +41,7 @@ func TestWhatRunsOutFirst(t *testing.T) {
 	in := settled()
 	in.Limits.MemoryBytes = 190e6
 	d, _ := Decide(long, in, start)
-	if text := strings.Join(texts(d), "\n"); !strings.Contains(text, "an instance first runs out of memory, at 0.938 times the demand it is sized for, which takes 103 % of it") {
+	if text := strings.Join(texts(d), "\n"); !strings.Contains(text, "an instance first runs out of memory: what it is sized for takes 103 % of it, 0.938 times that all") {
 		t.Error(text)
 	}
 }

@@ -141,7 +141,7 @@ func (d Decision) ground(r Reason) string {
 	case CapacityExpired:
 		return "The measured capacity is due for renewal"
 	case CapacityRough:
-		return fmt.Sprintf("What one instance carries is known roughly, at least %.4g of %.4g requests/s; the shadow measures on", e.CapacityLower, e.Capacity)
+		return fmt.Sprintf("What one instance carries is known roughly, about %.4g requests/s and at least %.4g; the shadow measures on", e.Capacity, e.CapacityLower)
 	case CapacityMixMoved:
 		return "The mix of requests has moved away from the measured one"
 	case CheaperSize:
@@ -157,7 +157,7 @@ func (d Decision) ground(r Reason) string {
 		return "Instances did not get the size of the configuration in time; it is not asked for again for a while"
 	case RunsOutFirst:
 		b := e.Bottleneck
-		return fmt.Sprintf("As the demand grows, an instance first runs out of %s, at %.3g times the demand it is sized for, which takes %.0f %% of it", b.Resource, b.Growth, 100*b.Use/b.Limit)
+		return fmt.Sprintf("As the demand grows, an instance first runs out of %s: what it is sized for takes %.0f %% of it, %.3g times that all", b.Resource, 100*b.Use/b.Limit, b.Growth)
 	case ShadowAwake:
 		return "The shadow is awake to measure"
 	case ShadowAsleep:

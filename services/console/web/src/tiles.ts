@@ -91,6 +91,8 @@ function shadow(store: Store, workload: Workload, now: number): Tile {
   const p = store.traffic.newest("shadow");
   if (!p) return { id: "shadow", label, value: UNKNOWN, unit: "", note: "no window yet", tone: "stale" };
   const tile = latencyTile("shadow", label, p, workload, now);
+  // It is asked for more than it carries to learn how much that is, and when the sample is more: no user waits for it.
+  if (tile.tone === "bad") return { ...tile, note: `${tile.note} at ${number(p.requests_per_second)} req/s`, tone: "warn" };
   return tile.value === UNKNOWN && unsampled(store) ? { ...tile, note: "nobody in the sample" } : tile;
 }
 
@@ -110,12 +112,12 @@ function unsampled(store: Store): boolean {
 /** How well the copies show production; a window that does not say so is not taken for one that is exact. */
 function sample(store: Store, now: number): Tile {
   const p = store.traffic.newest("production");
-  const tile: Tile = { id: "sample", label: "Sample, mix within", value: UNKNOWN, unit: "", note: "not known yet", tone: "stale" };
+  const tile: Tile = { id: "sample", label: "Sample", value: UNKNOWN, unit: "", note: "not known yet", tone: "stale" };
   const mix = p?.sample_mix_half_width ?? null, p95 = p?.sample_p95_half_width ?? null;
   if (!p || mix === null) return tile;
   if (unsampled(store)) return { ...tile, note: "none of these users' sessions is in the sample (tap.sample_ratio)", tone: "warn" };
   // Half of the mix may be off: a number would say less than that.
   if (mix >= 0.5) return { ...tile, value: "too small", note: "too few requests of late to say how well they show production", tone: "" };
-  const note = p95 === null ? "95 % confidence; latencies not known" : `p95 within ${number(p95 * 100)} %, at 95 % confidence`;
+  const note = p95 === null ? "mix of requests, 95 % confidence; latencies not known" : `mix of requests; p95 ± ${number(p95 * 100)} %, 95 % confidence`;
   return { ...tile, value: `± ${number(mix * 100)}`, unit: "%", note, tone: stale(p, now) ? "stale" : "" };
 }

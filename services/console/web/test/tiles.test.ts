@@ -38,11 +38,18 @@ describe("tiles", () => {
     s.apply("usage", usage("shadow", 100, 0, 1), 0);
     expect(tile(s, 101, "shadow")).toMatchObject({ value: "20", tone: "stale" });
   });
+  it("say at which rate the shadow missed the SLO, and alarm nobody for it", () => {
+    const s = new Store();
+    s.apply("traffic", traffic("shadow", 99, 98.7, 3), 0);
+    expect(tile(s, 100, "shadow")).toMatchObject({ value: "3", unit: "s", note: "SLO 100 ms missed at 98.7 req/s", tone: "warn" });
+    s.apply("traffic", traffic("production", 99, 98.7, 3), 0);
+    expect(tile(s, 100, "production")).toMatchObject({ note: "SLO 100 ms missed", tone: "bad" });
+  });
   it("say how well the sample shows production, and that it is not known", () => {
     const s = new Store();
     expect(tile(s, 100, "sample")).toMatchObject({ value: "–", note: "not known yet" });
     s.apply("traffic", { ...traffic("production", 99, 10, 0.02), sample_mix_half_width: 0.042, sample_p95_half_width: 0.11 }, 0);
-    expect(tile(s, 100, "sample")).toMatchObject({ value: "± 4.2", unit: "%", note: "p95 within 11 %, at 95 % confidence", tone: "" });
+    expect(tile(s, 100, "sample")).toMatchObject({ value: "± 4.2", unit: "%", note: "mix of requests; p95 ± 11 %, 95 % confidence", tone: "" });
     s.apply("traffic", { ...traffic("production", 100, 10, 0.02), sample_mix_half_width: 0.04, sample_p95_half_width: null }, 0);
     expect(tile(s, 101, "sample").note).toContain("latencies not known");
   });

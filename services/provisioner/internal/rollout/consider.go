@@ -71,10 +71,6 @@ func (l *Lane) consider(ctx context.Context, o *order, st platform.State) bool {
 // action is the record as it is known when a decision is made.
 func (l *Lane) action(o *order, v guardrail.Verdict, st platform.State, now time.Time) *foreshadowv1.ScalingApplied {
 	r := o.recommendation
-	why := ""
-	if reasons := r.GetReasons(); len(reasons) > 0 {
-		why = reasons[0].GetText()
-	}
 	from, to := &foreshadowv1.Sizing{Instances: int32(st.Desired)}, &foreshadowv1.Sizing{Instances: int32(v.Target)} // #nosec G115: bounded far lower
 	if v.Size != (platform.Size{}) {
 		// Of the old size only what is changed is needed to go back.
@@ -86,8 +82,19 @@ func (l *Lane) action(o *order, v guardrail.Verdict, st platform.State, now time
 		RecommendationId: r.GetRecommendationId(), Generation: r.GetGeneration(),
 		From: from, To: to,
 		// A refusal is explained by what refused it; a change by what asked for it, and by what bounded it.
-		Reason: joined(why, v.Reason), Guardrails: v.Guardrails, CreateTime: timestamppb.New(now), Actor: o.actor,
+		Reason: joined(l.why(r), v.Reason), Guardrails: v.Guardrails, CreateTime: timestamppb.New(now), Actor: o.actor,
 	}
+}
+
+// why is what a recommendation says first of the environment; of the shadow it says why that is awake or asleep.
+func (l *Lane) why(r *foreshadowv1.Recommendation) string {
+	ofShadow := l.environment == foreshadowv1.Environment_ENVIRONMENT_SHADOW
+	for _, reason := range r.GetReasons() {
+		if strings.HasPrefix(reason.GetCode(), "shadow_") == ofShadow {
+			return reason.GetText()
+		}
+	}
+	return ""
 }
 
 // changed is what of a size another one changes.

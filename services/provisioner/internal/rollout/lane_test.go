@@ -15,6 +15,7 @@ import (
 
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/platform/local/localtest"
+	"github.com/foreshadow/foreshadow/libs/scaling"
 	"github.com/foreshadow/foreshadow/libs/workload"
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/guardrail"
@@ -152,6 +153,22 @@ func (r *rig) verify() {
 }
 
 // outcomes are those of the records so far.
+func TestAChangeIsExplainedByWhatItIsAbout(t *testing.T) {
+	t.Parallel()
+	o := &order{recommendation: &foreshadowv1.Recommendation{Reasons: []*foreshadowv1.Reason{
+		{Code: string(scaling.DemandMissing), Text: "nothing is released"}, {Code: string(scaling.ShadowAwake), Text: "it is awake to measure"},
+	}}}
+	for environment, want := range map[foreshadowv1.Environment]string{
+		foreshadowv1.Environment_ENVIRONMENT_PRODUCTION: "nothing is released",
+		foreshadowv1.Environment_ENVIRONMENT_SHADOW:     "it is awake to measure",
+	} {
+		l := &Lane{spec: spec{environment: environment}}
+		if got := l.action(o, guardrail.Verdict{Target: 1}, platform.State{}, time.Now()).GetReason(); got != want {
+			t.Errorf("%s: reason %q, want %q", environment, got, want)
+		}
+	}
+}
+
 func (r *rig) outcomes() []foreshadowv1.Outcome {
 	out := make([]foreshadowv1.Outcome, 0, len(r.notes.records))
 	for _, a := range r.notes.records {
