@@ -111,7 +111,8 @@ func changed(size, by platform.Size) (cpuCores float64, memoryBytes uint64, netw
 	return cpuCores, memoryBytes, network
 }
 
-// say records what was not done, once as long as it stays the same: most recommendations repeat the last one.
+// say records what was not done, once as long as it stays the same: most recommendations repeat the last one. A proposal is
+// a new one each time, and approved by the identity that its record has.
 func (l *Lane) say(a *foreshadowv1.ScalingApplied, outcome foreshadowv1.Outcome, now time.Time) {
 	key := fmt.Sprint(outcome, a.GetGuardrails())
 	if outcome != foreshadowv1.Outcome_OUTCOME_REFUSED {
@@ -120,7 +121,7 @@ func (l *Lane) say(a *foreshadowv1.ScalingApplied, outcome foreshadowv1.Outcome,
 	last, said := l.said[key]
 	maps.DeleteFunc(l.said, func(_ string, at time.Time) bool { return now.Sub(at) > saidFor })
 	l.said[key] = now
-	if said && now.Sub(last) <= saidFor {
+	if said && now.Sub(last) <= saidFor && outcome != foreshadowv1.Outcome_OUTCOME_AWAITING_APPROVAL {
 		return
 	}
 	a.Outcome, a.CompleteTime = outcome, timestamppb.New(now)

@@ -153,6 +153,21 @@ func (r *rig) verify() {
 }
 
 // outcomes are those of the records so far.
+// TestEveryProposalIsRecorded: also one that comes back within a minute, for without its record nobody knows what it is about.
+func TestEveryProposalIsRecorded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(w *workload.Workload) { w.Guardrails.Mode = workload.Approve })
+	for generation, instances := range []int32{4, 4, 2, 4} {
+		r.offer(uint64(generation+1), instances) // #nosec G115
+		r.step()
+		r.now = r.now.Add(5 * time.Second)
+	}
+	awaiting := foreshadowv1.Outcome_OUTCOME_AWAITING_APPROVAL
+	if got := r.outcomes(); !slices.Equal(got, []foreshadowv1.Outcome{awaiting, awaiting}) {
+		t.Errorf("records %v, want one of each proposal", got)
+	}
+}
+
 func TestAChangeIsExplainedByWhatItIsAbout(t *testing.T) {
 	t.Parallel()
 	o := &order{recommendation: &foreshadowv1.Recommendation{Reasons: []*foreshadowv1.Reason{
