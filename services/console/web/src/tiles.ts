@@ -93,7 +93,10 @@ function shadow(store: Store, workload: Workload, now: number): Tile {
   const tile = latencyTile("shadow", label, p, workload, now);
   // It is asked for more than it carries to learn how much that is, and when the sample is more: no user waits for it.
   if (tile.tone === "bad") return { ...tile, note: `${tile.note} at ${number(p.requests_per_second)} req/s`, tone: "warn" };
-  return tile.value === UNKNOWN && unsampled(store) ? { ...tile, note: "nobody in the sample" } : tile;
+  if (tile.value !== UNKNOWN || stale(p, now)) return tile;
+  if (unsampled(store)) return { ...tile, note: "nobody in the sample" };
+  const used = (store.traffic.newest("production")?.requests_per_second ?? 0) > 0;
+  return used ? { ...tile, note: "nothing is replayed while it is measured" } : tile;
 }
 
 function capacity(store: Store, now: number): Tile {

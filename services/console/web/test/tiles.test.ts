@@ -38,6 +38,14 @@ describe("tiles", () => {
     s.apply("usage", usage("shadow", 100, 0, 1), 0);
     expect(tile(s, 101, "shadow")).toMatchObject({ value: "20", tone: "stale" });
   });
+  it("say that a measurement takes the place of the replay", () => {
+    const s = new Store();
+    s.apply("traffic", traffic("shadow", 99, 0, null), 0);
+    expect(tile(s, 100, "shadow")).toMatchObject({ value: "–", note: "no responses" });
+    s.apply("traffic", traffic("production", 99, 20, 0.02), 0);
+    expect(tile(s, 100, "shadow")).toMatchObject({ value: "–", note: "nothing is replayed while it is measured" });
+    expect(tile(s, 130, "shadow")).toMatchObject({ note: "30 s old" });
+  });
   it("say at which rate the shadow missed the SLO, and alarm nobody for it", () => {
     const s = new Store();
     s.apply("traffic", traffic("shadow", 99, 98.7, 3), 0);
