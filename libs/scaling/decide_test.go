@@ -385,6 +385,15 @@ func TestEveryReasonReadsAsASentence(t *testing.T) {
 			t.Errorf("%s reads %q", code, text)
 		}
 	}
+	for text, r := range map[string]Reason{
+		"1 instance is ready or starting and 1 is needed":            {Code: EnoughInstances, to: 1, from: 1},
+		"3 instances are ready or starting and 1 is needed":          {Code: EnoughInstances, to: 1, from: 3},
+		"Of 3 instances 1 would do for now and for what is expected": {Code: ScaleDown, to: 1, from: 3},
+	} {
+		if got := d.Text(r); got != text {
+			t.Errorf("%q, want %q", got, text)
+		}
+	}
 	if got := d.Text(d.Reasons[0]); got != "10 instances are ready or starting and 10 are needed" {
 		t.Errorf("first reason %q", got)
 	}

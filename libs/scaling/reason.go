@@ -75,36 +75,36 @@ func (d Decision) action(r Reason) string {
 	e := d.Evidence
 	switch r.Code {
 	case ForecastAboveCommitted:
-		return fmt.Sprintf("Demand will stay below %.4g requests/s for the next %s with probability %.3g; that takes %d instances at %.4g requests/s each, %d are ready or starting",
-			e.Forecast, seconds(e.LeadTime), e.Quantile, r.to, e.CapacityUsed, r.from)
+		return fmt.Sprintf("Demand will stay below %.4g requests/s for the next %s with probability %.3g; that takes %s at %.4g of %.4g requests/s each, %s ready or starting",
+			e.Forecast, seconds(e.LeadTime), e.Quantile, instances(r.to), e.CapacityUsed, e.Capacity, are(r.from))
 	case DemandAboveCommitted:
-		return fmt.Sprintf("Demand is %.4g requests/s now; that takes %d instances at %.4g requests/s each, %d are ready or starting",
-			e.Demand, r.to, e.CapacityUsed, r.from)
+		return fmt.Sprintf("Demand is %.4g requests/s now; that takes %s at %.4g of %.4g requests/s each, %s ready or starting",
+			e.Demand, instances(r.to), e.CapacityUsed, e.Capacity, are(r.from))
 	case UtilizationAboveTarget:
-		return fmt.Sprintf("CPU utilization is %.0f %% of the request; at a target of %d %% that takes %d instances, %d are ready or starting",
-			100*e.Utilization, e.HPATarget, r.to, r.from)
+		return fmt.Sprintf("CPU utilization is %.0f %% of the request; at a target of %d %% that takes %s, %s ready or starting",
+			100*e.Utilization, e.HPATarget, instances(r.to), are(r.from))
 	case EnoughInstances:
-		return fmt.Sprintf("%d instances are ready or starting and %d are needed", r.from, r.to)
+		return fmt.Sprintf("%s ready or starting and %s needed", instancesAre(r.from), are(r.to))
 	case ScaleDown:
-		return fmt.Sprintf("%d of %d instances suffice for now and for what is expected", r.to, r.from)
+		return fmt.Sprintf("Of %d instances %d would do for now and for what is expected", r.from, r.to)
 	case ScaleDownInSteps:
-		return fmt.Sprintf("%d instances would suffice; only part is released at once", r.to)
+		return fmt.Sprintf("%s would do; only part is released at once", instances(r.to))
 	case ScaleDownTooSmall:
-		return fmt.Sprintf("%d of %d instances would suffice; so small a saving is not worth the change", r.to, r.from)
+		return fmt.Sprintf("Of %d instances %d would do; so small a saving is not worth the change", r.from, r.to)
 	case ScaleDownHeldByPast:
-		return fmt.Sprintf("%d instances were needed a short while ago and are kept", r.to)
+		return fmt.Sprintf("%s kept: so much was needed a short while ago", instancesAre(r.to))
 	case ScaleDownHeldInOutage:
-		return fmt.Sprintf("Demand fell to %.4g requests/s, of late it was never below %.4g: that is taken for a failure on the way here, not for calm, and %d instances are kept for its end", e.Demand, e.Ebb, r.to)
+		return fmt.Sprintf("Demand fell to %.4g requests/s, of late it was never below %.4g: that is taken for a failure on the way here, not for calm, and %s kept for its end", e.Demand, e.Ebb, instancesAre(r.to))
 	case ScaleDownHeldByFuture:
-		return fmt.Sprintf("Demand may reach %.4g requests/s soon; %d instances are kept for it", e.ForecastHold, r.to)
+		return fmt.Sprintf("Demand may reach %.4g requests/s soon; %s kept for it", e.ForecastHold, instancesAre(r.to))
 	case DemandMissing:
 		return "The demand is not known; absence of data is not absence of load, so nothing is released"
 	case NothingKnown:
 		return "Neither what an instance carries nor the CPU utilization is known; what runs is kept"
 	case AtMinimum:
-		return fmt.Sprintf("The configured minimum is %d instances", e.Minimum)
+		return fmt.Sprintf("The configured minimum is %s", instances(e.Minimum))
 	case AtMaximum:
-		return fmt.Sprintf("%d instances are needed but the configured maximum is %d", r.to, e.Maximum)
+		return fmt.Sprintf("%s needed but the configured maximum is %d", instancesAre(r.to), e.Maximum)
 	}
 	return ""
 }
@@ -113,15 +113,15 @@ func (d Decision) ground(r Reason) string {
 	e := d.Evidence
 	switch r.Code {
 	case HPAFloor:
-		return fmt.Sprintf("The Kubernetes HPA at %d %% would hold %d instances; without a trusted forecast it is not undercut", e.HPATarget, r.to)
+		return fmt.Sprintf("The Kubernetes HPA at %d %% would hold %s; without a trusted forecast it is not undercut", e.HPATarget, instances(r.to))
 	case HPAUntilKnown:
-		return fmt.Sprintf("Too little has been seen to say what can be had for the money of the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
+		return fmt.Sprintf("Too little has been seen to say what can be had for the money of the Kubernetes HPA at %d %%; its %s held", e.HPATarget, instancesAre(r.to))
 	case HPAFollowed:
-		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %d instances are held", e.HPATarget, r.to)
+		return fmt.Sprintf("On the demand of late, no setting would have served users better for the money than the Kubernetes HPA at %d %%; its %s held", e.HPATarget, instancesAre(r.to))
 	case HPAForCalm:
-		return fmt.Sprintf("On the demand of late, to act on the forecast would take more than %d times the scale actions of the Kubernetes HPA at %d %%: so calm a demand is left to it, and its %d instances are held", unrest, e.HPATarget, r.to)
+		return fmt.Sprintf("On the demand of late, to act on the forecast would take more than %d times the scale actions of the Kubernetes HPA at %d %%: so calm a demand is left to it, and its %s held", unrest, e.HPATarget, instancesAre(r.to))
 	case DebtRepaid:
-		return fmt.Sprintf("More was spent of late than the Kubernetes HPA would have: %d instances are held instead of its own number, as demand leaves room, until that is made up for", r.to)
+		return fmt.Sprintf("More was spent of late than the Kubernetes HPA would have: %s held instead of its own number, as demand leaves room, until that is made up for", instancesAre(r.to))
 	case ForecastTrusted:
 		return "The forecast has earned trust"
 	case ForecastUntrusted:
@@ -164,6 +164,28 @@ func (d Decision) ground(r Reason) string {
 		return "The shadow sleeps: there is nothing to learn"
 	}
 	return string(r.Code)
+}
+
+func instances(n int) string {
+	if n == 1 {
+		return "1 instance"
+	}
+	return fmt.Sprintf("%d instances", n)
+}
+
+// are is a number with its verb.
+func are(n int) string {
+	if n == 1 {
+		return "1 is"
+	}
+	return fmt.Sprintf("%d are", n)
+}
+
+func instancesAre(n int) string {
+	if n == 1 {
+		return "1 instance is"
+	}
+	return fmt.Sprintf("%d instances are", n)
 }
 
 func seconds(d time.Duration) string { return d.Round(time.Second / 10).String() }

@@ -84,7 +84,7 @@ func tell(s *script, now time.Time) {
 			if now.Sub(at) < 150*time.Second {
 				s.windows = append(s.windows, trafficWindow(shadow, at, 1, int(demandAt(at)/5), 0.021))
 			}
-			text := fmt.Sprintf("Demand will stay below %.0f requests/s for the next 8 s with probability 0.95; that takes %d instances at 65 requests/s each", 1.1*demandAt(at.Add(8*time.Second)), desired)
+			text := fmt.Sprintf("Demand will stay below %.0f requests/s for the next 8 s with probability 0.95; that takes %d instances at 65 of 71 requests/s each", 1.1*demandAt(at.Add(8*time.Second)), desired)
 			s.recs = append(s.recs, recommendation(at, desired, max(instancesAt(at.Add(-5*time.Second)), 2), "forecast_above_committed", text))
 		}
 		s.forecast = forecastFrom(now)
