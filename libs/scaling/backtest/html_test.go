@@ -12,7 +12,38 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
+
+func TestLogTicksNameMoreThanOneValue(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		lo, hi float64
+		want   []float64
+	}{
+		{0.03, 0.54, []float64{0.05, 0.1, 0.2, 0.5}},
+		{1e-6, 1e-3, []float64{1e-6, 1e-5, 1e-4, 1e-3}},
+	} {
+		got := scale{lo: tc.lo, hi: tc.hi, log: true}.ticks()
+		if diff := cmp.Diff(tc.want, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			t.Errorf("%g to %g (-want +got):\n%s", tc.lo, tc.hi, diff)
+		}
+	}
+}
+
+func TestReportNamesOnlyWhatItDraws(t *testing.T) {
+	t.Parallel()
+	seen, dear := line{name: "seen"}, line{name: "dear"}
+	seen.add(1, 0.1)
+	dear.add(2, 0.1)
+	svg := string(plot{loX: 0.75, hiX: 1.6, lines: []line{dear, seen}}.svg())
+	if !strings.Contains(svg, ">seen</text>") || strings.Contains(svg, ">dear</text>") {
+		t.Errorf("want the line that is seen named alone:\n%s", svg)
+	}
+	if got := percent(10.58); got != "1058 %" {
+		t.Errorf("percent = %q", got)
+	}
+}
 
 func TestReportFormats(t *testing.T) {
 	t.Parallel()
@@ -38,7 +69,7 @@ func TestReportFormats(t *testing.T) {
 	if err := r.WriteTable(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Foreshadow", "Clairvoyant", "Static", "Kubernetes HPA at target 70 %", "instance-hours"} {
+	for _, want := range []string{"Foreshadow", "Clairvoyant", "Static", "Kubernetes HPA at target 70 %", "instance-hours", "assumed so that 40 carry"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}

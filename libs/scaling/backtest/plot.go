@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -68,8 +69,16 @@ func (s scale) at(v float64) float64 {
 func (s scale) ticks() []float64 {
 	var out []float64
 	if s.log {
-		for e := math.Ceil(math.Log10(s.lo)); e <= math.Log10(s.hi)+1e-9; e++ {
-			out = append(out, math.Pow(10, e))
+		between := []float64{1}
+		if s.hi < 100*s.lo {
+			between = []float64{1, 2, 5}
+		}
+		for e := math.Floor(math.Log10(s.lo)); e <= math.Log10(s.hi); e++ {
+			for _, m := range between {
+				if v := m * math.Pow(10, e); v >= s.lo*(1-1e-9) && v <= s.hi*(1+1e-9) {
+					out = append(out, v)
+				}
+			}
 		}
 		return out
 	}
@@ -132,6 +141,11 @@ func (s scale) widened() scale {
 
 func (p plot) outside(x float64) bool { return p.loX != p.hiX && (x < p.loX || x > p.hiX) }
 
+// shows says whether anything of a line lies within the chart.
+func (p plot) shows(l line) bool {
+	return slices.ContainsFunc(l.points, func(v [2]float64) bool { return !math.IsNaN(v[1]) && !p.outside(v[0]) })
+}
+
 func (p plot) svg() template.HTML {
 	x, y := p.scales()
 	var b strings.Builder
@@ -143,11 +157,15 @@ func (p plot) svg() template.HTML {
 		}
 		fmt.Fprintf(&b, `<path class="mark" d="M%.1f %.1fV%.1fM%.1f %.1fH%.1f"/>`, x.at(m[0]), y.from, y.to, x.from, y.at(m[1]), x.to)
 	}
-	for i, l := range p.lines {
+	at := top
+	for _, l := range p.lines {
+		if !p.shows(l) {
+			continue
+		}
 		p.draw(&b, l, x, y)
-		at := top + 18*float64(i)
 		fmt.Fprintf(&b, `<rect x="%g" y="%g" width="12" height="%d" fill="%s"/><text x="%g" y="%g">%s</text>`,
 			width-right+38, at, l.thickness(), l.colour, width-right+56, at+6, template.HTMLEscapeString(l.name))
+		at += 18
 	}
 	b.WriteString("</svg>")
 	// Every piece of text above is escaped, and the numbers are formatted by us.

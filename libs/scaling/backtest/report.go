@@ -20,7 +20,9 @@ type Report struct {
 	TickSeconds    float64   `json:"tick_seconds"`
 	StartupSeconds float64   `json:"startup_seconds"`
 	Capacity       float64   `json:"capacity"` // of one instance within the SLO, in the unit of the series
-	TrustedShare   float64   `json:"trusted_share"`
+	// Instances is how many the 99th percentile of the demand takes, where the capacity was chosen so; 0 where it was given.
+	Instances    int     `json:"instances,omitempty"`
+	TrustedShare float64 `json:"trusted_share"`
 	// PinballRatio is the forecast's pinball loss at 0.95, of that of repeating the last value; 0 when none was scored.
 	PinballRatio float64 `json:"pinball_ratio"`
 	// Reference is the HPA everything is compared with.
@@ -79,6 +81,9 @@ func (o Options) report(w world, f *outlook, contenders []contender, results []s
 		Start: w.series.Start, Days: days(time.Duration(len(w.demand)) * o.Tick), StepSeconds: w.series.Step.Seconds(),
 		TickSeconds: o.Tick.Seconds(), StartupSeconds: o.Startup.Seconds(), Capacity: w.config.Capacity * w.config.MaxUtilization,
 		Forecast: f.score.report(f.journey.Series.Step.Minutes()),
+	}
+	if o.Capacity == 0 {
+		r.Instances = o.Instances
 	}
 	r.ScoredDays = r.Days - days(w.config.Warmup)
 	r.TrustedShare, r.PinballRatio = f.trusted(), f.pinball

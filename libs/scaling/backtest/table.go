@@ -3,6 +3,7 @@ package backtest
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -10,8 +11,8 @@ import (
 
 // WriteTable prints the report for a terminal.
 func (r Report) WriteTable(out io.Writer) error {
-	fmt.Fprintf(out, "%.1f days, %.1f scored; instances start in %s; one carries %.4g per second within the SLO\n",
-		r.Days, r.ScoredDays, time.Duration(r.StartupSeconds*float64(time.Second)), r.Capacity)
+	fmt.Fprintf(out, "%.1f days, %.1f scored; instances start in %s; one carries %.4g per second within the SLO%s\n",
+		r.Days, r.ScoredDays, time.Duration(r.StartupSeconds*float64(time.Second)), r.Capacity, r.assumed())
 	ref := r.Reference
 	fmt.Fprintf(out, "Compared with the Kubernetes HPA at %s: %.1f instance-hours, %s of requests violated, %.1f actions a day\n",
 		ref.Setting, ref.InstanceHours, percent(ref.ViolatedShare), ref.ActionsPerDay)
@@ -68,7 +69,20 @@ func orDash(v float64, format func(float64) string) string {
 	return format(v)
 }
 
-func percent(v float64) string { return fmt.Sprintf("%.3g %%", 100*v) }
+// assumed says where a capacity comes from that nobody gave.
+func (r Report) assumed() string {
+	if r.Instances == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", assumed so that %d carry the 99th percentile (--capacity gives it)", r.Instances)
+}
+
+func percent(v float64) string {
+	if math.Abs(v) >= 10 {
+		return fmt.Sprintf("%.0f %%", 100*v)
+	}
+	return fmt.Sprintf("%.3g %%", 100*v)
+}
 
 // times prints a ratio; what is below zero is none.
 func times(v float64) string {
