@@ -34,11 +34,10 @@ func (r Report) WriteHTML(out io.Writer) error {
 	}
 	view := struct {
 		Report
-		Assumed                        string
 		Ranked                         []Curve
 		Policies                       []described
 		Pareto, Days3, Errors, Reached template.HTML
-	}{r, r.assumed(), r.ranked(), r.described(), r.pareto(), r.timeline(), r.errorByHorizon(), r.calibration()}
+	}{r, r.ranked(), r.described(), r.pareto(), r.timeline(), r.errorByHorizon(), r.calibration()}
 	if err := t.Execute(out, view); err != nil {
 		return fmt.Errorf("write report page: %w", err)
 	}
