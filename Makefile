@@ -76,8 +76,10 @@ evaluate-day-ahead: ## Forecast a day ahead from three to eight weeks of real se
 	$(GO) run ./ evaluate --series libs/forecast/evaluation/testdata/day_ahead.csv --dir $(SERIES) $(EVALUATE)
 
 .PHONY: lint
-lint: ## Run golangci-lint, buf lint, go vet and the compose file's parser
+lint: ## Run golangci-lint, buf lint, go vet, builds for macOS and Windows and the compose file's parser
 	$(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null .
+	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null .
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
 	$(GO) tool $(TOOLS) buf lint proto
 	$(GO) tool $(TOOLS) buf breaking proto --against proto/previous.binpb

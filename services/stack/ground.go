@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/foreshadow/foreshadow/libs/filelock"
 )
 
 // lock makes sure that one stack at a time uses a directory: two brokers would write over each other's data. The kernel takes
@@ -21,9 +22,9 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock run directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := filelock.Try(f); err != nil {
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, filelock.ErrTaken) {
 			return nil, fmt.Errorf("run directory %s: another foreshadow runs there: stop it, or give another directory", dir)
 		}
 		return nil, fmt.Errorf("lock run directory: %w", err)

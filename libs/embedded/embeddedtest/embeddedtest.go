@@ -20,11 +20,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/foreshadow/foreshadow/libs/embedded"
+	"github.com/foreshadow/foreshadow/libs/filelock"
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 )
@@ -219,7 +219,7 @@ func makeDir() (string, *os.File, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := filelock.Try(lock); err != nil {
 		return "", nil, err
 	}
 	return dir, lock, os.Rename(unnamed, filepath.Join(dir, "lock"))
@@ -232,7 +232,7 @@ func removeAbandoned(dir string) {
 		return
 	}
 	defer lock.Close() // opened only for its lock
-	if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+	if filelock.Try(lock) == nil {
 		_ = os.RemoveAll(dir)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/foreshadow/foreshadow/libs/filelock"
 	"github.com/foreshadow/foreshadow/libs/telemetry"
 )
 
@@ -57,7 +57,7 @@ func lock(socket string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock socket: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := filelock.Try(f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("lock socket %s: another agent serves it: %w", socket, err)
 	}

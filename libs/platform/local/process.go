@@ -43,7 +43,7 @@ func startProcess(cmd *exec.Cmd, bounds *cgroup.Group) (*process, error) {
 		started <- nil
 		p.err = cmd.Wait()
 		// What it left behind in its group has no owner any more. Best effort: mostly there is nothing.
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+		signalGroup(p.pid, syscall.SIGKILL)
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -57,7 +57,7 @@ func (p *process) signal(s syscall.Signal) {
 	select {
 	case <-p.done: // the number may belong to somebody else by now
 	default:
-		_ = syscall.Kill(-p.pid, s) // an error means that it has just ended, and done will say so
+		signalGroup(p.pid, s) // an error means that it has just ended, and done will say so
 	}
 }
 

@@ -7,7 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/foreshadow/foreshadow/libs/filelock"
 )
 
 // file is a journal on the disk. Only one process may use it: of two, each would undo the pauses that the other was given, and
@@ -60,8 +61,8 @@ func lock(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) { // #nosec G115: a descriptor
-		return nil, errors.Join(fmt.Errorf("%s is being written by another process: %w", dir, err), d.Close())
+	if err := filelock.Try(d); errors.Is(err, filelock.ErrTaken) {
+		return nil, errors.Join(fmt.Errorf("write in %s: %w", dir, err), d.Close())
 	}
 	return func() { _ = d.Close() }, nil
 }

@@ -139,7 +139,7 @@ func (t *Tree) sweep() {
 		left, _ := filepath.Glob(filepath.Join(dir, prefix+"*")) // the pattern is a good one
 		for _, group := range left {
 			number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(group), prefix), "-")
-			if pid, err := strconv.Atoi(number); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			if pid, err := strconv.Atoi(number); err == nil && gone(pid) {
 				_ = os.Remove(group)
 			}
 		}

@@ -69,3 +69,6 @@ func given(dir string) bool {
 	}
 	return false
 }
+
+// gone says whether a process is no more.
+func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
