@@ -140,7 +140,7 @@ func TestLastWordsAreTheLastLine(t *testing.T) {
 	if err := os.WriteFile(c.logFile(), []byte(failed+"\nlevel=INFO msg=other\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if errs := s.instanceFaults(); len(errs) != 1 || errs[0].Error() != "broker: "+failed {
+	if errs := s.instanceFaults(); len(errs) != 1 || errs[0].Error() != `broker: "instance failed" group=shop reason="exit status 3"` {
 		t.Errorf("faults %v, want what was said of the instance", errs)
 	}
 }

@@ -253,7 +253,7 @@ func (s *Stack) startAll(ctx context.Context, names []string) error {
 func (s *Stack) instanceFaults() []error {
 	var errs []error
 	for _, name := range s.cfg.Platforms {
-		if said := s.children[name].lastLine(`msg="instance failed"`); said != "" {
+		if _, said, found := strings.Cut(s.children[name].lastLine(`msg="instance failed"`), "msg="); found {
 			errs = append(errs, fmt.Errorf("%s: %s", name, said))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,19 @@ func TestInstanceThatIsNotReadyDoesNotServe(t *testing.T) {
 	})
 	if s.Ready() != 0 {
 		t.Errorf("%d instances are called ready, none ever answered its check", s.Ready())
+	}
+}
+
+func TestWhatWasWaitedForIsSaid(t *testing.T) {
+	t.Parallel()
+	p := workload.Process{ReadyPath: "/healthz", StartTimeout: time.Minute}
+	for want, answer := range map[string]error{
+		"not ready within 1m0s: GET /healthz on $PORT: answered 404 Not Found": errors.New("answered 404 Not Found"),
+		"not ready within 1m0s: GET /healthz on $PORT: connection refused":     &url.Error{Op: "Get", URL: "http://127.0.0.1:1/healthz", Err: syscall.ECONNREFUSED},
+	} {
+		if got := unready(p, answer); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

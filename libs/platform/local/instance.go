@@ -2,10 +2,12 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -15,6 +17,7 @@ import (
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/platform/agent"
 	"github.com/foreshadow/foreshadow/libs/platform/local/internal/cgroup"
+	"github.com/foreshadow/foreshadow/libs/workload"
 )
 
 // idLength is the length of the random part of an identity: 40 bits, so that it is unique over restarts too.
@@ -146,6 +149,7 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 	next := time.NewTimer(t.pollFirst)
 	defer next.Stop()
 	pause, ready, vigil := t.pollFirst, false, agent.Vigil{}
+	var answer error
 	for {
 		select {
 		case <-i.drained:
@@ -154,21 +158,21 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 			return "ended by itself, " + ending(p.err)
 		case <-deadline.C:
 			if !ready {
-				return fmt.Sprintf("not ready within %s", g.spec.Process.StartTimeout)
+				return unready(g.spec.Process, answer)
 			}
 			continue
 		case <-next.C:
 		}
-		err := i.check(ctx, p)
+		answer = i.check(ctx, p)
 		switch {
-		case err == nil:
+		case answer == nil:
 			vigil.Well(time.Now())
 			if !ready {
 				ready, pause = true, t.checkEvery
 				i.becomeReady()
 			}
 		case ready:
-			if reason := vigil.Missed(err, time.Now(), t.patience); reason != "" {
+			if reason := vigil.Missed(answer, time.Now(), t.patience); reason != "" {
 				return reason
 			}
 		default:
@@ -176,6 +180,15 @@ func (i *instance) serve(ctx context.Context, p *process) (reason string) {
 		}
 		next.Reset(pause)
 	}
+}
+
+// unready says what was waited for, and what came of it last.
+func unready(p workload.Process, answer error) string {
+	var asked *url.Error
+	if errors.As(answer, &asked) {
+		answer = asked.Err
+	}
+	return fmt.Sprintf("not ready within %s: GET %s on $PORT: %v", p.StartTimeout, p.ReadyPath, answer)
 }
 
 func ending(err error) string {
