@@ -26,6 +26,7 @@ type decider struct {
 // wish is what a rule asks for, before hysteresis and limits.
 type wish struct {
 	needed int // until a new instance could be ready
+	due    int // to be ordered: what is over before a new instance is ready it may leave out
 	later  int // within the hold time; at least needed
 	why    Code
 }
@@ -82,7 +83,7 @@ func (d *decider) withCapacity() int {
 		e.CapacityLower = d.in.Capacity.Lower
 	}
 	e.CapacityUsed = d.in.Capacity.counted(d.c.Risk, d.c.Imbalance)
-	_, _, ok := d.expected(1-d.c.Risk, 0)
+	_, ok := d.expected(1-d.c.Risk, 0)
 	d.fresh = ok && d.now.Sub(d.in.Forecast.Issued).Abs() <= d.c.ForecastMaxAge
 	var w wish
 	rate, span, age, ok := demandNow(d.in.Demand, d.c, d.now)
@@ -97,7 +98,8 @@ func (d *decider) withCapacity() int {
 		}
 		d.compete(rate, noise)
 		d.heed()
-		w = wish{needed: instancesFor(rate+noise, e.CapacityUsed), why: DemandAboveCommitted}
+		n := instancesFor(rate+noise, e.CapacityUsed)
+		w = wish{needed: n, due: n, why: DemandAboveCommitted}
 		d.state.reactive = d.state.reactive.push(w.needed, d.now, d.c.DownHold)
 		d.out.ReactiveInstances = min(max(d.state.reactive.max(), d.c.MinInstances), d.c.MaxInstances)
 	}
@@ -111,7 +113,7 @@ func (d *decider) withCapacity() int {
 		d.ground(Reason{Code: ForecastTooDear})
 	case d.trusted():
 		d.out.Policy = Predictive
-		w = d.foresee(w)
+		w = d.foresee(w.needed, foreseen{e.Forecast, e.ForecastArrival, e.ForecastHold}, d.verdict.manner)
 	default:
 		w = d.floor(w)
 	}
@@ -147,23 +149,28 @@ func (d *decider) follow(demand wish) wish {
 	}
 	d.ground(Reason{Code: code, to: d.state.hpaHolds})
 	n := d.repay(d.state.hpaHolds, demand.needed)
-	return wish{needed: n, later: n, why: UtilizationAboveTarget}
+	return wish{needed: n, due: n, later: n, why: UtilizationAboveTarget}
 }
 
-// foresee raises the wish to what the forecast expects.
-func (d *decider) foresee(w wish) wish {
-	e := &d.out.Evidence
-	if n := instancesFor(e.Forecast, e.CapacityUsed); n > w.needed {
-		w.needed, w.why = n, ForecastAboveCommitted
+// foresee is what to wish for, where demand takes so many instances now, when something is foreseen, in a manner.
+func (d *decider) foresee(now int, x foreseen, manner int) wish {
+	carry := d.out.Evidence.CapacityUsed
+	w := wish{needed: instancesFor(x.lead, carry), why: ForecastAboveCommitted}
+	if now >= w.needed {
+		w.needed, w.why = now, DemandAboveCommitted
 	}
-	w.later = max(w.needed, instancesFor(e.ForecastHold, e.CapacityUsed))
+	w.due = w.needed
+	if !manners[manner].prompt {
+		w.due, w.why = instancesFor(x.arrival, carry), ArrivalAboveCommitted
+	}
+	w.later = max(w.needed, instancesFor(x.hold, carry))
 	return w
 }
 
 // floor raises the wish to what the HPA would hold.
 func (d *decider) floor(w wish) wish {
 	if d.hpa && d.state.hpaHolds > w.needed {
-		w.needed, w.why = d.state.hpaHolds, UtilizationAboveTarget
+		w.needed, w.due, w.why = d.state.hpaHolds, d.state.hpaHolds, UtilizationAboveTarget
 		w.later = max(w.later, w.needed)
 		d.ground(Reason{Code: HPAFloor, to: d.state.hpaHolds})
 	}
@@ -177,27 +184,39 @@ func (d *decider) forecast() bool {
 	if known(f.Mean) {
 		e.ForecastMean = f.Mean
 	}
-	lead, hold, ok := d.expected(e.Quantile, d.verdict.manner)
+	x, ok := d.expected(e.Quantile, d.verdict.manner)
 	if !ok {
 		return false
 	}
-	e.Forecast, e.ForecastHold = lead, hold
+	e.Forecast, e.ForecastArrival, e.ForecastHold = x.lead, x.arrival, x.hold
 	return true
 }
 
-// expected is the highest demand within the lead time at a level, and that within the hold time which keeps instances, to a
-// manner.
-func (d *decider) expected(level float64, manner int) (lead, hold float64, ok bool) {
+// foreseen is the highest demand at a level: within the lead time, of that from when an instance ordered now is ready, and within
+// the hold time, at the level that keeps instances.
+type foreseen struct{ lead, arrival, hold float64 }
+
+// expected is what is foreseen at a level, to a manner.
+func (d *decider) expected(level float64, manner int) (x foreseen, ok bool) {
 	f := d.in.Forecast
 	shift := manners[manner].shift(f.Surprise)
-	if lead, ok = at(f.Lead, level, shift); !ok {
-		return 0, 0, false
+	if x.lead, ok = at(f.Lead, level, shift); !ok {
+		return foreseen{}, false
 	}
-	hold, ok = at(f.Hold, min(d.c.DownQuantile, level), shift)
-	if !ok && len(f.Hold) > 0 {
-		return 0, 0, false
+	x.arrival, x.hold = x.lead, x.lead
+	if len(f.Arrival) > 0 {
+		if x.arrival, ok = at(f.Arrival, level, shift); !ok {
+			return foreseen{}, false
+		}
 	}
-	return lead, max(lead, hold), true
+	if len(f.Hold) > 0 {
+		hold, ok := at(f.Hold, min(d.c.DownQuantile, level), shift)
+		if !ok {
+			return foreseen{}, false
+		}
+		x.hold = max(x.hold, hold)
+	}
+	return x, true
 }
 
 // trusted says whether the forecast may be used, and why not.
@@ -235,7 +254,7 @@ func (d *decider) withoutCapacity() int {
 	}
 	d.out.Policy = Reactive
 	d.ground(Reason{Code: CapacityMissing})
-	w := wish{needed: d.state.hpaHolds, later: d.state.hpaHolds, why: UtilizationAboveTarget}
+	w := wish{needed: d.state.hpaHolds, due: d.state.hpaHolds, later: d.state.hpaHolds, why: UtilizationAboveTarget}
 	d.out.Evidence.Needed, d.out.Evidence.NeededLater = w.needed, w.later
 	if !d.demand {
 		return d.hold(w)
@@ -246,10 +265,10 @@ func (d *decider) withoutCapacity() int {
 // hold keeps what runs, or grows it: without a known demand nothing is released, nor at once when it is known again.
 func (d *decider) hold(w wish) int {
 	d.state.needs = d.state.needs.push(d.current, d.now, d.c.DownHold)
-	if w.needed > d.current {
+	if w.due > d.current {
 		d.say(d.growth(w))
 		d.ground(Reason{Code: DemandMissing})
-		return w.needed
+		return w.due
 	}
 	d.out.Policy = Hold
 	d.say(Reason{Code: DemandMissing})
@@ -281,7 +300,7 @@ func (d *decider) settle(w wish) int {
 		d.say(Reason{Code: rule, from: w.needed, to: min(w.later, d.current)})
 	case ScaleDownHeldByPast:
 		d.say(Reason{Code: d.heldByPast(), from: w.needed, to: past})
-	case EnoughInstances:
+	case EnoughInstances, TooLateToHelp:
 		d.say(Reason{Code: rule, from: d.current, to: w.needed})
 	default:
 		d.say(d.growth(w))
@@ -295,7 +314,7 @@ func (d *decider) growth(w wish) Reason {
 	if w.why == UtilizationAboveTarget && w.needed <= d.c.MinInstances && idle {
 		return Reason{Code: AtMinimum, to: w.needed}
 	}
-	return Reason{Code: w.why, from: d.current, to: w.needed}
+	return Reason{Code: w.why, from: d.current, to: w.due}
 }
 
 // remembered is the need to remember: in an outage none is forgotten.
@@ -333,17 +352,19 @@ func (d *decider) imitate(w wish) int {
 	return n
 }
 
-// next is the hysteresis: what to hold after a number, and the rule that says so; empty for growing. It grows at once and not
-// by trifles, and releases late, in steps, and not for trifles.
+// next is the hysteresis: what to hold after a number, and the rule that says so; empty for growing. It grows at once, not by
+// trifles, and not for what is over before a new instance is ready; it releases late, in steps, and not for trifles.
 func next(c Config, current int, w wish, past int) (int, Code) {
-	if w.needed > current {
+	if w.due > current {
 		if w.why == UtilizationAboveTarget {
-			return w.needed, "" // the HPA's own answer
+			return w.due, "" // the HPA's own answer
 		}
-		return max(w.needed, min(current+int(c.UpStep*float64(current)), c.MaxInstances)), ""
+		return max(w.due, min(current+int(c.UpStep*float64(current)), c.MaxInstances)), ""
 	}
 	keep := max(w.later, past)
 	switch idle := current - keep; {
+	case w.needed > current:
+		return current, TooLateToHelp
 	case w.needed == current || idle <= 0 && keep == w.needed:
 		return current, EnoughInstances
 	case idle <= 0 && w.later >= past:

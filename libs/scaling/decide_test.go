@@ -88,6 +88,9 @@ func TestDecide(t *testing.T) {
 		"forecast above what runs": {func(in *Input) {
 			in.Forecast.Lead[1].PerSecond = 1510
 		}, 16, Predictive, ForecastAboveCommitted, ForecastTrusted},
+		"a hole in what a new instance meets": {func(in *Input) {
+			in.Forecast.Arrival = []Quantile{{0.5, 700}, {0.95, math.NaN()}}
+		}, 10, Reactive, EnoughInstances, ForecastMissing},
 		"starting instances count": {func(in *Input) {
 			in.Forecast.Lead[1].PerSecond, in.Instances.Desired = 1510, 16
 		}, 16, Predictive, EnoughInstances, ForecastTrusted},
@@ -303,7 +306,7 @@ func TestAlternativesAndEvidence(t *testing.T) {
 		t.Errorf("HPA %d, reactive %d; want 12, 9", got.HPAInstances, got.ReactiveInstances)
 	}
 	want := Evidence{
-		Demand: 800, DemandAge: time.Second, Quantile: 0.95, Forecast: 960, ForecastHold: 960, ForecastMean: 820,
+		Demand: 800, DemandAge: time.Second, Quantile: 0.95, Forecast: 960, ForecastArrival: 960, ForecastHold: 960, ForecastMean: 820,
 		ForecastTrusted: true, Capacity: 100, CapacityUsed: 100, Utilization: 0.84, Startup: 30 * time.Second,
 		LeadTime: 45 * time.Second, Ready: 10, Desired: 10, Needed: 10, NeededLater: 10, HPATarget: 70, Minimum: 2, Maximum: 40,
 		Bottleneck: Bottleneck{Resource: withinSLO, Growth: 100. / 96, Use: 96, Limit: 100},
@@ -375,7 +378,7 @@ func TestEveryReasonReadsAsASentence(t *testing.T) {
 	d, _ := Decide(State{}, in, start)
 	d.Cheaper = &Alternative{}
 	for _, code := range []Code{
-		ForecastAboveCommitted, DemandAboveCommitted, UtilizationAboveTarget, EnoughInstances, ScaleDown, ScaleDownInSteps,
+		ForecastAboveCommitted, ArrivalAboveCommitted, DemandAboveCommitted, UtilizationAboveTarget, EnoughInstances, TooLateToHelp, ScaleDown, ScaleDownInSteps,
 		ScaleDownTooSmall, ScaleDownHeldByPast, ScaleDownHeldByFuture, DemandMissing, NothingKnown, AtMinimum, AtMaximum,
 		HPAFloor, ForecastTrusted, ForecastUntrusted, ForecastMissing, ForecastStale, CapacityMissing, CapacityNotTested,
 		CapacityExpired, CapacityRough, CapacityMixMoved, CheaperSize, ShadowAwake, ShadowAsleep,

@@ -55,6 +55,7 @@ type Evidence struct {
 	DemandAge       time.Duration
 	Quantile        float64 // of the highest demand within the lead time
 	Forecast        float64 // the demand at that quantile
+	ForecastArrival float64 // the same from when an instance ordered now is ready to the end of the lead time
 	ForecastHold    float64 // the same within the hold time
 	ForecastMean    float64
 	Surprise        float64 // what the demand is above the expected, where most of that is not counted on

@@ -11,7 +11,8 @@
 //
 // What it promises:
 //   - Up at once: when the (1-risk)-quantile of the highest demand until a new instance could be ready exceeds what the
-//     instances already asked for carry, or when the demand of the last seconds does.
+//     instances already asked for carry, or when the demand of the last seconds does. Where that was mostly over before an
+//     instance could help, only what one ordered now will meet counts.
 //   - Down late: only what neither the recent past nor the longer forecast needs, in steps, and not for trifles.
 //   - Never worse than the HPA for its money: other risks, in two manners of counting on surprises, and the HPA, are played on
 //     paper against the demand as it comes (rivals). What they would have cost and violated sets risk and manner, so that a

@@ -79,9 +79,11 @@ type Quantile struct {
 type Forecast struct {
 	Issued time.Time  // the moment it was made for; older than Config.ForecastMaxAge it is not used
 	Lead   []Quantile // of the highest demand within [now, now+Input.LeadTime()], ascending levels
-	Hold   []Quantile // the same within [now, now+Input.HoldTime()]; empty means Lead
-	// Surprise is what the demand now differs from the median expected of the running step; 0 when there is none such. Lead and
-	// Hold do not know of it yet.
+	// Arrival is the same from the moment an instance ordered now is ready to the end of the lead time; empty means Lead.
+	Arrival []Quantile
+	Hold    []Quantile // the same within [now, now+Input.HoldTime()]; empty means Lead
+	// Surprise is what the demand now differs from the median expected of the running step; 0 when there is none such. Lead,
+	// Arrival and Hold do not know of it yet.
 	Surprise float64
 	Mean     float64 // expected demand at the end of the lead time; for the explanation only
 	Earned   bool    // whether past forecasts were good enough to act on

@@ -11,9 +11,11 @@ type Code string
 // The reasons. The first of a decision says what was done; those after it say on what grounds.
 const (
 	ForecastAboveCommitted Code = "forecast_above_committed"
+	ArrivalAboveCommitted  Code = "forecast_at_arrival_above_committed"
 	DemandAboveCommitted   Code = "demand_above_committed"
 	UtilizationAboveTarget Code = "utilization_above_target"
 	EnoughInstances        Code = "enough_instances"
+	TooLateToHelp          Code = "too_late_to_help"
 	ScaleDown              Code = "scale_down"
 	ScaleDownInSteps       Code = "scale_down_in_steps"
 	ScaleDownTooSmall      Code = "scale_down_too_small"
@@ -77,6 +79,9 @@ func (d Decision) action(r Reason) string {
 	case ForecastAboveCommitted:
 		return fmt.Sprintf("Demand will stay below %.4g requests/s for the next %s with probability %.3g; that takes %s at %.4g of %.4g requests/s each, %s ready or starting",
 			e.Forecast, seconds(e.LeadTime), e.Quantile, instances(r.to), e.CapacityUsed, e.Capacity, are(r.from))
+	case ArrivalAboveCommitted:
+		return fmt.Sprintf("When an instance started now is ready, in %s, demand will be below %.4g requests/s with probability %.3g; that takes %s at %.4g of %.4g requests/s each, %s ready or starting",
+			seconds(e.Startup), e.ForecastArrival, e.Quantile, instances(r.to), e.CapacityUsed, e.Capacity, are(r.from))
 	case DemandAboveCommitted:
 		return fmt.Sprintf("Demand is %.4g requests/s now; that takes %s at %.4g of %.4g requests/s each, %s ready or starting",
 			e.Demand, instances(r.to), e.CapacityUsed, e.Capacity, are(r.from))
@@ -85,6 +90,8 @@ func (d Decision) action(r Reason) string {
 			100*e.Utilization, e.HPATarget, instances(r.to), are(r.from))
 	case EnoughInstances:
 		return fmt.Sprintf("%s ready or starting and %s needed", instancesAre(r.from), are(r.to))
+	case TooLateToHelp:
+		return fmt.Sprintf("%s needed for a while and %s ready or starting; by the time one started now is ready, in %s, these will do", instancesAre(r.to), are(r.from), seconds(e.Startup))
 	case ScaleDown:
 		return fmt.Sprintf("Of %d instances %d would do for now and for what is expected", r.from, r.to)
 	case ScaleDownInSteps:

@@ -94,10 +94,9 @@ func (d *decider) compete(rate, noise float64) {
 	now := instancesFor(rate+noise, e.CapacityUsed)
 	for manner := range manners {
 		for i, risk := range rivalRisks {
-			w := wish{needed: now, later: now}
-			if lead, hold, ok := d.expected(1-risk, manner); ok {
-				w.needed = max(now, instancesFor(lead, e.CapacityUsed))
-				w.later = max(w.needed, instancesFor(hold, e.CapacityUsed))
+			w := wish{needed: now, due: now, later: now}
+			if x, ok := d.expected(1-risk, manner); ok && risk < boldest {
+				w = d.foresee(now, x, manner)
 			}
 			r := &v.own[manner][i]
 			d.act(r, w, &m)

@@ -13,6 +13,7 @@ type trial struct {
 	budget   float64
 	demand   func(tick int) float64
 	forecast func(tick int) []Quantile // of any window; nil: none
+	arrival  func(tick int) []Quantile // from when an instance is ready; nil: as any window
 	earned   bool
 	expected func(tick int) float64 // of the running step; nil: as it came
 }
@@ -57,6 +58,9 @@ func (p trial) play() played {
 		}
 		if q := p.forecast(t); q != nil {
 			in.Forecast = Forecast{Issued: now, Lead: q, Hold: q, Earned: p.earned}
+			if p.arrival != nil {
+				in.Forecast.Arrival = p.arrival(t)
+			}
 			if p.expected != nil {
 				in.Forecast.Surprise = p.demand(t) - p.expected(t)
 			}
@@ -365,7 +369,7 @@ func TestGrowingIsNotDoneByTrifles(t *testing.T) {
 		"the HPA's own answer":        {40, 41, UtilizationAboveTarget, 41},
 		"nothing":                     {40, 40, DemandAboveCommitted, 40},
 	} {
-		if got, _ := next(c, tc.current, wish{needed: tc.needed, later: tc.needed, why: tc.why}, tc.needed); got != tc.want {
+		if got, _ := next(c, tc.current, wish{needed: tc.needed, due: tc.needed, later: tc.needed, why: tc.why}, tc.needed); got != tc.want {
 			t.Errorf("%s: from %d, needed %d: %d, want %d", name, tc.current, tc.needed, got, tc.want)
 		}
 	}

@@ -19,6 +19,41 @@ func TestShift(t *testing.T) {
 	}
 }
 
+func TestWhatPassesIsOrderedForInTheFirstMannerOnly(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.MaxInstances, c.UpStep = 100, 0
+	for name, tc := range map[string]struct {
+		now               int // instances that demand takes
+		lead, arrival     float64
+		current           int
+		first, second     int
+		firstly, secondly Code
+	}{
+		"a peak of now":             {20, 900, 500, 10, 20, 10, DemandAboveCommitted, TooLateToHelp},
+		"a peak that is foreseen":   {5, 2000, 500, 10, 20, 10, ForecastAboveCommitted, TooLateToHelp},
+		"one that lasts":            {20, 2500, 2400, 10, 25, 24, ForecastAboveCommitted, ArrivalAboveCommitted},
+		"one that is there for now": {20, 900, 500, 20, 20, 20, "", ""},
+		"nothing is lost before":    {5, 1500, 500, 20, 15, 15, "", ""},
+	} {
+		for i, want := range []struct {
+			n   int
+			why Code
+		}{{tc.first, tc.firstly}, {tc.second, tc.secondly}} {
+			d := new(decider)
+			d.out.Evidence.CapacityUsed = 100
+			w := d.foresee(tc.now, foreseen{lead: tc.lead, arrival: tc.arrival, hold: tc.lead}, i)
+			got, why := next(c, tc.current, w, w.needed)
+			if why == "" {
+				why = w.why
+			}
+			if got != want.n || want.why != "" && why != want.why {
+				t.Errorf("%s, in manner %d: %d instances for %s, want %d for %s", name, i, got, why, want.n, want.why)
+			}
+		}
+	}
+}
+
 func TestSurprisesThatPassAreDiscounted(t *testing.T) {
 	t.Parallel()
 	const noise = 0.2 // anew every minute; an instance takes two to start
@@ -30,6 +65,27 @@ func TestSurprisesThatPassAreDiscounted(t *testing.T) {
 	trial.expected = trial.demand
 	if got := trial.play(); got.discounted > 0 {
 		t.Error("a discount where nothing was surprising")
+	}
+}
+
+func TestPeaksThatPassAreLeftOut(t *testing.T) {
+	t.Parallel()
+	const noise = 0.5
+	demand, usual := wave(noise), spread(noise, 1)
+	// What the running minute brings is known; that another one will is not.
+	near := func(t int) []Quantile {
+		q := usual(t)
+		for i := range q {
+			q[i].PerSecond = math.Max(q[i].PerSecond, demand(t))
+		}
+		return q
+	}
+	p := trial{budget: 1, demand: demand, forecast: near, earned: true}
+	before := p.play()
+	p.arrival = usual
+	after := p.play()
+	if after.violated > 0.9*before.violated || after.acted > before.acted/2 || after.spent > 1.02*before.spent {
+		t.Errorf("%.4g requests violated with %d actions for %.4g, before %.4g with %d for %.4g", after.violated, after.acted, after.spent, before.violated, before.acted, before.spent)
 	}
 }
 

@@ -118,14 +118,18 @@ func (c *chronicle) wrong(factor float64) *chronicle {
 	out := &chronicle{Steps: make([]sight, len(c.Steps))}
 	for i, s := range c.Steps {
 		s.Running, s.Earned = factor*s.Running, true
-		peaks := make([][]float64, len(s.Peaks))
-		for k, levels := range s.Peaks {
-			for _, v := range levels {
-				peaks[k] = append(peaks[k], factor*v)
-			}
-		}
-		s.Peaks = peaks
+		s.Peaks, s.Alone = grown(factor, s.Peaks), grown(factor, s.Alone)
 		out.Steps[i] = s
+	}
+	return out
+}
+
+func grown(factor float64, steps [][]float64) [][]float64 {
+	out := make([][]float64, len(steps))
+	for k, levels := range steps {
+		for _, v := range levels {
+			out[k] = append(out[k], factor*v)
+		}
 	}
 	return out
 }

@@ -35,6 +35,7 @@ const forecastStep = 5 * time.Minute
 // vision is what was foreseen when a step began, for the windows of one start-up time.
 type vision struct {
 	lead    [2][]scaling.Quantile // of windows reaching whole and whole+1 steps beyond the running one
+	arrival [2][]scaling.Quantile // of the last step of those alone, in which an instance ordered now is ready
 	hold    [2][]scaling.Quantile
 	running float64 // median expected of the running step; NaN when it is known
 	mean    float64
@@ -99,13 +100,14 @@ func (f *outlook) look(now, former sight, i int) vision {
 		return vision{abstain: now.Abstained}
 	}
 	v := vision{earned: now.Earned, why: now.Reason, running: now.Running}
-	window := func(steps int) []scaling.Quantile {
+	window := func(of func(sight, int) []float64, steps int) []scaling.Quantile {
 		last := steps - (f.journey.first(i) - i)
-		return foresight.Blend(now.peaks(last), former.peaks(last+1))
+		return foresight.Blend(of(now, last), of(former, last+1))
 	}
 	leadSteps, holdSteps := f.lead/f.repeat, f.hold/f.repeat
 	for more := range 2 {
-		v.lead[more], v.hold[more] = window(leadSteps+more), window(holdSteps+more)
+		v.lead[more], v.hold[more] = window(sight.peaks, leadSteps+more), window(sight.peaks, holdSteps+more)
+		v.arrival[more] = window(sight.alone, leadSteps+more)
 	}
 	v.mean = now.Mean[min(leadSteps, len(now.Mean)-1)]
 	return v
@@ -119,7 +121,7 @@ func (f *outlook) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.
 	}
 	return scaling.Forecast{
 		Issued: o.Now, Earned: v.earned, Reason: v.why, Mean: v.mean,
-		Lead: f.window(v.lead, o, f.lead), Hold: f.window(v.hold, o, f.hold), Surprise: foresight.Surprise(o.Rate(), v.running),
+		Lead: f.window(v.lead, o, f.lead), Arrival: f.window(v.arrival, o, f.lead), Hold: f.window(v.hold, o, f.hold), Surprise: foresight.Surprise(o.Rate(), v.running),
 	}
 }
 

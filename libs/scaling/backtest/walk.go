@@ -35,8 +35,10 @@ type sight struct {
 	Abstained string  // why nothing was foreseen; the rest is then empty
 	Running   float64 // median expected of the running step; NaN when it is known
 	Mean      []float64
-	// Peaks are the quantiles (foresight.Levels) of the highest demand from the first step foreseen to each later one.
+	// Peaks are the quantiles (foresight.Levels) of the highest demand from the first step foreseen to each later one, Alone those
+	// of each step.
 	Peaks  [][]float64
+	Alone  [][]float64
 	Earned bool
 	Reason string
 }
@@ -110,15 +112,21 @@ func (j journey) look(seen forecast.Forecast, trust forecast.Trust) sight {
 		s.Running = seen.Quantile(0, 0.5)
 	}
 	for last := range seen.Mean {
-		s.Peaks = append(s.Peaks, foresight.Ahead(seen, last))
+		s.Peaks = append(s.Peaks, foresight.Ahead(seen, 0, last))
+		s.Alone = append(s.Alone, foresight.Ahead(seen, last, last))
 	}
 	return s
 }
 
 // peaks are the quantiles of the highest demand up to a step, the last foreseen one at most; nil when that is known.
-func (s sight) peaks(last int) []float64 {
-	if last < 0 || len(s.Peaks) == 0 {
+func (s sight) peaks(last int) []float64 { return upTo(s.Peaks, last) }
+
+// alone are those of the step alone.
+func (s sight) alone(step int) []float64 { return upTo(s.Alone, step) }
+
+func upTo(steps [][]float64, i int) []float64 {
+	if i < 0 || len(steps) == 0 {
 		return nil
 	}
-	return s.Peaks[min(last, len(s.Peaks)-1)]
+	return steps[min(i, len(steps)-1)]
 }

@@ -57,13 +57,13 @@ func Peaks(values []float64, n int) []float64 {
 // Levels are the quantiles handed to a decision, which interpolates between them and extends the tail.
 func Levels() []float64 { return slices.Clone(levels[:]) }
 
-// Ahead returns the quantiles of the highest demand from the first step of a forecast to the last one given, one per level;
-// nil when that is before the first, or when there is no forecast.
-func Ahead(f forecast.Forecast, last int) []float64 {
+// Ahead returns the quantiles of the highest demand from one step of a forecast to another, both included, one per level; nil
+// when the last is before the first of the forecast, or when there is none.
+func Ahead(f forecast.Forecast, from, last int) []float64 {
 	if last < 0 || f.Horizon() == 0 {
 		return nil
 	}
-	return f.MaxQuantiles(0, last, levels[:])
+	return f.MaxQuantiles(min(from, f.Horizon()-1), last, levels[:])
 }
 
 // formerShare is how much the forecast of a step before counts beside the newest: models follow the last few values, and what
@@ -85,13 +85,13 @@ func Blend(newest, former []float64) []scaling.Quantile {
 	return out
 }
 
-// Window returns the quantiles of the highest demand from the first step of a forecast to the last one given; nil when that
-// is before the first. A former forecast, made one step earlier, is heard too; any other one is not.
-func Window(f, former forecast.Forecast, last int) []scaling.Quantile {
+// Window returns the quantiles of the highest demand from one step of a forecast to another; nil when the last is before the
+// first of the forecast. A former forecast, made one step earlier, is heard too; any other one is not.
+func Window(f, former forecast.Forecast, from, last int) []scaling.Quantile {
 	if former.Horizon() == 0 || !former.Start.Add(f.Step).Equal(f.Start) {
-		return Blend(Ahead(f, last), nil)
+		return Blend(Ahead(f, from, last), nil)
 	}
-	return Blend(Ahead(f, last), Ahead(former, last+1))
+	return Blend(Ahead(f, from, last), Ahead(former, from+1, last+1))
 }
 
 // Surprise is what the demand differs from the median expected of the running step's peak; 0 where one of them is not known.

@@ -67,14 +67,23 @@ func TestWindowGrowsWithItsLengthAndLevel(t *testing.T) {
 		t.Fatal(err)
 	}
 	var none forecast.Forecast
-	if Window(f, none, -1) != nil {
+	if Window(f, none, 0, -1) != nil {
 		t.Error("a window that ends before it begins has quantiles")
 	}
-	short, long := Window(f, none, 1), Window(f, none, 11)
+	short, long := Window(f, none, 0, 1), Window(f, none, 0, 11)
 	for i := range short {
 		if short[i].PerSecond > long[i].PerSecond || i > 0 && short[i].PerSecond < short[i-1].PerSecond {
 			t.Errorf("level %g: %g in the short window, %g in the long", short[i].Level, short[i].PerSecond, long[i].PerSecond)
 		}
+	}
+	end := Window(f, none, 11, 11)
+	for i := range end {
+		if end[i].PerSecond > long[i].PerSecond || end[i].PerSecond == short[i].PerSecond {
+			t.Errorf("level %g: %g in the last step, %g with those before it", end[i].Level, end[i].PerSecond, long[i].PerSecond)
+		}
+	}
+	if d := cmp.Diff(end, Window(f, none, 40, 50)); d != "" {
+		t.Errorf("beyond the forecast its last step holds: %s", d)
 	}
 }
 
@@ -94,7 +103,7 @@ func TestTheFormerForecastIsHeard(t *testing.T) {
 		"of the same step":   {at(1, 900, 900, 900), 100},
 		"too old":            {at(-1, 900, 900, 900), 100},
 	} {
-		got := Window(now, tc.former, 1)
+		got := Window(now, tc.former, 0, 1)
 		for _, q := range got {
 			if math.Abs(q.PerSecond-tc.want) > 1e-9 {
 				t.Errorf("%s: %+v, want %g", name, got, tc.want)

@@ -313,8 +313,11 @@ type Evidence struct {
 	Bottleneck Bottleneck `protobuf:"varint,14,opt,name=bottleneck,proto3,enum=foreshadow.v1.Bottleneck" json:"bottleneck,omitempty"`
 	// Times the demand that the recommended instances are held for, at which it runs out; 0 when not known.
 	BottleneckGrowth float64 `protobuf:"fixed64,15,opt,name=bottleneck_growth,json=bottleneckGrowth,proto3" json:"bottleneck_growth,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Forecast demand at the quantile, maximum from when an instance started at the decision is ready to the end of the lead time,
+	// in requests per second. Growing is for it: no order helps sooner.
+	ForecastArrivalPerSecond float64 `protobuf:"fixed64,16,opt,name=forecast_arrival_per_second,json=forecastArrivalPerSecond,proto3" json:"forecast_arrival_per_second,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Evidence) Reset() {
@@ -448,6 +451,13 @@ func (x *Evidence) GetBottleneck() Bottleneck {
 func (x *Evidence) GetBottleneckGrowth() float64 {
 	if x != nil {
 		return x.BottleneckGrowth
+	}
+	return 0
+}
+
+func (x *Evidence) GetForecastArrivalPerSecond() float64 {
+	if x != nil {
+		return x.ForecastArrivalPerSecond
 	}
 	return 0
 }
@@ -1050,7 +1060,7 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\x18network_bytes_per_second\x18\x04 \x01(\x01R\x15networkBytesPerSecond\"0\n" +
 	"\x06Reason\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xe2\x05\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xa1\x06\n" +
 	"\bEvidence\x12*\n" +
 	"\x11demand_per_second\x18\x01 \x01(\x01R\x0fdemandPerSecond\x12,\n" +
 	"\x12demand_age_seconds\x18\x02 \x01(\x01R\x10demandAgeSeconds\x12\x1a\n" +
@@ -1069,7 +1079,8 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\n" +
 	"bottleneck\x18\x0e \x01(\x0e2\x19.foreshadow.v1.BottleneckR\n" +
 	"bottleneck\x12+\n" +
-	"\x11bottleneck_growth\x18\x0f \x01(\x01R\x10bottleneckGrowth\"\x98\x02\n" +
+	"\x11bottleneck_growth\x18\x0f \x01(\x01R\x10bottleneckGrowth\x12=\n" +
+	"\x1bforecast_arrival_per_second\x18\x10 \x01(\x01R\x18forecastArrivalPerSecond\"\x98\x02\n" +
 	"\vCheaperSize\x12$\n" +
 	"\rconfiguration\x18\x01 \x01(\tR\rconfiguration\x12\x1b\n" +
 	"\tcpu_cores\x18\x02 \x01(\x01R\bcpuCores\x12!\n" +

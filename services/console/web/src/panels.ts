@@ -66,6 +66,7 @@ function numbers(d: Decision): HTMLElement {
     rows.push(
       ["Demand", `${number(e.demand_per_second)} req/s, ${number(e.demand_age_seconds)} s old`],
       [`Forecast maximum, ${quantile(e.quantile)}`, e.forecast_per_second > 0 ? `${number(e.forecast_per_second)} req/s within ${number(e.lead_time_seconds)} s` : UNKNOWN],
+      ["When a new instance is ready", e.forecast_arrival_per_second > 0 ? `${number(e.forecast_arrival_per_second)} req/s` : UNKNOWN],
       ["Forecast mean at lead time", e.forecast_mean_per_second > 0 ? `${number(e.forecast_mean_per_second)} req/s` : UNKNOWN],
       ["Forecast trusted", e.forecast_trusted ? "yes" : "no"],
       ["Capacity per instance", e.capacity_per_second > 0 ? `${number(e.capacity_per_second)} req/s, at least ${number(e.capacity_lower_per_second)}` : "not known"],

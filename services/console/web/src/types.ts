@@ -66,6 +66,7 @@ export interface Evidence {
   demand_age_seconds: number;
   quantile: number;
   forecast_per_second: number;
+  forecast_arrival_per_second: number;
   forecast_mean_per_second: number;
   forecast_trusted: boolean;
   capacity_per_second: number;

@@ -168,6 +168,7 @@ func has(r *foreshadowv1.Recommendation, code string) bool {
 func TestGrowsBeforeTheRamp(t *testing.T) {
 	t.Parallel()
 	lead := map[workload.PolicyKind]int{}
+	passing := 0 // seconds at which more is expected before an instance could be ready than after
 	for _, kind := range []workload.PolicyKind{workload.Predictive, workload.Reactive} {
 		c := shop()
 		c.Policy.Kind = kind
@@ -182,6 +183,14 @@ func TestGrowsBeforeTheRamp(t *testing.T) {
 			if kind == workload.Reactive && (r.GetPolicy() == foreshadowv1.Policy_POLICY_PREDICTIVE || r.GetEvidence().GetForecastPerSecond() != 0) {
 				t.Fatalf("second %d: policy reactive used the forecast: %v", s, r)
 			}
+			if e := r.GetEvidence(); kind == workload.Predictive {
+				if !(e.GetForecastArrivalPerSecond() > 0 && e.GetForecastArrivalPerSecond() <= e.GetForecastPerSecond()) {
+					t.Errorf("second %d: %g requests/s expected when an instance is ready, %g until then", s, e.GetForecastArrivalPerSecond(), e.GetForecastPerSecond())
+				}
+				if e.GetForecastArrivalPerSecond() < e.GetForecastPerSecond() {
+					passing++
+				}
+			}
 			// 150 requests/s need four instances with some to spare for noise.
 			if lead[kind] == 0 && r.GetProduction().GetInstances() >= 4 {
 				lead[kind] = s
@@ -193,6 +202,9 @@ func TestGrowsBeforeTheRamp(t *testing.T) {
 	}
 	if p, r := lead[workload.Predictive], lead[workload.Reactive]; p == 0 || p > 40 || r <= 41 {
 		t.Errorf("grew at second %d by forecast and %d by demand; the ramp begins at 40", p, r)
+	}
+	if passing == 0 {
+		t.Error("what is expected when an instance is ready is what is expected until then")
 	}
 }
 

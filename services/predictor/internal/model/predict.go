@@ -76,7 +76,8 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 		m.former = m.seen
 	}
 	m.seen = f
-	out.Lead, out.Hold, out.Mean = foresight.Window(f, m.former, lead), foresight.Window(f, m.former, hold), f.Mean[lead]
+	window := func(from, last int) []scaling.Quantile { return foresight.Window(f, m.former, from, last) }
+	out.Lead, out.Arrival, out.Hold, out.Mean = window(0, lead), window(stepAt(f, now.Add(in.LeadTime()-m.config.Interval)), lead), window(0, hold), f.Mean[lead]
 	if m.forecast.Step > m.config.Interval && !f.Start.After(now) {
 		out.Surprise = foresight.Surprise(lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5))
 	}
@@ -188,7 +189,7 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 		Policy:           policies[d.Policy],
 		Evidence: &foreshadowv1.Evidence{
 			DemandPerSecond: e.Demand, DemandAgeSeconds: e.DemandAge.Seconds(), Quantile: e.Quantile,
-			ForecastPerSecond: e.Forecast, ForecastMeanPerSecond: e.ForecastMean, ForecastTrusted: e.ForecastTrusted,
+			ForecastPerSecond: e.Forecast, ForecastArrivalPerSecond: e.ForecastArrival, ForecastMeanPerSecond: e.ForecastMean, ForecastTrusted: e.ForecastTrusted,
 			CapacityPerSecond: e.Capacity, CapacityLowerPerSecond: e.CapacityLower, StartupSeconds: e.Startup.Seconds(),
 			LeadTimeSeconds: e.LeadTime.Seconds(), ReadyInstances: int32(e.Ready), DesiredInstances: int32(e.Desired),
 			Bottleneck: bottleneckOf(e.Bottleneck.Resource), BottleneckGrowth: e.Bottleneck.Growth,
