@@ -21,7 +21,7 @@ type knowledge struct {
 }
 
 // recall adopts what a runner has published, if it was measured against the SLO of today and is newer than what is known: what this
-// runner publishes comes back, too.
+// runner publishes comes back, too. What is known as of the future, from a clock that was ahead, gives way to whatever came after it.
 func (k *knowledge) recall(m *foreshadowv1.CapacityMeasured, slo probe.SLO, now time.Time) {
 	if !m.GetValid() || m.GetSloQuantile() != slo.Quantile || m.GetSloLatencySeconds() != slo.Latency.Seconds() || !now.Before(m.GetExpireTime().AsTime()) {
 		return
@@ -29,14 +29,17 @@ func (k *knowledge) recall(m *foreshadowv1.CapacityMeasured, slo probe.SLO, now 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	at := m.GetMeasureTime().AsTime()
-	if k.last == nil || at.After(k.last.GetMeasureTime().AsTime()) {
+	if k.last == nil || newer(at, k.last.GetMeasureTime().AsTime(), now) {
 		k.record.Add(m)
 		k.last = m
 	}
-	if m.GetWarmupSeconds() > 0 && at.After(k.warm.at) {
+	if m.GetWarmupSeconds() > 0 && newer(at, k.warm.at, now) {
 		k.warm = warmth{version: m.GetVersion(), at: at, seconds: m.GetWarmupSeconds()}
 	}
 }
+
+// newer says whether what comes with a time replaces what is known as of another.
+func newer(at, known, now time.Time) bool { return at.After(known) || known.After(now) }
 
 // add notes what was measured here, and says with it what is known of the version's warm-up.
 func (k *knowledge) add(m *foreshadowv1.CapacityMeasured) {

@@ -90,3 +90,19 @@ func TestWhatComesBackChangesNothing(t *testing.T) {
 		t.Errorf("the other knows %v requests/s and %+v", other.rate(), w)
 	}
 }
+
+// A clock that was ahead must not keep a capacity of the future until its time has come.
+func TestACapacityOfTheFutureGivesWay(t *testing.T) {
+	t.Parallel()
+	now := dawn.Add(time.Hour)
+	ahead := func(m *foreshadowv1.CapacityMeasured) { m.WarmupSeconds = 9 }
+	var k knowledge
+	k.recall(measured(90, 1000*time.Hour, ahead), goal, now)
+	if why, _ := k.due(now, platform.Instance{Version: "v1"}, nil, 0); why != measure.Old || k.rate() != 90 {
+		t.Errorf("%v requests/s of the future are due because %q", k.rate(), why)
+	}
+	k.recall(measured(50, 50*time.Minute, func(m *foreshadowv1.CapacityMeasured) { m.WarmupSeconds = 3 }), goal, now)
+	if why, _ := k.due(now, platform.Instance{Version: "v1"}, nil, 0); why != "" || k.rate() != 50 || k.warmth().seconds != 3 {
+		t.Errorf("%v requests/s, warm after %v s, due because %q", k.rate(), k.warmth().seconds, why)
+	}
+}

@@ -33,7 +33,7 @@ func (l *lane) warmUp(ctx context.Context) bool {
 		return false
 	}
 	defer release()
-	if known := l.known.warmth(); known.version == instance.Version && time.Since(known.at) < warmupTTL {
+	if known := l.known.warmth(); known.version == instance.Version && time.Since(known.at).Abs() < warmupTTL {
 		return false
 	}
 	before := time.Since(instance.ReadyTime)

@@ -37,6 +37,7 @@ type Record struct {
 	mix      []*foreshadowv1.StratumShare
 	requests float64 // that know the mix
 	steps    []*foreshadowv1.CapacityStep
+	at       time.Time // of the valid capacity
 	renew    time.Time // when a valid capacity is to be measured again, from nothing
 	refine   time.Time // until then the instance is left to the replay
 	failures int
@@ -61,7 +62,7 @@ func (r *Record) Add(m *foreshadowv1.CapacityMeasured) {
 	}
 	*r = Record{
 		version: m.GetVersion(), cores: m.GetGivenCpuCores(), memory: m.GetGivenMemoryBytes(), rate: m.GetRequestsPerSecond(), precise: m.GetPrecise(), mix: m.GetMix(), requests: m.GetMixRequests(),
-		steps: steps[max(0, len(steps)-keptSteps):], renew: renew, refine: at.Add(rest * took),
+		steps: steps[max(0, len(steps)-keptSteps):], at: at, renew: renew, refine: at.Add(rest * took),
 	}
 }
 
@@ -96,10 +97,11 @@ const (
 )
 
 // Due says why instances like the given one are to be measured now under the present mix, which is known from a number of
-// requests drawn one by one; empty when they are not.
+// requests drawn one by one; empty when they are not. Of a capacity of the future, measured while a clock was ahead, nobody knows the
+// age: it is old.
 func (r *Record) Due(now time.Time, of platform.Instance, mix []*foreshadowv1.StratumShare, requests float64) string {
 	switch {
-	case now.Before(r.retry):
+	case now.Before(r.retry) && r.retry.Sub(now) <= lastRetry: // none further away was meant
 		return ""
 	case r.rate == 0:
 		return NotKnown
@@ -107,7 +109,7 @@ func (r *Record) Due(now time.Time, of platform.Instance, mix []*foreshadowv1.St
 		return NewVersion
 	case !r.sized(of.Size):
 		return NewSize
-	case !now.Before(r.renew):
+	case now.Before(r.at), !now.Before(r.renew):
 		return Old
 	case now.Before(r.refine):
 		return ""

@@ -41,7 +41,9 @@ func TestRecordSaysWhenToMeasure(t *testing.T) {
 		"failed twice":       {history{bad, bad}, at(19), "v1", ""},
 		"failed many times":  {slices.Repeat(history{bad}, 50), at(300), "v1", "not known"},
 		"renewal that failed keeps what was known": {history{good, bad}, at(20), "v1", ""},
-		"good after bad": {history{bad, good}, at(1), "v1", ""},
+		"good after bad":                 {history{bad, good}, at(1), "v1", ""},
+		"a clock was ahead":              {history{good}, at(-1), "v1", "old"},
+		"failed while a clock was ahead": {history{bad}, at(-1000), "v1", "not known"},
 	}
 	for name, tc := range tests {
 		var r measure.Record
