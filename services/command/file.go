@@ -80,7 +80,7 @@ func (f file) validate() error {
 	errs = append(errs, renamed("kafka ", "kafka.", f.Kafka.Validate()), prefixed("telemetry.", f.Telemetry.Validate()),
 		prefixed("local_platform.", f.LocalPlatform.Validate()), prefixed("docker_platform.", f.DockerPlatform.Validate()),
 		prefixed("kubernetes.", f.Kubernetes.Validate()),
-		prefixed("rpc.", f.RPC.Validate()), f.validateGroups(), f.validateAllowed(), f.validateListen())
+		prefixed("rpc.", f.RPC.Validate()), f.validateGroups(), f.validateAllowed(), f.validateListen(), f.validatePorts())
 	errs = append(errs, f.Replicator.Validate(), f.ShadowRunner.Validate(),
 		renamed("metrics_aggregator.database url", "database.url", prefixed("metrics_aggregator.", f.Aggregator.Validate())),
 		f.Predictor.Validate(), f.Provisioner.Validate(), f.Console.Validate())
@@ -210,6 +210,9 @@ says in one line per mistake where it is and what is wanted there.`,
 		f, err := load(*path)
 		if err != nil {
 			return err
+		}
+		if err := f.validateApart(); err != nil {
+			return f.located(err)
 		}
 		var declared []string
 		for _, w := range f.Workloads {

@@ -37,7 +37,16 @@ func TestConfigNamesEachFaultOnce(t *testing.T) {
 		"database of another": {"database: {url: 'mysql://x'}", "database.url: cannot parse"},
 		"page's address":      {"console: {listen: 8090}", `console.listen: want host:port, got "8090"`},
 		"gRPC address":        {"metrics_aggregator: {listen: x}", `metrics_aggregator.listen: want host:port, got "x"`},
-		"wrong type":          {"telemetry: {log_level: [info]}", "telemetry.log_level: want a text, got a list"},
+		"no such port":        {"predictor: {listen: '127.0.0.1:99999'}", `f.yaml:8: predictor.listen: there is no port "99999"`},
+		"no such admin port":  {"console: {admin: '127.0.0.1:-1'}", `f.yaml:8: console.admin: there is no port "-1"`},
+		"one address twice": {"predictor: {listen: '127.0.0.1:7100'}\nconsole: {admin: 'localhost:7100'}",
+			"f.yaml:9: console.admin: localhost:7100 is taken by predictor.listen, which is 127.0.0.1:7100"},
+		"the address of a default": {"predictor: {listen: '127.0.0.1:8090'}", "f.yaml:8: predictor.listen: 127.0.0.1:8090 is taken by console.listen"},
+		"the address of an agent":  {"console: {admin: '127.0.0.1:9107'}", "f.yaml:8: console.admin: 127.0.0.1:9107 is taken by local_platform.admin"},
+		"the address of a stand-in": {"    replay: {dependencies: [{name: bank, listen: '127.0.0.1:8090', mode: block}]}",
+			"f.yaml:8: workloads[0].replay.dependencies[0].listen: 127.0.0.1:8090 is taken by console.listen"},
+		"every address": {"rpc: {insecure: true}\npredictor: {listen: '0.0.0.0:8090'}", "f.yaml:9: predictor.listen: 0.0.0.0:8090 is taken by console.listen"},
+		"wrong type":    {"telemetry: {log_level: [info]}", "telemetry.log_level: want a text, got a list"},
 		"misspelt service": {"rpc: {callers: [{name: ann, token: 0123456789abcdef0123456789abcdef}], allow: [{service: foreshadow.v1.ProvisionningService, identities: [ann]}]}",
 			`rpc.allow[0].service: there is no "foreshadow.v1.ProvisionningService"; there are externalscaler.ExternalScaler, foreshadow.v1.`},
 		"misspelt method": {"rpc: {callers: [{name: ann, token: 0123456789abcdef0123456789abcdef}], allow: [{service: foreshadow.v1.ProvisioningService/Pause, identities: [ann]}]}",
@@ -69,6 +78,22 @@ rpc:
 	}
 	if _, err := load(path); err != nil {
 		t.Errorf("load: %v", err)
+	}
+}
+
+// TestConfigAllowsAnyFreePort: port 0 is another one each time, one port of two hosts is two addresses, and the agent of
+// a platform that no workload is on listens nowhere.
+func TestConfigAllowsAnyFreePort(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	ports := "predictor: {listen: '127.0.0.1:0', admin: '127.0.0.1:0'}\nprovisioner: {listen: '127.0.0.1:7100', admin: '127.0.0.2:7100'}\n" +
+		"console: {admin: '127.0.0.1:9110'}\n"
+	if err := os.WriteFile(path, []byte(declared+ports), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, problems bytes.Buffer
+	if code := Main([]string{"config", "--config", path}, &out, &problems); code != 0 {
+		t.Errorf("exit code %d, said %q", code, problems.String())
 	}
 }
 

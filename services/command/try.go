@@ -63,7 +63,7 @@ and says where users and the console find it. Ctrl-C ends it all; what was learn
 		if err != nil {
 			return err
 		}
-		if err := checkCommands(f.Workloads); err != nil {
+		if err := errors.Join(f.validateApart(), checkCommands(f.Workloads)); err != nil {
 			return f.located(err)
 		}
 		program, err := binary()
