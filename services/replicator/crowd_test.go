@@ -96,9 +96,8 @@ func TestFrugalReplicator(t *testing.T) {
 			instances = append(instances, ready(address, address))
 		}
 		r.platform.set(instances...)
-		for want := fmt.Sprintf("\nforeshadow_replicator_ready_instances %d\n", len(instances)); !strings.Contains(r.metrics(), want); {
-			time.Sleep(time.Millisecond)
-		}
+		want := fmt.Sprintf("\nforeshadow_replicator_ready_instances %d\n", len(instances))
+		waitFor(t, "these instances", func() bool { return strings.Contains(r.metrics(), want) })
 		fmt.Println("taken")
 	}
 }

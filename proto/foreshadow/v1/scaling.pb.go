@@ -314,7 +314,7 @@ type Evidence struct {
 	// Times the demand that the recommended instances are held for, at which it runs out; 0 when not known.
 	BottleneckGrowth float64 `protobuf:"fixed64,15,opt,name=bottleneck_growth,json=bottleneckGrowth,proto3" json:"bottleneck_growth,omitempty"`
 	// Forecast demand at the quantile, maximum from when an instance started at the decision is ready to the end of the lead time,
-	// in requests per second. Growing is for it: no order helps sooner.
+	// in requests per second. Where demand is so rough that most of what rises is over sooner, growing is for it alone.
 	ForecastArrivalPerSecond float64 `protobuf:"fixed64,16,opt,name=forecast_arrival_per_second,json=forecastArrivalPerSecond,proto3" json:"forecast_arrival_per_second,omitempty"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache

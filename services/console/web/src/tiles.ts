@@ -96,7 +96,7 @@ function shadow(store: Store, workload: Workload, now: number): Tile {
   if (tile.value !== UNKNOWN || stale(p, now)) return tile;
   if (unsampled(store)) return { ...tile, note: "nobody in the sample" };
   const used = (store.traffic.newest("production")?.requests_per_second ?? 0) > 0;
-  return used ? { ...tile, note: "nothing is replayed while it is measured" } : tile;
+  return used ? { ...tile, note: "nothing is replayed now, as while it is measured" } : tile;
 }
 
 function capacity(store: Store, now: number): Tile {

@@ -43,7 +43,7 @@ describe("tiles", () => {
     s.apply("traffic", traffic("shadow", 99, 0, null), 0);
     expect(tile(s, 100, "shadow")).toMatchObject({ value: "–", note: "no responses" });
     s.apply("traffic", traffic("production", 99, 20, 0.02), 0);
-    expect(tile(s, 100, "shadow")).toMatchObject({ value: "–", note: "nothing is replayed while it is measured" });
+    expect(tile(s, 100, "shadow")).toMatchObject({ value: "–", note: "nothing is replayed now, as while it is measured" });
     expect(tile(s, 130, "shadow")).toMatchObject({ note: "30 s old" });
   });
   it("say at which rate the shadow missed the SLO, and alarm nobody for it", () => {
