@@ -31,7 +31,11 @@ type decision struct {
 	Count          int
 	Previous       *int `json:"previous_instances"`
 	Recommendation struct {
-		Reasons []struct{ Text string }
+		Reasons   []struct{ Text string }
+		Prospects *struct{}
+	}
+	Prospects *struct {
+		Seen float64 `json:"seen_seconds"`
 	}
 }
 
@@ -112,15 +116,28 @@ func TestDecisionsAreRunsOfEqualRecommendations(t *testing.T) {
 	if got.Decision.Previous == nil || *got.Decision.Previous != 6 || got.Decision.Recommendation.Reasons[0].Text != "less" {
 		t.Errorf("decision = %+v", got.Decision)
 	}
+	h.edit(func(s *script) {
+		same := recommendation(now.Add(-3*time.Second), 5, 4, "scale_down", "less")
+		same.Prospects.SeenSeconds = 777
+		s.recs = append(s.recs, same)
+	})
+	await(t, events, "recommendation", func(r recommended) bool {
+		return r.Decision.Count == 2 && r.Decision.Prospects != nil && r.Decision.Prospects.Seen == 777
+	})
 	snap := await(t, h.watch(t), "snapshot", anything[snapshot])
+	for i, d := range snap.Decisions {
+		if newest := i == 0; newest != (d.Prospects != nil) || d.Recommendation.Prospects != nil {
+			t.Errorf("decision %d has the prospects %v and those of its first %v, want the newest only", i, d.Prospects, d.Recommendation.Prospects)
+		}
+	}
 	var counts []int
 	for _, d := range snap.Decisions {
 		counts = append(counts, d.Count)
 	}
-	if diff := cmp.Diff([]int{1, 2, 3}, counts); diff != "" {
+	if diff := cmp.Diff([]int{2, 2, 3}, counts); diff != "" {
 		t.Errorf("lengths of the runs, newest first (-want +got):\n%s", diff)
 	}
-	if len(snap.Sizing) != 6 {
+	if len(snap.Sizing) != 7 {
 		t.Errorf("%d sizing points, want one per recommendation", len(snap.Sizing))
 	}
 }

@@ -70,7 +70,7 @@ func TestRunOnAPredictableService(t *testing.T) {
 		points += len(c.Points)
 	}
 	want := map[string]bool{
-		Foreshadow: true, HPA: true, Oracle: true, "Request rate": true, "HPA + cron": true, "AWS predictive": true,
+		Foreshadow: true, NoBudget: true, HPA: true, Oracle: true, "Request rate": true, "HPA + cron": true, "AWS predictive": true,
 		"Crane replay": true, "PHPA Holt-Winters": true, "Autopilot window": true, "Static": true,
 	}
 	if d := cmp.Diff(want, names); d != "" {
@@ -229,7 +229,7 @@ func TestRunRefuses(t *testing.T) {
 		"odd step":            {forecast.Series{Step: 50 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "tick 15s: does not divide the step of 50s"},
 		"odd fine step":       {forecast.Series{Step: 4 * time.Second, Values: []float64{1, 1}}, func(*Options) {}, "tick 15s: is no multiple of the step of 4s"},
 		"too short":           {forecast.Series{Step: time.Minute, Values: good.Values[:235]}, func(*Options) {}, "too short: 47 points of 5m0s, at least 48"},
-		"no such policy":      {good, func(o *Options) { o.Policies = []string{"Static", "oracle"} }, `policies: "oracle" is none, there are Foreshadow, Kubernetes HPA, `},
+		"no such policy":      {good, func(o *Options) { o.Policies = []string{"Static", "oracle"} }, `policies: "oracle" is none, there are Foreshadow, Foreshadow without budget, Kubernetes HPA, `},
 		"tiny capacity":       {good, func(o *Options) { o.Capacity = 1e-9 }, "at most 100000 are simulated"},
 		"many instances":      {good, func(o *Options) { o.Instances = 100_001 }, "instances 100001: must lie between 1 and 100000"},
 		"tick":                {good, func(o *Options) { o.Tick = 0 }, "tick"},

@@ -50,6 +50,7 @@ type described struct{ Policy, What string }
 func (r Report) described() []described {
 	what := map[string]string{
 		Foreshadow:          "the decision that runs live; its setting is how much it may cost, of what the HPA would",
+		NoBudget:            "the same without a budget, as a workload that sets none: its setting is the accepted risk, whatever it costs",
 		HPA:                 "the algorithm of Kubernetes 1.37 on CPU utilization, with its default behaviour",
 		Oracle:              "knows the demand to come, the oracle: nobody can do better, and what lies between is what forecasting can still gain",
 		"Request rate":      "follows the newest request rate with a known capacity, and forecasts nothing",
@@ -67,7 +68,7 @@ func (r Report) described() []described {
 	return out
 }
 
-var palette = [...]string{"#0b6e4f", "#b3261e", "#5b4b9a", "#222222", "#00629b", "#7a7a7a", "#a03f8e", "#6b8f00", "#c26a00", "#8a5a00"}
+var palette = [...]string{"#0b6e4f", "#b3261e", "#5b4b9a", "#222222", "#00629b", "#7a7a7a", "#a03f8e", "#6b8f00", "#c26a00", "#8a5a00", "#2f7fd1"}
 
 // pareto draws every policy's violations against its cost, relative to the reference. The line of a policy joins its settings
 // that none of its own beats in both.

@@ -69,7 +69,7 @@ func TestReportFormats(t *testing.T) {
 	if err := r.WriteTable(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Foreshadow", "Clairvoyant", "Static", "Kubernetes HPA at target 70 %", "instance-hours", "assumed so that 40 carry"} {
+	for _, want := range []string{"Foreshadow", "Clairvoyant", "Static", "Kubernetes HPA at target 70 %", "instance-hours", "budget 1.20 of the HPA's", "assumed so that 40 carry"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}

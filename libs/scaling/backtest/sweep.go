@@ -20,6 +20,7 @@ type contender struct {
 // Names of the curves.
 const (
 	Foreshadow = "Foreshadow"
+	NoBudget   = "Foreshadow without budget"
 	HPA        = "Kubernetes HPA"
 	Oracle     = "Clairvoyant"
 )
@@ -36,6 +37,11 @@ func (o Options) contenders(w world, f *outlook) []contender {
 		d := o.Decision
 		d.Budget = budget
 		add(Foreshadow, fmt.Sprintf("budget %.2f of the HPA's", budget), budget == 1, func() simulate.Policy { return policy.NewForeshadow(d, f) })
+	}
+	for _, risk := range []float64{0.2, 0.05, 0.01} {
+		d := o.Decision
+		d.Budget, d.Risk = 0, risk
+		add(NoBudget, fmt.Sprintf("risk %.2f", risk), false, func() simulate.Policy { return policy.NewForeshadow(d, f) })
 	}
 	for _, target := range hpaTargets(o.HPA) {
 		add(HPA, fmt.Sprintf("target %d %%", target), target == o.HPA, func() simulate.Policy { return policy.NewHPA(hpaAt(target)) })

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -22,6 +23,25 @@ func (r Report) WriteTable(out io.Writer) error {
 	for _, c := range r.ranked() {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", c.Policy, orDash(c.AtCost, percent), times(c.AtCostRatio), r.WayAtCost(c),
 			times(c.AtViolations), r.WayAtViolations(c), times(c.ActionsRatio))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return r.writeSettings(out)
+}
+
+// writeSettings prints what each setting of our own costs and leaves, so that one can be chosen.
+func (r Report) writeSettings(out io.Writer) error {
+	fmt.Fprint(out, "\nWhat money buys: policy.budget, or none and policy.risk\n\n")
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "setting\tcost of the HPA's\tviolated\tof the HPA's\tactions a day\t")
+	for _, name := range []string{Foreshadow, NoBudget} {
+		c, _ := r.Curve(name)
+		settings := slices.SortedFunc(slices.Values(c.Points), func(a, b Point) int { return strings.Compare(a.Setting, b.Setting) })
+		for _, p := range settings {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f\t\n", p.Setting, times(p.InstanceHours/r.Reference.InstanceHours), percent(p.ViolatedShare),
+				times((p.ViolatedShare+violationFloor)/(r.Reference.ViolatedShare+violationFloor)), p.ActionsPerDay)
+		}
 	}
 	return w.Flush()
 }

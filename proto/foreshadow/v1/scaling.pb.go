@@ -563,6 +563,143 @@ func (x *CheaperSize) GetTodayPricePerHour() float64 {
 	return 0
 }
 
+// Prospect is what deciding within a budget would have cost and violated on the demand of late, played on paper.
+type Prospect struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Share of the HPA's bill that may be spent (`policy.budget`); 0 for none, with the configured risk.
+	Budget float64 `protobuf:"fixed64,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Risk it would have taken: 1 where nothing foreseen was worth its money, 0 where it would have done what the HPA does.
+	Risk float64 `protobuf:"fixed64,2,opt,name=risk,proto3" json:"risk,omitempty"`
+	// What it would have spent, as a share of the HPA's bill.
+	CostRatio float64 `protobuf:"fixed64,3,opt,name=cost_ratio,json=costRatio,proto3" json:"cost_ratio,omitempty"`
+	// Requests that would have met too few ready instances. Older ones count less.
+	ViolatingRequests float64 `protobuf:"fixed64,4,opt,name=violating_requests,json=violatingRequests,proto3" json:"violating_requests,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Prospect) Reset() {
+	*x = Prospect{}
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prospect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prospect) ProtoMessage() {}
+
+func (x *Prospect) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prospect.ProtoReflect.Descriptor instead.
+func (*Prospect) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Prospect) GetBudget() float64 {
+	if x != nil {
+		return x.Budget
+	}
+	return 0
+}
+
+func (x *Prospect) GetRisk() float64 {
+	if x != nil {
+		return x.Risk
+	}
+	return 0
+}
+
+func (x *Prospect) GetCostRatio() float64 {
+	if x != nil {
+		return x.CostRatio
+	}
+	return 0
+}
+
+func (x *Prospect) GetViolatingRequests() float64 {
+	if x != nil {
+		return x.ViolatingRequests
+	}
+	return 0
+}
+
+// Prospects say what money buys: what other budgets would have cost and violated on the demand as it came.
+type Prospects struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How much of that demand was seen, in seconds. Older parts count less.
+	SeenSeconds float64 `protobuf:"fixed64,1,opt,name=seen_seconds,json=seenSeconds,proto3" json:"seen_seconds,omitempty"`
+	// Requests that the Kubernetes HPA would have violated. Older ones count less.
+	HpaViolatingRequests float64 `protobuf:"fixed64,2,opt,name=hpa_violating_requests,json=hpaViolatingRequests,proto3" json:"hpa_violating_requests,omitempty"`
+	// Without a budget first, then by rising budget.
+	Prospects     []*Prospect `protobuf:"bytes,3,rep,name=prospects,proto3" json:"prospects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prospects) Reset() {
+	*x = Prospects{}
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prospects) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prospects) ProtoMessage() {}
+
+func (x *Prospects) ProtoReflect() protoreflect.Message {
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prospects.ProtoReflect.Descriptor instead.
+func (*Prospects) Descriptor() ([]byte, []int) {
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Prospects) GetSeenSeconds() float64 {
+	if x != nil {
+		return x.SeenSeconds
+	}
+	return 0
+}
+
+func (x *Prospects) GetHpaViolatingRequests() float64 {
+	if x != nil {
+		return x.HpaViolatingRequests
+	}
+	return 0
+}
+
+func (x *Prospects) GetProspects() []*Prospect {
+	if x != nil {
+		return x.Prospects
+	}
+	return nil
+}
+
 // Recommendation is the size a workload should have, and why.
 // Topic foreshadow.scaling.recommended.v1, key workload.
 type Recommendation struct {
@@ -592,14 +729,16 @@ type Recommendation struct {
 	// Instances the Kubernetes HPA at 70 % CPU utilisation would hold now; 0 when utilisation is not known.
 	HpaInstances int32 `protobuf:"varint,12,opt,name=hpa_instances,json=hpaInstances,proto3" json:"hpa_instances,omitempty"`
 	// A size of instance that would do the same for less; absent when none is known.
-	Cheaper       *CheaperSize `protobuf:"bytes,13,opt,name=cheaper,proto3" json:"cheaper,omitempty"`
+	Cheaper *CheaperSize `protobuf:"bytes,13,opt,name=cheaper,proto3" json:"cheaper,omitempty"`
+	// What other budgets would have bought on the demand of late; absent until that can be told.
+	Prospects     *Prospects `protobuf:"bytes,14,opt,name=prospects,proto3" json:"prospects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Recommendation) Reset() {
 	*x = Recommendation{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +750,7 @@ func (x *Recommendation) String() string {
 func (*Recommendation) ProtoMessage() {}
 
 func (x *Recommendation) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[4]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +763,7 @@ func (x *Recommendation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recommendation.ProtoReflect.Descriptor instead.
 func (*Recommendation) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{4}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Recommendation) GetRecommendationId() string {
@@ -718,6 +857,13 @@ func (x *Recommendation) GetCheaper() *CheaperSize {
 	return nil
 }
 
+func (x *Recommendation) GetProspects() *Prospects {
+	if x != nil {
+		return x.Prospects
+	}
+	return nil
+}
+
 // SizeFailure is a size of instance under which users fared worse, so that production was taken back from it.
 type SizeFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -733,7 +879,7 @@ type SizeFailure struct {
 
 func (x *SizeFailure) Reset() {
 	*x = SizeFailure{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +891,7 @@ func (x *SizeFailure) String() string {
 func (*SizeFailure) ProtoMessage() {}
 
 func (x *SizeFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[5]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +904,7 @@ func (x *SizeFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SizeFailure.ProtoReflect.Descriptor instead.
 func (*SizeFailure) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{5}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SizeFailure) GetCpuCores() float64 {
@@ -807,7 +953,7 @@ type ScalingRemembered struct {
 
 func (x *ScalingRemembered) Reset() {
 	*x = ScalingRemembered{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[6]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +965,7 @@ func (x *ScalingRemembered) String() string {
 func (*ScalingRemembered) ProtoMessage() {}
 
 func (x *ScalingRemembered) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[6]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +978,7 @@ func (x *ScalingRemembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalingRemembered.ProtoReflect.Descriptor instead.
 func (*ScalingRemembered) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{6}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ScalingRemembered) GetWorkload() string {
@@ -922,7 +1068,7 @@ type ScalingApplied struct {
 
 func (x *ScalingApplied) Reset() {
 	*x = ScalingApplied{}
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[7]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1080,7 @@ func (x *ScalingApplied) String() string {
 func (*ScalingApplied) ProtoMessage() {}
 
 func (x *ScalingApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_foreshadow_v1_scaling_proto_msgTypes[7]
+	mi := &file_foreshadow_v1_scaling_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1093,7 @@ func (x *ScalingApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScalingApplied.ProtoReflect.Descriptor instead.
 func (*ScalingApplied) Descriptor() ([]byte, []int) {
-	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{7}
+	return file_foreshadow_v1_scaling_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ScalingApplied) GetActionId() string {
@@ -1088,7 +1234,17 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	"\x13requests_per_second\x18\x04 \x01(\x01R\x11requestsPerSecond\x12\x1c\n" +
 	"\tinstances\x18\x05 \x01(\x05R\tinstances\x12$\n" +
 	"\x0eprice_per_hour\x18\x06 \x01(\x01R\fpricePerHour\x12/\n" +
-	"\x14today_price_per_hour\x18\a \x01(\x01R\x11todayPricePerHour\"\xf8\x04\n" +
+	"\x14today_price_per_hour\x18\a \x01(\x01R\x11todayPricePerHour\"\x84\x01\n" +
+	"\bProspect\x12\x16\n" +
+	"\x06budget\x18\x01 \x01(\x01R\x06budget\x12\x12\n" +
+	"\x04risk\x18\x02 \x01(\x01R\x04risk\x12\x1d\n" +
+	"\n" +
+	"cost_ratio\x18\x03 \x01(\x01R\tcostRatio\x12-\n" +
+	"\x12violating_requests\x18\x04 \x01(\x01R\x11violatingRequests\"\x9b\x01\n" +
+	"\tProspects\x12!\n" +
+	"\fseen_seconds\x18\x01 \x01(\x01R\vseenSeconds\x124\n" +
+	"\x16hpa_violating_requests\x18\x02 \x01(\x01R\x14hpaViolatingRequests\x125\n" +
+	"\tprospects\x18\x03 \x03(\v2\x17.foreshadow.v1.ProspectR\tprospects\"\xb0\x05\n" +
 	"\x0eRecommendation\x12+\n" +
 	"\x11recommendation_id\x18\x01 \x01(\tR\x10recommendationId\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12\x1e\n" +
@@ -1109,7 +1265,8 @@ const file_foreshadow_v1_scaling_proto_rawDesc = "" +
 	" \x01(\v2\x17.foreshadow.v1.EvidenceR\bevidence\x12-\n" +
 	"\x12reactive_instances\x18\v \x01(\x05R\x11reactiveInstances\x12#\n" +
 	"\rhpa_instances\x18\f \x01(\x05R\fhpaInstances\x124\n" +
-	"\acheaper\x18\r \x01(\v2\x1a.foreshadow.v1.CheaperSizeR\acheaper\"\x8a\x01\n" +
+	"\acheaper\x18\r \x01(\v2\x1a.foreshadow.v1.CheaperSizeR\acheaper\x126\n" +
+	"\tprospects\x18\x0e \x01(\v2\x18.foreshadow.v1.ProspectsR\tprospects\"\x8a\x01\n" +
 	"\vSizeFailure\x12\x1b\n" +
 	"\tcpu_cores\x18\x01 \x01(\x01R\bcpuCores\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12;\n" +
@@ -1173,7 +1330,7 @@ func file_foreshadow_v1_scaling_proto_rawDescGZIP() []byte {
 }
 
 var file_foreshadow_v1_scaling_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_foreshadow_v1_scaling_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_foreshadow_v1_scaling_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_foreshadow_v1_scaling_proto_goTypes = []any{
 	(Policy)(0),                   // 0: foreshadow.v1.Policy
 	(Outcome)(0),                  // 1: foreshadow.v1.Outcome
@@ -1181,41 +1338,45 @@ var file_foreshadow_v1_scaling_proto_goTypes = []any{
 	(*Reason)(nil),                // 3: foreshadow.v1.Reason
 	(*Evidence)(nil),              // 4: foreshadow.v1.Evidence
 	(*CheaperSize)(nil),           // 5: foreshadow.v1.CheaperSize
-	(*Recommendation)(nil),        // 6: foreshadow.v1.Recommendation
-	(*SizeFailure)(nil),           // 7: foreshadow.v1.SizeFailure
-	(*ScalingRemembered)(nil),     // 8: foreshadow.v1.ScalingRemembered
-	(*ScalingApplied)(nil),        // 9: foreshadow.v1.ScalingApplied
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(Bottleneck)(0),               // 11: foreshadow.v1.Bottleneck
-	(*CapacityMeasured)(nil),      // 12: foreshadow.v1.CapacityMeasured
-	(Environment)(0),              // 13: foreshadow.v1.Environment
+	(*Prospect)(nil),              // 6: foreshadow.v1.Prospect
+	(*Prospects)(nil),             // 7: foreshadow.v1.Prospects
+	(*Recommendation)(nil),        // 8: foreshadow.v1.Recommendation
+	(*SizeFailure)(nil),           // 9: foreshadow.v1.SizeFailure
+	(*ScalingRemembered)(nil),     // 10: foreshadow.v1.ScalingRemembered
+	(*ScalingApplied)(nil),        // 11: foreshadow.v1.ScalingApplied
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(Bottleneck)(0),               // 13: foreshadow.v1.Bottleneck
+	(*CapacityMeasured)(nil),      // 14: foreshadow.v1.CapacityMeasured
+	(Environment)(0),              // 15: foreshadow.v1.Environment
 }
 var file_foreshadow_v1_scaling_proto_depIdxs = []int32{
-	10, // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
-	11, // 1: foreshadow.v1.Evidence.bottleneck:type_name -> foreshadow.v1.Bottleneck
-	10, // 2: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
-	10, // 3: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 4: foreshadow.v1.Recommendation.production:type_name -> foreshadow.v1.Sizing
-	2,  // 5: foreshadow.v1.Recommendation.shadow:type_name -> foreshadow.v1.Sizing
-	0,  // 6: foreshadow.v1.Recommendation.policy:type_name -> foreshadow.v1.Policy
-	3,  // 7: foreshadow.v1.Recommendation.reasons:type_name -> foreshadow.v1.Reason
-	4,  // 8: foreshadow.v1.Recommendation.evidence:type_name -> foreshadow.v1.Evidence
-	5,  // 9: foreshadow.v1.Recommendation.cheaper:type_name -> foreshadow.v1.CheaperSize
-	10, // 10: foreshadow.v1.SizeFailure.create_time:type_name -> google.protobuf.Timestamp
-	10, // 11: foreshadow.v1.ScalingRemembered.create_time:type_name -> google.protobuf.Timestamp
-	12, // 12: foreshadow.v1.ScalingRemembered.tried:type_name -> foreshadow.v1.CapacityMeasured
-	7,  // 13: foreshadow.v1.ScalingRemembered.failed:type_name -> foreshadow.v1.SizeFailure
-	13, // 14: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
-	2,  // 15: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
-	2,  // 16: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
-	1,  // 17: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
-	10, // 18: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
-	10, // 19: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	12, // 0: foreshadow.v1.Evidence.capacity_measure_time:type_name -> google.protobuf.Timestamp
+	13, // 1: foreshadow.v1.Evidence.bottleneck:type_name -> foreshadow.v1.Bottleneck
+	6,  // 2: foreshadow.v1.Prospects.prospects:type_name -> foreshadow.v1.Prospect
+	12, // 3: foreshadow.v1.Recommendation.create_time:type_name -> google.protobuf.Timestamp
+	12, // 4: foreshadow.v1.Recommendation.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 5: foreshadow.v1.Recommendation.production:type_name -> foreshadow.v1.Sizing
+	2,  // 6: foreshadow.v1.Recommendation.shadow:type_name -> foreshadow.v1.Sizing
+	0,  // 7: foreshadow.v1.Recommendation.policy:type_name -> foreshadow.v1.Policy
+	3,  // 8: foreshadow.v1.Recommendation.reasons:type_name -> foreshadow.v1.Reason
+	4,  // 9: foreshadow.v1.Recommendation.evidence:type_name -> foreshadow.v1.Evidence
+	5,  // 10: foreshadow.v1.Recommendation.cheaper:type_name -> foreshadow.v1.CheaperSize
+	7,  // 11: foreshadow.v1.Recommendation.prospects:type_name -> foreshadow.v1.Prospects
+	12, // 12: foreshadow.v1.SizeFailure.create_time:type_name -> google.protobuf.Timestamp
+	12, // 13: foreshadow.v1.ScalingRemembered.create_time:type_name -> google.protobuf.Timestamp
+	14, // 14: foreshadow.v1.ScalingRemembered.tried:type_name -> foreshadow.v1.CapacityMeasured
+	9,  // 15: foreshadow.v1.ScalingRemembered.failed:type_name -> foreshadow.v1.SizeFailure
+	15, // 16: foreshadow.v1.ScalingApplied.environment:type_name -> foreshadow.v1.Environment
+	2,  // 17: foreshadow.v1.ScalingApplied.from:type_name -> foreshadow.v1.Sizing
+	2,  // 18: foreshadow.v1.ScalingApplied.to:type_name -> foreshadow.v1.Sizing
+	1,  // 19: foreshadow.v1.ScalingApplied.outcome:type_name -> foreshadow.v1.Outcome
+	12, // 20: foreshadow.v1.ScalingApplied.create_time:type_name -> google.protobuf.Timestamp
+	12, // 21: foreshadow.v1.ScalingApplied.complete_time:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_foreshadow_v1_scaling_proto_init() }
@@ -1231,7 +1392,7 @@ func file_foreshadow_v1_scaling_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_foreshadow_v1_scaling_proto_rawDesc), len(file_foreshadow_v1_scaling_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -27,8 +27,10 @@ type Decision struct {
 	Previous *int32 `json:"previous_instances"`
 	// Recommendation is the first one of the run, the one that made the change, in the JSON of its proto.
 	Recommendation json.RawMessage `json:"recommendation"`
+	// Prospects are those of the newest one of the run, in the JSON of their proto; absent when it had none.
+	Prospects json.RawMessage `json:"prospects,omitempty"`
 
-	first *foreshadowv1.Recommendation
+	first, newest *foreshadowv1.Recommendation
 }
 
 // recommendations is ordered by generation.
@@ -50,6 +52,9 @@ func (l *recommendations) put(r *foreshadowv1.Recommendation) (added, newest boo
 	}
 	newest = at == len(*l)
 	*l = slices.Insert(*l, at, r)
+	if newest && at > 0 {
+		(*l)[at-1].Prospects = nil // what money buys is asked of the newest only
+	}
 	if extra := len(*l) - keptRecommendations; extra > 0 {
 		*l = slices.Delete(*l, 0, extra)
 	}
@@ -63,9 +68,10 @@ func (l recommendations) decisions(limit int) []Decision {
 		if n := len(runs); n > 0 && sameDecision(runs[n-1].first, r) {
 			runs[n-1].Until = unix(r.GetCreateTime())
 			runs[n-1].Count++
+			runs[n-1].newest = r
 			continue
 		}
-		d := Decision{ID: sizingPoint(r).Generation, From: unix(r.GetCreateTime()), Until: unix(r.GetCreateTime()), Count: 1, first: r}
+		d := Decision{ID: sizingPoint(r).Generation, From: unix(r.GetCreateTime()), Until: unix(r.GetCreateTime()), Count: 1, first: r, newest: r}
 		if n := len(runs); n > 0 {
 			previous := runs[n-1].first.GetProduction().GetInstances()
 			d.Previous = &previous

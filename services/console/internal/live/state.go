@@ -177,5 +177,8 @@ func (s *state) recommended() (*Recommended, error) {
 func (d *Decision) encode() error {
 	data, err := JSON.Marshal(d.first)
 	d.Recommendation = data
+	if p := d.newest.GetProspects(); p != nil && err == nil {
+		d.Prospects, err = JSON.Marshal(p)
+	}
 	return err
 }

@@ -6,7 +6,7 @@ import { Charts } from "./charts";
 import { byId, h, setText } from "./dom";
 import { clock, latency, percent, quantile } from "./format";
 import { notices } from "./notices";
-import { announcement, renderActions, renderCapacity, renderDecisions, renderExperiments, renderNotices, renderTiles } from "./panels";
+import { announcement, renderActions, renderCapacity, renderDecisions, renderExperiments, renderNotices, renderProspects, renderTiles } from "./panels";
 import { PauseControl } from "./pause";
 import { Store } from "./store";
 import { openStream } from "./stream";
@@ -60,6 +60,7 @@ class Page {
     renderActions(s.actions);
     renderCapacity(s);
     renderExperiments(s.experiments);
+    renderProspects(s.decisions[0]?.prospects);
     this.pause.render(s.provisioning);
     this.approve.render(s);
     this.charts.draw(s, this.workload, now, this.span);

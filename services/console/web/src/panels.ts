@@ -4,7 +4,7 @@ import { UNKNOWN, bytes, clock, duration, enumName, latency, number, percent, qu
 import type { Notice } from "./notices";
 import type { Store } from "./store";
 import type { Tile } from "./tiles";
-import type { Action, Capacity, Decision, Experiment, Sizing } from "./types";
+import type { Action, Capacity, Decision, Experiment, Prospects, Sizing } from "./types";
 
 export function renderTiles(tiles: Tile[]): void {
   keyed(byId("tiles"), tiles, (t) => t.id,
@@ -140,9 +140,37 @@ export function renderCapacity(store: Store): void {
   byId("capacity").replaceChildren(...parts);
 }
 
+function table(columns: string[], rows: HTMLElement[]): HTMLElement {
+  return h("table", {}, h("thead", {}, h("tr", {}, ...columns.map((t) => h("th", { scope: "col" }, t)))), h("tbody", {}, ...rows));
+}
+
 function steps(c: Capacity): HTMLElement {
-  return h("table", {}, h("thead", {}, h("tr", {}, ...["Offered", "Completed", "Latency", "Errors", "SLO"].map((t) => h("th", { scope: "col" }, t)))),
-    h("tbody", {}, ...c.steps.map((s) => h("tr", {},
-      h("td", {}, `${number(s.offered_per_second)}/s`), h("td", {}, `${number(s.completed_per_second)}/s`), h("td", {}, latency(s.latency_seconds).join(" ")),
-      h("td", {}, percent(s.error_ratio)), h("td", { class: s.slo_met ? "good" : "bad" }, s.slo_met ? "met" : "missed")))));
+  return table(["Offered", "Completed", "Latency", "Errors", "SLO"], c.steps.map((s) => h("tr", {},
+    h("td", {}, `${number(s.offered_per_second)}/s`), h("td", {}, `${number(s.completed_per_second)}/s`), h("td", {}, latency(s.latency_seconds).join(" ")),
+    h("td", {}, percent(s.error_ratio)), h("td", { class: s.slo_met ? "good" : "bad" }, s.slo_met ? "met" : "missed"))));
+}
+
+/** Drawn again only when they change, so that a person can select what is there. */
+let drawnProspects: string | undefined;
+
+export function renderProspects(p: Prospects | undefined): void {
+  const drawn = JSON.stringify(p ?? null);
+  if (drawn === drawnProspects) return;
+  drawnProspects = drawn;
+  setText(byId("prospects-note"), p ? `played on paper on the demand of the last ${duration(p.seen_seconds)}; older counts less` : "");
+  byId("prospects").replaceChildren(p ? money(p) : h("p", { class: "quiet" }, "Known once enough of the demand, and of what the HPA would do, has been seen."));
+}
+
+function money(p: Prospects): HTMLElement {
+  const row = (...cells: string[]) => h("tr", {}, ...cells.map((c) => h("td", {}, c)));
+  return table(["Budget", "By", "Of the HPA's bill", "Violating requests"], [
+    row("Kubernetes HPA", "its rule", "1.00×", number(p.hpa_violating_requests)),
+    ...p.prospects.map((x) => row(x.budget > 0 ? `${x.budget.toFixed(2)}×` : "none", manner(x.risk), `${x.cost_ratio.toFixed(2)}×`, number(x.violating_requests))),
+  ]);
+}
+
+/** What a fleet on paper goes by. */
+function manner(risk: number): string {
+  if (risk === 0) return "what the HPA does";
+  return risk >= 1 ? "the demand of now" : `forecast, risk ${percent(risk)}`;
 }

@@ -97,6 +97,15 @@ export interface Decision {
   count: number;
   previous_instances: number | null;
   recommendation: Recommendation;
+  /** Of the newest recommendation of the run. */
+  prospects?: Prospects;
+}
+
+/** What other budgets would have cost and violated on the demand of late, played on paper. */
+export interface Prospects {
+  seen_seconds: number;
+  hpa_violating_requests: number;
+  prospects: { budget: number; risk: number; cost_ratio: number; violating_requests: number }[];
 }
 
 export interface ForecastPoint {

@@ -208,6 +208,26 @@ func TestGrowsBeforeTheRamp(t *testing.T) {
 	}
 }
 
+func TestSaysWhatMoneyBuysOnceItKnows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, shop())
+	w.history(-8*day, 0)
+	w.m.ObserveCapacity(measured(capacity))
+	var first, last *foreshadowv1.Prospects
+	for s := range 2 * day {
+		last = w.second(s).GetProspects()
+		if s == 10 {
+			first = last
+		}
+	}
+	if first != nil || last == nil {
+		t.Fatalf("prospects %v after 10 s and %v after two days", first, last)
+	}
+	if p := last.GetProspects(); last.GetSeenSeconds() < 0.5*day || len(p) < 2 || p[0].GetBudget() != 0 || p[0].GetRisk() != shop().Policy.Risk || !(p[0].GetCostRatio() > 0) {
+		t.Errorf("prospects %v, want them of most of two days, first without a budget at the configured risk", last)
+	}
+}
+
 func TestHoldsWhenDataStop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shop())

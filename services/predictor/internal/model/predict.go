@@ -200,6 +200,7 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 	if m.capacity != nil {
 		r.Evidence.CapacityMeasureTime = m.capacity.GetMeasureTime()
 	}
+	r.Prospects = prospects(d.Prospects)
 	if a := d.Cheaper; a != nil {
 		r.Cheaper = &foreshadowv1.CheaperSize{
 			Configuration: a.Name, CpuCores: a.CPUCores, MemoryBytes: uint64(max(0, a.MemoryBytes)), RequestsPerSecond: a.Capacity.PerSecond,
@@ -210,6 +211,17 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 		r.Reasons = append(r.Reasons, &foreshadowv1.Reason{Code: string(reason.Code), Text: d.Text(reason)})
 	}
 	return r
+}
+
+func prospects(p scaling.Prospects) *foreshadowv1.Prospects {
+	if len(p.Fleets) == 0 {
+		return nil
+	}
+	out := &foreshadowv1.Prospects{SeenSeconds: p.Seen.Seconds(), HpaViolatingRequests: p.HPAViolated}
+	for _, f := range p.Fleets {
+		out.Prospects = append(out.Prospects, &foreshadowv1.Prospect{Budget: f.Budget, Risk: f.Risk, CostRatio: f.Cost, ViolatingRequests: f.Violated})
+	}
+	return out
 }
 
 const bottleneckPrefix = "BOTTLENECK_"
