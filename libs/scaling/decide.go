@@ -98,7 +98,6 @@ func (d *decider) withCapacity() int {
 		}
 		d.compete(rate, noise)
 		d.heed()
-		d.out.Prospects = d.state.rivals.prospects(d.c)
 		n := instancesFor(rate+noise, e.CapacityUsed)
 		w = wish{needed: n, due: n, why: DemandAboveCommitted}
 		d.state.reactive = d.state.reactive.push(w.needed, d.now, d.c.DownHold)

@@ -45,10 +45,8 @@ type Decision struct {
 	HPAInstances int
 	// Cheaper is a size of instance that would do the same for less, among those the shadow tried; nil when there is none.
 	Cheaper *Alternative
-	// Prospects are what other budgets would have bought on the demand of late; empty until that can be told.
-	Prospects Prospects
-	Made      time.Time
-	Expires   time.Time // it must not be applied after
+	Made    time.Time
+	Expires time.Time // it must not be applied after
 }
 
 // Evidence is the numbers a decision rests on. Rates are requests per second; zero means not known.

@@ -17,23 +17,23 @@ type Prospect struct {
 	Violated float64 // requests; older ones count less
 }
 
-// prospectBudgets are those worth comparing. More than twice the HPA's bill is more than its instances one by one in reserve.
+// prospectBudgets are those that are compared, after none.
 var prospectBudgets = [...]float64{0, 0.9, 1, 1.1, 1.25, 1.5, 2}
 
-// prospects asks the judge what it would do within each budget, had nothing been overspent or saved before. None until enough
-// was seen; those beyond which more money buys nothing more are left out.
-func (v *rivals) prospects(c Config) Prospects {
+// Prospects asks the judge of the rivals what it would do within each budget, had nothing been overspent or saved before. None
+// until enough was seen; those beyond which more money buys nothing more are left out.
+func (s State) Prospects(c Config) Prospects {
+	c, v := c.usable(), &s.rivals
 	if !v.judgeable(c) {
 		return Prospects{}
 	}
 	out := Prospects{Seen: time.Duration(v.seen * float64(time.Second)), HPAViolated: v.hpa.violated}
-	paper := *v
-	paper.real = 0
+	v.real = 0
 	for _, budget := range prospectBudgets {
 		c.Budget = budget
 		p := Prospect{Budget: budget, Cost: 1, Violated: v.hpa.violated}
-		if verdict := paper.judge(c, c.Risk); !verdict.follow {
-			own := &paper.own[verdict.manner]
+		if verdict := v.judge(c, c.Risk); !verdict.follow {
+			own := &v.own[verdict.manner]
 			p.Risk, p.Cost, p.Violated = verdict.risk, own.at(verdict.risk, spending)/v.hpa.spent, own.at(verdict.risk, violations)
 		}
 		out.Fleets = append(out.Fleets, p)

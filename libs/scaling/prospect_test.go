@@ -13,7 +13,7 @@ func TestProspectsComeTrue(t *testing.T) {
 		return trial{budget: budget, demand: wave(0.1), forecast: spread(0.1, 1), earned: true}.play()
 	}
 	without := play(0)
-	said := without.last.Prospects
+	said := without.prospects
 	if len(said.Fleets) < 4 || said.Fleets[0].Budget != 0 || said.Fleets[0].Risk != 0.05 {
 		t.Fatalf("prospects %+v, want one without a budget at the configured risk, and some budgets", said)
 	}
@@ -48,13 +48,13 @@ func TestProspectsSayWhereTheHPAIsFollowed(t *testing.T) {
 			v.own[m][i] = rival{spent: 1500 - float64(i), violated: 60}
 		}
 	}
-	for _, p := range v.prospects(c).Fleets {
+	for _, p := range (State{rivals: v}).Prospects(c).Fleets {
 		if p != (Prospect{Budget: p.Budget, Cost: 1, Violated: 50}) {
 			t.Errorf("%+v, want what the HPA costs and violates: nothing else does as well", p)
 		}
 	}
 	v.seen = 1
-	if said := v.prospects(c); len(said.Fleets) > 0 {
+	if said := (State{rivals: v}).Prospects(c); len(said.Fleets) > 0 {
 		t.Errorf("%+v after a second", said)
 	}
 }

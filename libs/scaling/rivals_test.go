@@ -26,6 +26,7 @@ type played struct {
 	discounted, acted     int
 	ticks                 int
 	last                  Decision
+	prospects             Prospects
 }
 
 const trialTicks = 2 * 5760 // two days
@@ -96,6 +97,7 @@ func (p trial) play() played {
 			out.predictive++
 		}
 	}
+	out.prospects = state.Prospects(c)
 	return out
 }
 

@@ -52,7 +52,9 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 	decision, state := scaling.Decide(m.state, in, now)
 	m.state = state
 	m.generation = max(m.generation+1, uint64(now.UnixNano()))
-	return m.recommendation(decision)
+	r := m.recommendation(decision)
+	r.Prospects = prospects(m.state.Prospects(m.config))
+	return r
 }
 
 // foresee asks the engine for the highest demand within the lead and the hold time of the decision.
@@ -200,7 +202,6 @@ func (m *Model) recommendation(d scaling.Decision) *foreshadowv1.Recommendation 
 	if m.capacity != nil {
 		r.Evidence.CapacityMeasureTime = m.capacity.GetMeasureTime()
 	}
-	r.Prospects = prospects(d.Prospects)
 	if a := d.Cheaper; a != nil {
 		r.Cheaper = &foreshadowv1.CheaperSize{
 			Configuration: a.Name, CpuCores: a.CPUCores, MemoryBytes: uint64(max(0, a.MemoryBytes)), RequestsPerSecond: a.Capacity.PerSecond,
