@@ -62,7 +62,7 @@ func recommendation(at time.Time, instances, reactive int32, code, text string) 
 		Prospects: &foreshadowv1.Prospects{
 			SeenSeconds: 3 * 86400, HpaViolatingRequests: 930,
 			Prospects: []*foreshadowv1.Prospect{
-				{Risk: 0.05, CostRatio: 1.2, ViolatingRequests: 4}, {Budget: 0.9, CostRatio: 1, ViolatingRequests: 930},
+				{Risk: 0.05, CostRatio: 1.2, ViolatingRequests: 4}, {Budget: 0.8, CostRatio: 1, ViolatingRequests: 930}, {Budget: 0.9, CostRatio: 1, ViolatingRequests: 930},
 				{Budget: 1, Risk: 0.12, CostRatio: 1, ViolatingRequests: 48}, {Budget: 1.1, Risk: 0.07, CostRatio: 1.1, ViolatingRequests: 9},
 			},
 		},

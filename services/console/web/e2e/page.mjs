@@ -54,7 +54,7 @@ try {
   await shows("#decisions li:first-child", "A sale begins in 8 s");
   await shows("#decisions li:first-child", "→ 9 instances");
   await shows("#announce", "A sale begins in 8 s");
-  await shows("#prospects", /HPA.*930.*none.*risk 5 %.*1\.20×.*1\.00×.*forecast, risk 12 %.*48/s);
+  await shows("#prospects", /^(?!.*0\.80).*HPA.*930.*none.*risk 5 %.*1\.20×.*up to 0\.90×.*1\.00×.*forecast, risk 12 %.*48/s);
   await shows("#prospects-note", "the last 3");
   await page.locator("#decisions li:first-child summary").click();
   await shows("#decisions li:first-child dl", "65 req/s, at least 62");

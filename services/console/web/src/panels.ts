@@ -163,9 +163,12 @@ export function renderProspects(p: Prospects | undefined): void {
 
 function money(p: Prospects): HTMLElement {
   const row = (...cells: string[]) => h("tr", {}, ...cells.map((c) => h("td", {}, c)));
+  // Of the budgets with which the HPA is followed, one line is enough.
+  const apart = p.prospects.filter((x, i, all) => x.budget === 0 || x.risk > 0 || all[i + 1]?.risk !== 0);
+  const budget = (b: number, risk: number) => b === 0 ? "none" : `${risk === 0 ? "up to " : ""}${b.toFixed(2)}×`;
   return table(["Budget", "By", "Of the HPA's bill", "Violating requests"], [
     row("Kubernetes HPA", "its rule", "1.00×", number(p.hpa_violating_requests)),
-    ...p.prospects.map((x) => row(x.budget > 0 ? `${x.budget.toFixed(2)}×` : "none", manner(x.risk), `${x.cost_ratio.toFixed(2)}×`, number(x.violating_requests))),
+    ...apart.map((x) => row(budget(x.budget, x.risk), manner(x.risk), `${x.cost_ratio.toFixed(2)}×`, number(x.violating_requests))),
   ]);
 }
 
