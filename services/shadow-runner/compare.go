@@ -35,10 +35,16 @@ func (l *lane) compare(ctx context.Context, r *captured.Request, first platform.
 	}
 	second := first
 	for range 2 {
-		if i, reason := l.fleet.Pick(); reason == "" && i.Version == first.Version && i.ID != first.ID {
+		i, done, reason := l.fleet.Pick()
+		if reason != "" {
+			break
+		}
+		if i.Version == first.Version && i.ID != first.ID {
+			defer done()
 			second = i
 			break
 		}
+		done()
 	}
 	l.compared.See(1)
 	again := l.client.Send(ctx, second.Address, r)

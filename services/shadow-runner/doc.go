@@ -23,6 +23,7 @@
 //     reserve has nothing to say.
 //   - Where the shadow answers otherwise than production is said with the noise removed (package compare); what is not known of
 //     an answer is not compared.
+//   - A measurement begins once all that was replayed to its instance has ended; nothing more is replayed to it until it is over.
 //   - A measurement that could not be made is published as not valid, with its reason; never as a capacity of zero. A load
 //     that the platform replaced the instance under is one that it does not carry, and is not come near again. What an
 //     experiment says of a configuration that production does not run is marked, and never valid.

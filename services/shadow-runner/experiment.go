@@ -138,7 +138,7 @@ func (l *lane) persist(ctx context.Context, write func(ctx context.Context) erro
 func (l *lane) amplify(ctx context.Context, job experiment.Job) (failure string) {
 	rate, known := l.productionRate()
 	mix := l.reservoir.Mix()
-	instance, release, ok := l.fleet.Lease()
+	instance, release, ok := l.fleet.Lease(ctx)
 	if !ok {
 		return "the shadow has no ready instance"
 	}

@@ -242,7 +242,7 @@ func (l *lane) measureWhenDue(ctx context.Context) {
 	if why == "" {
 		return
 	}
-	t, ok := l.newTenure()
+	t, ok := l.newTenure(ctx)
 	if !ok {
 		return
 	}

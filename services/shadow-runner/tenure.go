@@ -22,8 +22,8 @@ type tenure struct {
 }
 
 // newTenure is false when there is no instance to be had.
-func (l *lane) newTenure() (*tenure, bool) {
-	instance, release, ok := l.fleet.Lease()
+func (l *lane) newTenure(ctx context.Context) (*tenure, bool) {
+	instance, release, ok := l.fleet.Lease(ctx)
 	return &tenure{fleet: l.fleet, log: l.log, instance: instance, release: release}, ok
 }
 
@@ -52,7 +52,7 @@ func awaitLease(ctx context.Context, f *fleet.Fleet) (instance platform.Instance
 	ctx, cancel := context.WithTimeout(ctx, replaceWithin)
 	defer cancel()
 	for {
-		if instance, release, ok = f.Lease(); ok {
+		if instance, release, ok = f.Lease(ctx); ok {
 			return instance, release, true
 		}
 		if pace.Timer(ctx, time.Now().Add(lookEvery)) != nil {

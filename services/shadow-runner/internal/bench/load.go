@@ -166,7 +166,9 @@ func request(session, path string, arrive time.Time) (*captured.Request, error) 
 type target string
 
 // Pick is always the one server.
-func (a target) Pick() (platform.Instance, string) { return platform.Instance{Address: string(a)}, "" }
+func (a target) Pick() (platform.Instance, func(), string) {
+	return platform.Instance{Address: string(a)}, func() {}, ""
+}
 
 // lags notes how late requests are sent.
 type lags struct {

@@ -64,6 +64,8 @@ type Fleet struct {
 	fault      string // why the fleet may not be used
 	ready      []platform.Instance
 	leased     map[string]time.Time         // since when each is not ready; zero while it is
+	flights    map[string]int               // requests that were sent to each and have not ended
+	landed     *sync.Cond                   // an instance has no flights any more
 	guests     map[string]platform.Instance // of trials, which may be reached and are never picked
 	next       int
 }
@@ -77,10 +79,12 @@ type side struct {
 
 // New returns a fleet that knows nothing yet; its guard refuses everything.
 func New(w workload.Workload, watcher Watcher, guard *egress.Guard, status Status, log *slog.Logger, now func() time.Time) *Fleet {
-	return &Fleet{
+	f := &Fleet{
 		workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, lookup: systemLookup, reported: make(chan struct{}, 1),
-		names: names{}, leased: map[string]time.Time{}, guests: map[string]platform.Instance{},
+		names: names{}, leased: map[string]time.Time{}, flights: map[string]int{}, guests: map[string]platform.Instance{},
 	}
+	f.landed = sync.NewCond(&f.mu)
+	return f
 }
 
 // Run watches both groups until ctx ends; it returns nil then.
@@ -229,25 +233,6 @@ func (f *Fleet) resolved(i platform.Instance) ([]netip.AddrPort, error) {
 	return egress.Resolve(i.Address, f.names.of)
 }
 
-// Pick returns the next ready instance in turn; with none, the reason is one of the package's.
-func (f *Fleet) Pick() (instance platform.Instance, reason string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.unusable() {
-		return platform.Instance{}, Unverified
-	}
-	for range f.ready {
-		f.next = (f.next + 1) % len(f.ready)
-		if _, busy := f.leased[f.ready[f.next].ID]; !busy {
-			return f.ready[f.next], ""
-		}
-	}
-	if len(f.ready) > 0 {
-		return platform.Instance{}, Probing
-	}
-	return platform.Instance{}, Asleep
-}
-
 func (f *Fleet) unusable() bool {
 	now := f.now()
 	for _, s := range []side{f.shadow, f.production} {
@@ -256,22 +241,6 @@ func (f *Fleet) unusable() bool {
 		}
 	}
 	return f.fault != ""
-}
-
-// Lease takes the oldest ready instance out of Pick's turn until release is called; false when there is none.
-func (f *Fleet) Lease() (instance platform.Instance, release func(), ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.unusable() {
-		return platform.Instance{}, nil, false
-	}
-	for _, i := range f.ready {
-		if _, busy := f.leased[i.ID]; busy {
-			continue
-		}
-		return i, f.lease(i), true
-	}
-	return platform.Instance{}, nil, false
 }
 
 // Admit lets instances of a trial be reached until release is called. They are held apart from production like the shadow's
@@ -305,31 +274,6 @@ func (f *Fleet) host(instances []platform.Instance) {
 	f.settle()
 }
 
-// LeaseFresh is Lease of an instance that became ready at most so long ago.
-func (f *Fleet) LeaseFresh(age time.Duration) (instance platform.Instance, release func(), ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.unusable() {
-		return platform.Instance{}, nil, false
-	}
-	for _, i := range f.ready {
-		if _, busy := f.leased[i.ID]; !busy && !i.ReadyTime.IsZero() && f.now().Sub(i.ReadyTime) <= age {
-			return i, f.lease(i), true
-		}
-	}
-	return platform.Instance{}, nil, false
-}
-
-// lease is called with mu held.
-func (f *Fleet) lease(i platform.Instance) (release func()) {
-	f.leased[i.ID] = time.Time{}
-	return func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.leased, i.ID)
-	}
-}
-
 // Ready returns the ready instances of the shadow, oldest first; none while the fleet may not be used.
 func (f *Fleet) Ready() []platform.Instance {
 	f.mu.Lock()
@@ -338,17 +282,6 @@ func (f *Fleet) Ready() []platform.Instance {
 		return nil
 	}
 	return f.ready
-}
-
-// Left reports whether a leased instance is not there or not ready, and since when; zero while the fleet may not be used, when it is
-// not known.
-func (f *Fleet) Left(id string) (at time.Time, gone bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.unusable() {
-		return time.Time{}, true
-	}
-	return f.leased[id], !f.serves(id)
 }
 
 // IsReady reports whether the instance is still there and ready.

@@ -89,6 +89,15 @@ func runWith(t *testing.T, before func(b bench), body func(t *testing.T, b bench
 	})
 }
 
+// pick is Pick for a request that ends at once.
+func (b bench) pick() (instance platform.Instance, reason string) {
+	instance, done, reason := b.fleet.Pick()
+	if reason == "" {
+		done()
+	}
+	return instance, reason
+}
+
 func (b bench) tell(group string, n news) {
 	b.platform[group] <- n
 	synctest.Wait()
@@ -106,11 +115,11 @@ func TestNothingIsSentBeforeBothSidesAreKnown(t *testing.T) {
 	run(t, func(t *testing.T, b bench) {
 		shadow := group(instance("s1", "127.0.0.1:4001", platform.Ready))
 		b.tell("s", shadow)
-		if i, reason := b.fleet.Pick(); reason != fleet.Unverified || b.guard.Control("tcp", "127.0.0.1:4001", nil) == nil {
+		if i, reason := b.pick(); reason != fleet.Unverified || b.guard.Control("tcp", "127.0.0.1:4001", nil) == nil {
 			t.Errorf("picked %v, %q without knowing production", i, reason)
 		}
 		b.tell("p", group(instance("p1", "127.0.0.1:4000", platform.Ready)))
-		if i, reason := b.fleet.Pick(); reason != "" || i.ID != "s1" || b.guard.Control("tcp", "127.0.0.1:4001", nil) != nil {
+		if i, reason := b.pick(); reason != "" || i.ID != "s1" || b.guard.Control("tcp", "127.0.0.1:4001", nil) != nil {
 			t.Errorf("picked %v, %q", i, reason)
 		}
 		if b.guard.Control("tcp", "127.0.0.1:4000", nil) == nil || len(b.status.parts) != 0 {
@@ -123,7 +132,7 @@ func TestASharedAddressStopsEverything(t *testing.T) {
 	run(t, func(t *testing.T, b bench) {
 		b.tell("p", group(instance("p1", "127.0.0.1:4000", platform.Draining)))
 		b.tell("s", group(instance("s1", "127.0.0.1:4001", platform.Ready), instance("s2", "[::1]:4000", platform.Starting)))
-		i, reason := b.fleet.Pick()
+		i, reason := b.pick()
 		why := b.status.parts["isolation/shop"]
 		if reason != fleet.Unverified || !strings.Contains(why, "s2") || !strings.Contains(why, "p1") || !strings.Contains(why, "[::1]:4000") {
 			t.Errorf("picked %v, %q; not ready: %q", i, reason, why)
@@ -131,11 +140,11 @@ func TestASharedAddressStopsEverything(t *testing.T) {
 		if b.guard.Control("tcp", "127.0.0.1:4001", nil) == nil || len(b.fleet.Ready()) != 0 {
 			t.Error("the rest of the shadow may still be dialled")
 		}
-		if _, _, ok := b.fleet.Lease(); ok {
+		if _, _, ok := b.fleet.Lease(t.Context()); ok {
 			t.Error("an instance was leased")
 		}
 		b.tell("s", group(instance("s1", "127.0.0.1:4001", platform.Ready)))
-		if _, reason := b.fleet.Pick(); reason != "" || len(b.status.parts) != 0 {
+		if _, reason := b.pick(); reason != "" || len(b.status.parts) != 0 {
 			t.Errorf("not back once they are apart: %q, %v", reason, b.status.parts)
 		}
 	})
@@ -145,29 +154,29 @@ func TestReadyInstancesTakeTurns(t *testing.T) {
 	run(t, func(t *testing.T, b bench) {
 		b.tell("p", group())
 		b.tell("s", group())
-		if _, reason := b.fleet.Pick(); reason != fleet.Asleep {
+		if _, reason := b.pick(); reason != fleet.Asleep {
 			t.Errorf("reason %q, want asleep", reason)
 		}
 		b.tell("s", group(instance("a", "127.0.0.1:1", platform.Ready), instance("b", "127.0.0.1:2", platform.Starting), instance("c", "127.0.0.1:3", platform.Ready)))
 		picks := map[string]int{}
 		for range 10 {
-			i, _ := b.fleet.Pick()
+			i, _ := b.pick()
 			picks[i.ID]++
 		}
 		if picks["a"] != 5 || picks["c"] != 5 {
 			t.Errorf("picked %v, want a and c in turn", picks)
 		}
-		leased, release, ok := b.fleet.Lease()
-		if i, reason := b.fleet.Pick(); !ok || leased.ID != "a" || i.ID != "c" || reason != "" {
+		leased, release, ok := b.fleet.Lease(t.Context())
+		if i, reason := b.pick(); !ok || leased.ID != "a" || i.ID != "c" || reason != "" {
 			t.Errorf("leased %v, then picked %v, %q", leased, i, reason)
 		}
-		_, releaseC, _ := b.fleet.Lease()
-		if _, reason := b.fleet.Pick(); reason != fleet.Probing {
+		_, releaseC, _ := b.fleet.Lease(t.Context())
+		if _, reason := b.pick(); reason != fleet.Probing {
 			t.Errorf("reason %q, want probing", reason)
 		}
 		release()
 		releaseC()
-		if _, reason := b.fleet.Pick(); reason != "" {
+		if _, reason := b.pick(); reason != "" {
 			t.Errorf("reason %q after the release", reason)
 		}
 		b.tell("s", group(instance("a", "127.0.0.1:1", platform.Draining)))
@@ -182,15 +191,15 @@ func TestASilentPlatformIsTrustedForAWhileOnly(t *testing.T) {
 		b.tell("p", group(instance("p1", "127.0.0.1:4000", platform.Ready)))
 		b.tell("s", group(instance("s1", "127.0.0.1:4001", platform.Ready)))
 		b.tell("p", news{err: errors.New("ask the agent at /run/agent.sock: refused")})
-		if _, reason := b.fleet.Pick(); reason != "" || !strings.Contains(b.status.parts["platform/p"], "/run/agent.sock") {
+		if _, reason := b.pick(); reason != "" || !strings.Contains(b.status.parts["platform/p"], "/run/agent.sock") {
 			t.Errorf("reason %q, not ready %v", reason, b.status.parts)
 		}
 		time.Sleep(11 * time.Second)
-		if _, reason := b.fleet.Pick(); reason != fleet.Unverified {
+		if _, reason := b.pick(); reason != fleet.Unverified {
 			t.Errorf("reason %q when production's addresses may have changed", reason)
 		}
 		b.tell("p", group(instance("p1", "127.0.0.1:4000", platform.Ready)))
-		if _, reason := b.fleet.Pick(); reason != "" || len(b.status.parts) != 0 {
+		if _, reason := b.pick(); reason != "" || len(b.status.parts) != 0 {
 			t.Errorf("reason %q, not ready %v when it is back", reason, b.status.parts)
 		}
 	})
@@ -204,7 +213,7 @@ func TestWhenALeasedInstanceLeft(t *testing.T) {
 		b.platform["p"] <- news{state: platform.State{Group: "p"}}
 		b.platform["s"] <- state(platform.Ready)
 		synctest.Wait()
-		i, release, ok := b.fleet.Lease()
+		i, release, ok := b.fleet.Lease(t.Context())
 		if at, gone := b.fleet.Left("s1"); !ok || i.ID != "s1" || gone || !at.IsZero() {
 			t.Fatalf("leased %v, %v; left at %v, %v", i, ok, at, gone)
 		}

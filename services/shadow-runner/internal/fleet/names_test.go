@@ -60,7 +60,7 @@ func TestASlowNameServerKeepsNobodyWaiting(t *testing.T) {
 		}
 		begun := time.Now()
 		for range 2 {
-			if i, reason := b.fleet.Pick(); i.ID != "s1" || reason != "" {
+			if i, reason := b.pick(); i.ID != "s1" || reason != "" {
 				t.Errorf("picked %v, %q while the name is looked up", i, reason)
 			}
 		}
@@ -70,7 +70,7 @@ func TestASlowNameServerKeepsNobodyWaiting(t *testing.T) {
 		s.answer(reply{addr: "192.0.2.3"})
 		seen := map[string]bool{}
 		for range 2 {
-			i, _ := b.fleet.Pick()
+			i, _ := b.pick()
 			seen[i.ID] = true
 		}
 		if !seen["s2"] || b.guard.Control("tcp", "192.0.2.3:80", nil) != nil {
@@ -86,19 +86,19 @@ func TestProductionWithoutAnAddressStopsEverything(t *testing.T) {
 		production := group(instance("p1", "production.example:80", platform.Ready))
 		b.tell("s", group(instance("s1", "192.0.2.2:80", platform.Ready)))
 		b.tell("p", production)
-		if _, reason := b.fleet.Pick(); reason != fleet.Unverified || b.guard.Control("tcp", "192.0.2.2:80", nil) == nil {
+		if _, reason := b.pick(); reason != fleet.Unverified || b.guard.Control("tcp", "192.0.2.2:80", nil) == nil {
 			t.Errorf("reason %q before the address of production is known", reason)
 		}
 		s.answer(reply{addr: "192.0.2.1"})
-		if _, reason := b.fleet.Pick(); reason != "" {
+		if _, reason := b.pick(); reason != "" {
 			t.Errorf("reason %q when it is known", reason)
 		}
 		b.tell("p", production)
-		if _, reason := b.fleet.Pick(); reason != "" {
+		if _, reason := b.pick(); reason != "" {
 			t.Errorf("reason %q while it is looked up again", reason)
 		}
 		s.answer(reply{err: errors.New("server misbehaving")})
-		if _, reason := b.fleet.Pick(); reason != fleet.Unverified || !strings.Contains(b.status.parts["isolation/shop"], "server misbehaving") {
+		if _, reason := b.pick(); reason != fleet.Unverified || !strings.Contains(b.status.parts["isolation/shop"], "server misbehaving") {
 			t.Errorf("reason %q, not ready %v", reason, b.status.parts)
 		}
 		// It is looked up again with no report of the platform.
@@ -108,7 +108,7 @@ func TestProductionWithoutAnAddressStopsEverything(t *testing.T) {
 		}
 		b.tell("p", production)
 		s.answer(reply{addr: "192.0.2.1"})
-		if _, reason := b.fleet.Pick(); reason != "" || len(b.status.parts) != 0 {
+		if _, reason := b.pick(); reason != "" || len(b.status.parts) != 0 {
 			t.Errorf("reason %q, not ready %v", reason, b.status.parts)
 		}
 	})
@@ -125,11 +125,11 @@ func TestLookupsEnd(t *testing.T) {
 		if err == nil || time.Since(begun) != time.Second {
 			t.Errorf("admitted with %v after %v", err, time.Since(begun))
 		}
-		if _, reason := b.fleet.Pick(); reason != fleet.Unverified {
+		if _, reason := b.pick(); reason != fleet.Unverified {
 			t.Errorf("reason %q while a trial may be anywhere", reason)
 		}
 		release()
-		if i, reason := b.fleet.Pick(); reason != "" || i.ID != "s1" {
+		if i, reason := b.pick(); reason != "" || i.ID != "s1" {
 			t.Errorf("picked %v, %q after the release", i, reason)
 		}
 		go func() { s.answers <- reply{addr: "192.0.2.4"} }()

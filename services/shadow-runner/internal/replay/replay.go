@@ -27,9 +27,9 @@ const (
 	Shutdown       = "shutdown"        // the runner ended before it was due
 )
 
-// Instances says where the next request may go, or why nowhere.
+// Instances says where the next request may go, or why nowhere; done is to be called once it has ended.
 type Instances interface {
-	Pick() (instance platform.Instance, reason string)
+	Pick() (instance platform.Instance, done func(), reason string)
 }
 
 // Sender sends one request and waits for its end.
@@ -269,7 +269,7 @@ func (r *Replayer) send(ctx context.Context, i item, flights *sync.WaitGroup) {
 		book.Drop(Late, 1)
 		return
 	}
-	instance, reason := r.o.Instances.Pick()
+	instance, done, reason := r.o.Instances.Pick()
 	if reason != "" {
 		book.Drop(reason, 1)
 		return
@@ -277,11 +277,13 @@ func (r *Replayer) send(ctx context.Context, i item, flights *sync.WaitGroup) {
 	select {
 	case r.room <- struct{}{}:
 	default:
+		done()
 		book.Drop(Overload, 1)
 		return
 	}
 	book.Pass(1)
 	flights.Go(func() {
+		defer done() // once it is compared, too: that sends it again
 		// Here, and not before the goroutine runs, so that a busy machine's delay is part of the lag.
 		r.o.Observer.Sent(i.req.Stratum, i.req.WireBytes(), r.o.Now().Sub(i.due))
 		out := r.o.Sender.Send(ctx, instance.Address, i.req)

@@ -35,12 +35,23 @@ type shadow struct {
 	order     []string
 	latencies []time.Duration
 	maxLag    time.Duration
+	flights   int
 }
 
-func (s *shadow) Pick() (platform.Instance, string) {
+func (s *shadow) Pick() (platform.Instance, func(), string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return platform.Instance{ID: "s1", Address: "127.0.0.1:1"}, s.reason
+	if s.reason != "" {
+		return platform.Instance{}, nil, s.reason
+	}
+	s.flights++
+	return platform.Instance{ID: "s1", Address: "127.0.0.1:1"}, s.land, ""
+}
+
+func (s *shadow) land() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flights--
 }
 
 func (s *shadow) Send(ctx context.Context, _ string, r *captured.Request) client.Outcome {
@@ -106,6 +117,9 @@ func run(t *testing.T, change func(*replay.Options), body func(t *testing.T, b b
 		passed := b.captured.Ledger().Passed + b.extra.Ledger().Passed
 		if passed != uint64(len(b.sent)) || passed != uint64(len(b.latencies)) {
 			t.Errorf("%d passed, %d sent, %d answered", passed, len(b.sent), len(b.latencies))
+		}
+		if b.flights != 0 {
+			t.Errorf("%d flights have not ended", b.flights)
 		}
 	})
 }
