@@ -130,7 +130,7 @@ func (c *known) at(t time.Time, occurrences []calendar.Occurrence) (factor float
 func (c *known) factor(t time.Time, o calendar.Occurrence) (factor float64, known bool) {
 	switch o.Effect {
 	case calendar.Multiply:
-		return o.Multiplier, true
+		return o.Multiplier, o.Multiplier > 0 // of nothing there is no telling what it would have been
 	case calendar.Resemble:
 		days := int(o.Like) - int(t.Add(c.schedule.Offset(t)).UTC().Weekday())
 		own, other := c.usual(t), math.NaN()

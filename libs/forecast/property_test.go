@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -61,6 +62,8 @@ func tortured(t *testing.T, seed uint64) (issued bool) {
 		t.Fatal(err)
 	}
 	now := epoch.Add(time.Duration(len(values)) * cfg.Step)
+	negative := func(v float64) bool { return v < 0 }
+	demand := !slices.ContainsFunc(values, negative)
 	for _, v := range hostile(rng, s.rounds) {
 		f, err := e.Forecast(now, 1+rng.IntN(2*s.horizon))
 		var abstention *forecast.Abstention
@@ -68,12 +71,16 @@ func tortured(t *testing.T, seed uint64) (issued bool) {
 		case err == nil:
 			issued = true
 			valid(t, f)
+			if demand && (slices.ContainsFunc(f.Mean, negative) || slices.ContainsFunc(f.Quantiles[0], negative)) {
+				t.Errorf("mean %v, lowest quantile %v of what was never negative", f.Mean, f.Quantiles[0])
+			}
 		case !errors.As(err, &abstention) || abstention.Reason == "":
 			t.Errorf("error %v, want an abstention with a reason", err)
 		}
 		if err := e.Observe(now, v); err != nil {
 			t.Error(err)
 		}
+		demand = demand && !negative(v)
 		now = now.Add(time.Duration(1+rng.IntN(3)) * cfg.Step)
 		e.Trust()
 	}
@@ -90,13 +97,15 @@ func anyCalendar(rng *rand.Rand) calendar.Calendar {
 			End:    start.Add(time.Duration(1+rng.IntN(90)) * time.Minute).Format("2006-01-02 15:04"),
 			Repeat: []string{"", "", "daily", "weekly", "yearly"}[rng.IntN(5)],
 		}
-		switch rng.IntN(4) {
+		switch rng.IntN(5) {
 		case 0:
-			e.Multiplier = math.Pow(10, 6*rng.Float64()-3)
+			e.Multiplier = new(math.Pow(10, 6*rng.Float64()-3))
 		case 1:
 			e.Like = time.Weekday(rng.IntN(7)).String()
 		case 2:
 			e.Exclude = true
+		case 3:
+			e.Multiplier = new(0.0)
 		}
 		c.Events = append(c.Events, e)
 	}

@@ -8,7 +8,6 @@ package calendar
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +35,9 @@ type Event struct {
 	End string `yaml:"end"`
 	// Repeat is empty for once, or daily, weekly, yearly: before and after Start, at the same local time.
 	Repeat string `yaml:"repeat"`
-	// Multiplier is what it multiplies the usual demand by, in (0, 1000]. Those of events at the same time multiply.
-	Multiplier float64 `yaml:"multiplier"`
+	// Multiplier is what it multiplies the usual demand by, in [0, 1000]; by 0 nothing comes, and nothing is learnt. Those of
+	// events at the same time multiply.
+	Multiplier *float64 `yaml:"multiplier"`
 	// Like names the day of the week that it resembles, such as sunday for a public holiday.
 	Like string `yaml:"like"`
 	// Exclude says that what was measured in it is of no use: a test, an outage. Usual demand is foreseen.
@@ -131,10 +131,10 @@ func (e Event) understand(zone *time.Location) (span, []error) {
 func (s *span) effect() []error {
 	var errs []error
 	said := 0
-	if s.Multiplier != 0 {
+	if m := s.Multiplier; m != nil {
 		said++
-		if !(s.Multiplier > 0 && s.Multiplier <= maxMultiplier) || math.IsNaN(s.Multiplier) {
-			errs = append(errs, fmt.Errorf(".multiplier: want a value above 0 and at most %d, got %v", maxMultiplier, s.Multiplier))
+		if !(*m >= 0 && *m <= maxMultiplier) {
+			errs = append(errs, fmt.Errorf(".multiplier: want a value from 0, for nothing, to %d, got %v", maxMultiplier, *m))
 		}
 	}
 	if s.Like != "" {

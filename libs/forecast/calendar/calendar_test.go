@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -71,11 +72,12 @@ func TestOccurrencesKeepToTheLocalClock(t *testing.T) {
 func TestEffects(t *testing.T) {
 	t.Parallel()
 	s := schedule(t, calendar.Calendar{Events: []calendar.Event{
-		{Name: "sale", Start: "2026-01-01", Multiplier: 2.5}, {Name: "holiday", Start: "2026-01-02", Like: "Sunday"},
+		{Name: "sale", Start: "2026-01-01", Multiplier: new(2.5)}, {Name: "holiday", Start: "2026-01-02", Like: "Sunday"},
 		{Name: "outage", Start: "2026-01-03", Exclude: true}, {Name: "match", Start: "2026-01-04"},
+		{Name: "shutdown", Start: "2026-01-05", Multiplier: new(0.0)},
 	}})
 	got := s.Occurrences(utc("2026-01-01 00:00"), utc("2026-02-01 00:00"))
-	want := []calendar.Effect{calendar.Multiply, calendar.Resemble, calendar.Ignore, calendar.Learn}
+	want := []calendar.Effect{calendar.Multiply, calendar.Resemble, calendar.Ignore, calendar.Learn, calendar.Multiply}
 	if len(got) != len(want) {
 		t.Fatalf("%d occurrences, want %d", len(got), len(want))
 	}
@@ -109,10 +111,12 @@ func TestFaultsAreJoinedAndNamed(t *testing.T) {
 	err := calendar.Calendar{TimeZone: "Mars/Olympus", Events: []calendar.Event{
 		{},
 		{Name: "a", Start: "2026-01-02", End: "2026-01-02"},
-		{Name: "b", Start: "tomorrow", Repeat: "hourly", Multiplier: -1},
+		{Name: "b", Start: "tomorrow", Repeat: "hourly", Multiplier: new(-1.0)},
 		{Name: "c", Start: "2026-01-02", Like: "someday"},
 		{Name: "d", Start: "2026-01-02", Like: "sunday", Exclude: true},
 		{Name: "e", Start: "2026-01-02", End: "2026-01-04", Repeat: "daily"},
+		{Name: "f", Start: "2026-01-02", Like: "sunday", Multiplier: new(0.0)},
+		{Name: "g", Start: "2026-01-02", Multiplier: new(math.NaN())},
 	}}.Validate()
 	if err == nil {
 		t.Fatal("accepted")
@@ -121,6 +125,7 @@ func TestFaultsAreJoinedAndNamed(t *testing.T) {
 		"time_zone: ", "events[0].start: ", "events[0].name: is missing", "events[1].end: 2026-01-02 is not after", "events[2].start: ",
 		`events[2].repeat: want daily, weekly or yearly, got "hourly"`, "events[2].multiplier: want", "events[3].like: ",
 		"events[4]: only one of", "events[5].end: the event would overlap",
+		"events[6]: only one of", "events[7].multiplier: want a value from 0, for nothing, to 1000, got NaN",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: does not say %q", err, want)

@@ -80,8 +80,8 @@ func (s *span) nth(n int) (start, end time.Time) {
 func (s *span) occurrence(i int, start, end time.Time) Occurrence {
 	o := Occurrence{Start: start, End: end, Event: i, Name: s.Name}
 	switch {
-	case s.Multiplier != 0:
-		o.Effect, o.Multiplier = Multiply, s.Multiplier
+	case s.Multiplier != nil:
+		o.Effect, o.Multiplier = Multiply, *s.Multiplier
 	case s.Like != "":
 		o.Effect, o.Like = Resemble, s.like
 	case s.Exclude:

@@ -264,7 +264,7 @@ func TestWhatWasKnownBeforehandCounts(t *testing.T) {
 		return byName["days"].mae
 	}
 	blind := missed(calendar.Calendar{})
-	told := missed(calendar.Calendar{Events: []calendar.Event{{Name: "launch", Start: "2026-02-13 18:00", Multiplier: 3}}})
+	told := missed(calendar.Calendar{Events: []calendar.Event{{Name: "launch", Start: "2026-02-13 18:00", Multiplier: new(3.0)}}})
 	if told > blind/3 {
 		t.Errorf("error %.0f with the launch in the calendar, %.0f without", told, blind)
 	}

@@ -190,7 +190,7 @@ func TestWhatIsKnownBeforehandIsPreparedFor(t *testing.T) {
 	o := quick()
 	o.Startup, o.Policies = 10*time.Minute, []string{Oracle}
 	surprised, _ := run(t, s, o).Curve(Foreshadow)
-	o.Calendar.Events = []calendar.Event{{Name: "launch", Start: "2026-03-06 11:00", End: "2026-03-06 14:00", Multiplier: 2}}
+	o.Calendar.Events = []calendar.Event{{Name: "launch", Start: "2026-03-06 11:00", End: "2026-03-06 14:00", Multiplier: new(2.0)}}
 	prepared, _ := run(t, s, o).Curve(Foreshadow)
 	if !(surprised.AtCostRatio > 0 && prepared.AtCostRatio < 0.5*surprised.AtCostRatio) {
 		t.Errorf("of the HPA's violations %g are left with the launch in the calendar, %g without", prepared.AtCostRatio, surprised.AtCostRatio)

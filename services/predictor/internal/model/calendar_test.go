@@ -16,7 +16,7 @@ func TestAKnownEventIsPreparedFor(t *testing.T) {
 	launch := epoch.Add(time.Minute)
 	c := shop()
 	c.Calendar.Events = []calendar.Event{{
-		Name: "launch", Start: launch.Format("2006-01-02 15:04"), End: launch.Add(time.Minute).Format("2006-01-02 15:04"), Multiplier: 3,
+		Name: "launch", Start: launch.Format("2006-01-02 15:04"), End: launch.Add(time.Minute).Format("2006-01-02 15:04"), Multiplier: new(3.0),
 	}}
 	told, blind := newWorld(t, c), newWorld(t, shop())
 	for _, w := range []*world{told, blind} {
