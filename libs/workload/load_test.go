@@ -205,8 +205,12 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"replay.dependencies[0].routes[0]": func(w *workload.Workload) {
 			w.Replay.Dependencies = []workload.Dependency{{Name: "pay", Listen: ":1", Mode: workload.Serve, Routes: []workload.DependencyRoute{{Route: "/x"}}}}
 		},
-		"replay.tokens[0]":     func(w *workload.Workload) { w.Replay.Tokens = []workload.TokenRule{{Name: "x"}} },
-		"replay.allow_hosts":   func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db"} },
+		"replay.tokens[0]":      func(w *workload.Workload) { w.Replay.Tokens = []workload.TokenRule{{Name: "x"}} },
+		"replay.allow_hosts[0]": func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db", "db:5432"} },
+		`replay.allow_hosts[1]: want host:port, the port a number from 1 to 65535, got "db:99999"`: func(w *workload.Workload) {
+			w.Replay.AllowHosts = []string{"db:5432", "db:99999"}
+		},
+		`got "db:postgresql"`:  func(w *workload.Workload) { w.Replay.AllowHosts = []string{"db:postgresql"} }, // which the egress would not know
 		"prices.instance_hour": func(w *workload.Workload) { w.Prices.InstanceHour = -1 },
 	}
 	for want, spoil := range tests {

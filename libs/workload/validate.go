@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -206,9 +207,10 @@ func (r Replay) validate(fault faultFunc) {
 			fault(fmt.Sprintf("replay.tokens[%d]", i), "want a name, a from_… and a to_…")
 		}
 	}
-	for _, h := range r.AllowHosts {
-		if _, _, err := net.SplitHostPort(h); err != nil {
-			fault("replay.allow_hosts", "want host:port, got %q", h)
+	for i, h := range r.AllowHosts {
+		_, port, _ := net.SplitHostPort(h)
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			fault(fmt.Sprintf("replay.allow_hosts[%d]", i), "want host:port, the port a number from 1 to 65535, got %q", h)
 		}
 	}
 }

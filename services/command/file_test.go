@@ -32,13 +32,25 @@ func TestConfigNamesEachFaultOnce(t *testing.T) {
     production: {platform: local, group: cart, process: {command: [./cart], ready_path: /healthz}}
     shadow: {platform: local, group: shop, process: {command: [./cart], ready_path: /healthz}}`,
 			`f.yaml:11: workloads[1].shadow.group: "shop" is workloads[0].production.group: a shadow request`},
-		"broker":              {"kafka: {brokers: [localhost]}", `kafka.brokers[0] "localhost": want host:port`},
-		"database":            {"database: {url: ''}", "database.url: is empty"},
-		"database of another": {"database: {url: 'mysql://x'}", "database.url: cannot parse"},
-		"page's address":      {"console: {listen: 8090}", `console.listen: want host:port, got "8090"`},
-		"gRPC address":        {"metrics_aggregator: {listen: x}", `metrics_aggregator.listen: want host:port, got "x"`},
-		"no such port":        {"predictor: {listen: '127.0.0.1:99999'}", `f.yaml:8: predictor.listen: there is no port "99999"`},
-		"no such admin port":  {"console: {admin: '127.0.0.1:-1'}", `f.yaml:8: console.admin: there is no port "-1"`},
+		"broker":                          {"kafka: {brokers: [localhost]}", `kafka.brokers[0] "localhost": want host:port`},
+		"database":                        {"database: {url: ''}", "database.url: is empty"},
+		"database of another":             {"database: {url: 'mysql://x'}", "database.url: cannot parse"},
+		"page's address":                  {"console: {listen: 8090}", `console.listen: want host:port, got "8090"`},
+		"gRPC address":                    {"metrics_aggregator: {listen: x}", `metrics_aggregator.listen: want host:port, got "x"`},
+		"no such port":                    {"predictor: {listen: '127.0.0.1:99999'}", `f.yaml:8: predictor.listen: there is no port "99999"`},
+		"no such admin port":              {"console: {admin: '127.0.0.1:-1'}", `f.yaml:8: console.admin: there is no port "-1"`},
+		"no such port of the history":     {"provisioner: {history: 'aggregator:70030'}", `f.yaml:8: provisioner.history: there is no port "70030"`},
+		"no such port of the predictor's": {"predictor: {history: 'aggregator:0'}", `f.yaml:8: predictor.history: there is no port "0"`},
+		"no port of the console's":        {"console: {predictor: 'predictor:'}", `f.yaml:8: console.predictor: there is no port ""`},
+		"no such port of an experiment":   {"console: {shadow_runner: 'runner:7oo2'}", `f.yaml:8: console.shadow_runner: there is no port "7oo2"`},
+		"no such port to be found at":     {"provisioner: {advertise: 'node:99999'}", `f.yaml:8: provisioner.advertise: there is no port "99999"`},
+		"no such port of a broker":        {"kafka: {brokers: ['a:9092', 'b:90920']}", `f.yaml:8: kafka.brokers[1]: there is no port "90920"`},
+		"no port of a broker":             {"kafka: {brokers: ['b:']}", `f.yaml:8: kafka.brokers[0] "b:": want host:port`},
+		"no such port of a collector":     {"telemetry: {traces: {endpoint: 'otel:99999'}}", `f.yaml:8: telemetry.traces.endpoint: there is no port "99999"`},
+		"no such port of an engine":       {"docker_platform: {engine: 'tcp://proxy:99999'}", `f.yaml:8: docker_platform.engine: there is no port "99999"`},
+		"no number of an engine":          {"docker_platform: {engine: 'tcp://proxy:2375x'}", `f.yaml:8: docker_platform.engine: want unix:///path or tcp://host:port`},
+		"no such port of Prometheus":      {"kubernetes: {usage: prometheus, prometheus: 'http://p:99999'}", `f.yaml:8: kubernetes.prometheus: there is no port "99999"`},
+		"no such port of the database":    {"database: {url: 'postgres://db:99999/x'}", "f.yaml:8: database.url: cannot parse"},
 		"one address twice": {"predictor: {listen: '127.0.0.1:7100'}\nconsole: {admin: 'localhost:7100'}",
 			"f.yaml:9: console.admin: localhost:7100 is taken by predictor.listen, which is 127.0.0.1:7100"},
 		"the address of a default": {"predictor: {listen: '127.0.0.1:8090'}", "f.yaml:8: predictor.listen: 127.0.0.1:8090 is taken by console.listen"},
@@ -94,6 +106,24 @@ func TestConfigAllowsAnyFreePort(t *testing.T) {
 	var out, problems bytes.Buffer
 	if code := Main([]string{"config", "--config", path}, &out, &problems); code != 0 {
 		t.Errorf("exit code %d, said %q", code, problems.String())
+	}
+}
+
+// TestConfigAllowsWhatCanBeDialled: whether a name is known, and a socket there, only the time of the call can tell.
+func TestConfigAllowsWhatCanBeDialled(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	for _, target := range []string{"nowhere.invalid:7003", "[2001:db8::1]:7003", "10.0.0.1:https", "unix:history.sock", "unix:///run/history.sock", "dns:///history"} {
+		addresses := "kafka: {brokers: ['nowhere.invalid:9092']}\ntelemetry: {traces: {endpoint: 'nowhere.invalid:4317'}}\n" +
+			"docker_platform: {engine: 'tcp://nowhere.invalid:2376'}\nkubernetes: {usage: prometheus, prometheus: 'https://nowhere.invalid/prometheus'}\n" +
+			"predictor: {history: '" + target + "'}\nprovisioner: {history: '" + target + "', advertise: '2001:db8::1'}\nconsole: {shadow_runner: '" + target + "'}\n"
+		if err := os.WriteFile(path, []byte(declared+addresses), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, problems bytes.Buffer
+		if code := Main([]string{"config", "--config", path}, &out, &problems); code != 0 {
+			t.Errorf("%s: exit code %d, said %q", target, code, problems.String())
+		}
 	}
 }
 

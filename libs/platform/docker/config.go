@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func DefaultAgentConfig() AgentConfig {
 func (c AgentConfig) Validate() error {
 	errs := []error{agent.CheckSocket(c.Socket)}
 	scheme, rest, _ := strings.Cut(c.Engine, "://")
-	if scheme != "unix" && scheme != "tcp" || rest == "" {
+	if _, err := url.Parse(c.Engine); err != nil || scheme != "unix" && scheme != "tcp" || rest == "" {
 		errs = append(errs, fmt.Errorf("engine: want unix:///path or tcp://host:port, got %q", c.Engine))
 	}
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
