@@ -16,3 +16,9 @@ func Try(f *os.File) error {
 	}
 	return err
 }
+
+// Release gives a lock up and closes its file. To close it is not enough: a process that is just being started holds a copy of
+// every open file until its program runs, and the lock with it.
+func Release(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close()) // #nosec G115: a descriptor
+}

@@ -16,3 +16,6 @@ func Try(f *os.File) error {
 	}
 	return err
 }
+
+// Release gives a lock up and closes its file.
+func Release(f *os.File) error { return f.Close() }

@@ -29,7 +29,7 @@ func lock(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("lock run directory: %w", err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = filelock.Release(f) }, nil
 }
 
 // What a stack that was killed listened on is free a moment later.

@@ -61,7 +61,7 @@ func lock(socket string) (unlock func(), err error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("lock socket %s: another agent serves it: %w", socket, err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = filelock.Release(f) }, nil
 }
 
 func listen(ctx context.Context, socket string) (net.Listener, error) {

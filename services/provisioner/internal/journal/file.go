@@ -64,7 +64,7 @@ func lock(dir string) (release func(), err error) {
 	if err := filelock.Try(d); errors.Is(err, filelock.ErrTaken) {
 		return nil, errors.Join(fmt.Errorf("write in %s: %w", dir, err), d.Close())
 	}
-	return func() { _ = d.Close() }, nil
+	return func() { _ = filelock.Release(d) }, nil
 }
 
 // replace writes a file so that at any moment, a crash included, the old or the new one is there as a whole.
