@@ -143,7 +143,7 @@ func (r *rig) verify() {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
 	for len(r.lane.state.Flights) > 0 {
-		timer := time.NewTimer(r.step())
+		timer := time.NewTimer(min(r.step(), verifyEvery)) // the step that ends it would have one wait for the next change
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
