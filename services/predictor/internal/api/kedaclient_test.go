@@ -34,7 +34,7 @@ type operator struct {
 	waits    []time.Duration // of runStreamIsActive, at KEDA's own length
 	told     []bool
 	specs    int
-	news     chan struct{} // one may wait: something came over a stream
+	news     chan struct{} // one may wait: something came over a stream, or it ended
 }
 
 // fallback is spec.fallback with the behaviour currentReplicasIfHigher.
@@ -157,6 +157,7 @@ func (o *operator) run(ctx context.Context) {
 			o.mu.Lock()
 			o.waits = append(o.waits, d)
 			o.mu.Unlock()
+			o.tell()
 		})
 	})
 	wg.Go(func() {

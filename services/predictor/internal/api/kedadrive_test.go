@@ -158,6 +158,7 @@ func TestKEDAHoldsWhileThePredictorIsAwayAndComesBack(t *testing.T) {
 		t.Fatalf("%d replicas, %v", o.size(), err)
 	}
 	down(t, r, o)
+	o.await(t, "the stream's end", func() bool { return len(o.waits) > 0 })
 	for range 5 {
 		_ = o.poll(t.Context())
 		if err := o.sync(t.Context()); err == nil || o.size() != 7 {
