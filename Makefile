@@ -24,6 +24,9 @@ NUMERIC := /libs/forecast$$|/libs/forecast/evaluation$$|/libs/forecast/internal/
 demo: setup build ## Build everything and watch Foreshadow scale a sample shop (DEMO="--for 4m" passes flags)
 	@$(USE_PG) exec $(BIN)/foreshadow demo $(DEMO)
 
+# A program with the race detector sleeps a second before it ends: each package's tests, and each process that they start.
+export GORACE ?= atexit_sleep_ms=100
+
 .PHONY: test
 test: setup build ## Set up what is needed and run every test
 	$(GO) test -timeout 15m $$($(GO) list ./... | grep -E '$(NUMERIC)')
