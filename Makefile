@@ -27,13 +27,16 @@ demo: setup build ## Build everything and watch Foreshadow scale a sample shop (
 # A program with the race detector sleeps a second before it ends: each package's tests, and each process that they start.
 export GORACE ?= atexit_sleep_ms=100
 
+# What vet would say here as well, lint says.
+TEST := $(GO) test -vet=off -timeout 15m
+
 .PHONY: test
 test: setup build ## Set up what is needed and run every test
-	$(GO) test -timeout 15m $$($(GO) list ./... | grep -E '$(NUMERIC)')
-	$(GO) test -race -timeout 15m -run 'Concurrent|Cancelled|RunWrites' ./libs/forecast/... ./libs/scaling/backtest
-	@$(USE_PG) $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /integration | grep -vE '$(NUMERIC)')
+	$(TEST) $$($(GO) list ./... | grep -E '$(NUMERIC)')
+	$(TEST) -race -run 'Concurrent|Cancelled|RunWrites' ./libs/forecast/... ./libs/scaling/backtest
+	@$(USE_PG) $(TEST) -race $$($(GO) list ./... | grep -v /integration | grep -vE '$(NUMERIC)')
 	cd $(WEB) && npm test --silent
-	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow $(GO) test -count=1 -timeout 15m ./integration/...
+	@$(USE_PG) FORESHADOW_BINARY=$(BIN)/foreshadow $(TEST) -count=1 ./integration/...
 
 .PHONY: test-kafka
 test-kafka: setup ## Run the tests that need a broker against a real Apache Kafka (needs Java 17 and Maven)
