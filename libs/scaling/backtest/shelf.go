@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -56,7 +57,9 @@ func (j journey) key() (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, edition, engine, foresight.Levels(), j.From, j.Scored, j.Whole, j.Horizon)
 	if !j.Known.IsZero() { // what was kept before there were calendars stays good
-		fmt.Fprintf(h, "%+v\n", j.Known)
+		if err := json.NewEncoder(h).Encode(j.Known); err != nil {
+			return "", fmt.Errorf("hash calendar: %w", err)
+		}
 	}
 	fmt.Fprintln(h, j.Series.Start.UnixNano(), j.Series.Step, len(j.Series.Values))
 	if err := binary.Write(h, binary.LittleEndian, j.Series.Values); err != nil {

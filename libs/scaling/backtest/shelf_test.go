@@ -80,6 +80,10 @@ func TestKeptForecastsAreThoseThatWereMade(t *testing.T) {
 	}
 }
 
+func launch(multiplier float64) calendar.Event {
+	return calendar.Event{Name: "launch", Start: "2026-03-02", Multiplier: &multiplier}
+}
+
 func TestForecastsAreKeptByAllTheyDependOn(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
@@ -96,6 +100,8 @@ func TestForecastsAreKeptByAllTheyDependOn(t *testing.T) {
 		"horizon": func(j *journey) { j.Horizon++ },
 		"zone":    func(j *journey) { j.Known.TimeZone = "Europe/Berlin" },
 		"event":   func(j *journey) { j.Known.Events = []calendar.Event{{Name: "launch", Start: "2026-03-02"}} },
+		"factor":  func(j *journey) { j.Known.Events = []calendar.Event{launch(2)} },
+		"another": func(j *journey) { j.Known.Events = []calendar.Event{launch(3)} },
 	} {
 		j := trip(t)
 		change(&j)
@@ -107,6 +113,11 @@ func TestForecastsAreKeptByAllTheyDependOn(t *testing.T) {
 			t.Errorf("%q and %q are kept in the same place", name, other)
 		}
 		seen[key] = name
+	}
+	again := trip(t)
+	again.Known.Events = []calendar.Event{launch(2)}
+	if key, _ := again.key(); seen[key] != "factor" {
+		t.Error("the same calendar, loaded again, is another one")
 	}
 	elsewhere := trip(t)
 	elsewhere.Series.Start = elsewhere.Series.Start.In(time.FixedZone("far", 3600))
