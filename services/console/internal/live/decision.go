@@ -52,8 +52,12 @@ func (l *recommendations) put(r *foreshadowv1.Recommendation) (added, newest boo
 	}
 	newest = at == len(*l)
 	*l = slices.Insert(*l, at, r)
-	if newest && at > 0 {
-		(*l)[at-1].Prospects = nil // what money buys is asked of the newest only
+	// What money buys is asked of the newest only.
+	switch {
+	case !newest:
+		r.Prospects = nil
+	case at > 0:
+		(*l)[at-1].Prospects = nil
 	}
 	if extra := len(*l) - keptRecommendations; extra > 0 {
 		*l = slices.Delete(*l, 0, extra)
