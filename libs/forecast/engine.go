@@ -241,7 +241,7 @@ func (e *Engine) issue(start, lead, horizon int) (Forecast, error) {
 	factors, at, events := e.fit.known.horizon(e.hist.time(start), lead, horizon)
 	mean, scale := p.Forecast(slices.Max(at) + 1)
 	f := Forecast{
-		Start: e.hist.time(start), Step: e.cfg.Step, Origin: e.hist.time(e.measured), Levels: e.cfg.Levels,
+		Start: e.hist.time(start), Step: e.cfg.Step, Origin: e.hist.time(e.measured), Last: e.hist.at(e.measured), Levels: e.cfg.Levels,
 		Mean: make([]float64, horizon), Method: describe(p), Events: events, spread: e.spread(scale, at),
 	}
 	for k, factor := range factors {

@@ -192,6 +192,9 @@ func TestForecastFromLaterThanTheLastObservation(t *testing.T) {
 	if !late.Start.Equal(at(964)) {
 		t.Fatalf("starts %s, want the first whole step after now", late.Start)
 	}
+	if !late.Origin.Equal(at(959)) || late.Last != values[959] {
+		t.Errorf("rests on %v at %s, want the last observation", late.Last, late.Origin)
+	}
 	if diff := cmp.Diff(whole.Mean[4:], late.Mean); diff != "" {
 		t.Errorf("the same steps differ (-from the last observation +later):\n%s", diff)
 	}

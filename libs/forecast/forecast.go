@@ -12,6 +12,7 @@ type Forecast struct {
 	Start  time.Time
 	Step   time.Duration
 	Origin time.Time // the last observation it rests on
+	Last   float64   // and its value; NaN when that is no longer kept
 	// Mean is the central forecast per step.
 	Mean []float64
 	// Levels are the configured quantile levels, ascending; Quantiles[i][k] belongs to Levels[i] and step k.

@@ -63,6 +63,14 @@ func (h *history) index(t time.Time) int {
 
 func (h *history) time(i int) time.Time { return h.start.Add(time.Duration(i) * h.step) }
 
+// at is the value of a grid point, NaN where there is none.
+func (h *history) at(i int) float64 {
+	if i < 0 || i >= len(h.values) {
+		return math.NaN()
+	}
+	return h.values[i]
+}
+
 // set stores one point and returns how many points the grid grew by.
 func (h *history) set(t time.Time, v float64) (grown int, err error) {
 	if len(h.values) == 0 {

@@ -38,6 +38,7 @@ type vision struct {
 	arrival [2][]scaling.Quantile // of the last step of those alone, in which an instance ordered now is ready
 	hold    [2][]scaling.Quantile
 	running float64 // median expected of the running step; NaN when it is known
+	before  float64 // peak of the step before
 	mean    float64
 	earned  bool
 	why     string
@@ -90,6 +91,9 @@ func (f *outlook) read(c *chronicle) {
 	former := sight{}
 	for i, now := range c.Steps {
 		f.steps[i] = f.look(now, former, i)
+		if i > 0 {
+			f.steps[i].before = f.journey.Series.Values[i-1]
+		}
 		former = now
 	}
 }
@@ -121,7 +125,7 @@ func (f *outlook) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.
 	}
 	return scaling.Forecast{
 		Issued: o.Now, Earned: v.earned, Reason: v.why, Mean: v.mean,
-		Lead: f.window(v.lead, o, f.lead), Arrival: f.window(v.arrival, o, f.lead), Hold: f.window(v.hold, o, f.hold), Surprise: foresight.Surprise(o.Rate(), v.running),
+		Lead: f.window(v.lead, o, f.lead), Arrival: f.window(v.arrival, o, f.lead), Hold: f.window(v.hold, o, f.hold), Surprise: foresight.Surprise(o.Rate(), v.running, v.before),
 	}
 }
 

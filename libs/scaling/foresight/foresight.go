@@ -94,10 +94,15 @@ func Window(f, former forecast.Forecast, from, last int) []scaling.Quantile {
 	return Blend(Ahead(f, from, last), Ahead(former, from+1, last+1))
 }
 
-// Surprise is what the demand differs from the median expected of the running step's peak; 0 where one of them is not known.
-func Surprise(rate, expected float64) float64 {
-	if s := rate - expected; !math.IsNaN(s) {
+// Surprise is what the demand differs from the median expected of the running step's peak; 0 where one of them is not known. Where a
+// rise was expected, demand that is still what the peak of the step before was is no calm: the rise may be yet to come.
+func Surprise(rate, expected, before float64) float64 {
+	switch s := rate - expected; {
+	case math.IsNaN(s):
+		return 0
+	case s < 0 && before < expected:
+		return min(rate-before, 0)
+	default:
 		return s
 	}
-	return 0
 }

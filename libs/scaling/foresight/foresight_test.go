@@ -116,12 +116,13 @@ func TestTheFormerForecastIsHeard(t *testing.T) {
 func TestSurprise(t *testing.T) {
 	t.Parallel()
 	nan := math.NaN()
-	for want, of := range map[float64][2]float64{30: {120, 90}, -10: {80, 90}} {
-		if got := Surprise(of[0], of[1]); got != want {
-			t.Errorf("%g where %g was expected: %g, want %g", of[0], of[1], got, want)
+	for _, tc := range []struct{ rate, expected, before, want float64 }{
+		{120, 90, 90, 30}, {120, 90, 40, 30}, {80, 90, 100, -10}, {80, 90, nan, -10}, // above, and below what does not rise
+		{60, 90, 50, 0}, {45, 90, 50, -5}, // on the way up, or not yet; and below where it was
+		{nan, 90, 90, 0}, {90, nan, 90, 0},
+	} {
+		if got := Surprise(tc.rate, tc.expected, tc.before); got != tc.want {
+			t.Errorf("%g where %g was expected after %g: %g, want %g", tc.rate, tc.expected, tc.before, got, tc.want)
 		}
-	}
-	if Surprise(nan, 90) != 0 || Surprise(90, nan) != 0 {
-		t.Error("a surprise without a rate or without an expectation")
 	}
 }

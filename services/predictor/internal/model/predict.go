@@ -81,7 +81,7 @@ func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
 	window := func(from, last int) []scaling.Quantile { return foresight.Window(f, m.former, from, last) }
 	out.Lead, out.Arrival, out.Hold, out.Mean = window(0, lead), window(stepAt(f, now.Add(in.LeadTime()-m.config.Interval)), lead), window(0, hold), f.Mean[lead]
 	if m.forecast.Step > m.config.Interval && !f.Start.After(now) {
-		out.Surprise = foresight.Surprise(lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5))
+		out.Surprise = foresight.Surprise(lately(in.Demand, m.config.Interval), f.Quantile(0, 0.5), f.Last)
 	}
 	return out
 }
