@@ -82,8 +82,8 @@ type Forecast struct {
 	// Arrival is the same from the moment an instance ordered now is ready to the end of the lead time; empty means Lead.
 	Arrival []Quantile
 	Hold    []Quantile // the same within [now, now+Input.HoldTime()]; empty means Lead
-	// Surprise is what the demand now differs from the median expected of the running step; 0 when there is none such. Lead,
-	// Arrival and Hold do not know of it yet.
+	// Surprise is what the demand now differs from the median expected of the running step, where a rise that is foreseen and has
+	// not come yet is none; 0 when there is no such step. Lead, Arrival and Hold do not know of it yet.
 	Surprise float64
 	Mean     float64 // expected demand at the end of the lead time; for the explanation only
 	Earned   bool    // whether past forecasts were good enough to act on
