@@ -168,7 +168,7 @@ func (e *Engine) learn(start time.Time, values []float64) fitted {
 	c := learnCalendar(e.schedule, start, e.cfg.Step, values)
 	p, err := pool.Fit(c.ordinary(start, values), pool.Options{Horizon: e.cfg.Horizon, Hints: e.hints(), Method: e.cfg.Method})
 	if err != nil {
-		return fitted{length: len(values), err: &Abstention{Reason: e.reason(err, len(values))}}
+		return fitted{known: c, length: len(values), err: &Abstention{Reason: e.reason(err, len(values))}}
 	}
 	return fitted{pool: p, known: c, length: len(values), reactive: reactiveSpread(p.Errors())}
 }
@@ -233,6 +233,19 @@ func (e *Engine) Forecast(now time.Time, horizon int) (Forecast, error) {
 			stale, e.cfg.Step, e.cfg.MaxStale)}
 	}
 	return e.issue(start, start-next, horizon)
+}
+
+// Away is the share of the usual demand that known events keep away at a time, from 0 to 1; 0 where they bring more, and where
+// nothing is known of what they do.
+func (e *Engine) Away(t time.Time) float64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fit.known == nil || len(e.hist.values) == 0 {
+		return 0
+	}
+	start := e.hist.time(e.hist.index(t))
+	factor, _ := e.fit.known.at(start, e.schedule.Occurrences(start, start.Add(e.cfg.Step)))
+	return 1 - min(factor, 1)
 }
 
 // issue builds the forecast for horizon steps after lead skipped ones.

@@ -85,9 +85,11 @@ type Forecast struct {
 	// Surprise is what the demand now differs from the median expected of the running step, where a rise that is foreseen and has
 	// not come yet is none; 0 when there is no such step. Lead, Arrival and Hold do not know of it yet.
 	Surprise float64
-	Mean     float64 // expected demand at the end of the lead time; for the explanation only
-	Earned   bool    // whether past forecasts were good enough to act on
-	Reason   string  // why it has earned trust or not, as a sentence
+	// Away is the share of the usual demand that known events keep away now, from 0 to 1.
+	Away   float64
+	Mean   float64 // expected demand at the end of the lead time; for the explanation only
+	Earned bool    // whether past forecasts were good enough to act on
+	Reason string  // why it has earned trust or not, as a sentence
 }
 
 // Source says where a capacity comes from.

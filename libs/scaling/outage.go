@@ -70,8 +70,17 @@ func (e ebbs) low(now time.Time, outage time.Duration) float64 {
 // watch tells an ebb from an outage. Users do not leave all at once: a load balancer, a provider or a dependency has failed,
 // and when it is back they all are, long before instances could be. Or, while there are still some, they have left for good: who
 // set a budget pays for that wait with what was saved before. An outage takes minutes to come and to go: the moment an ebb begins
-// renews the memory of what was needed, and what was next to nothing a moment ago is on its way back.
+// renews the memory of what was needed, and what was next to nothing a moment ago is on its way back. Users who stay away for a
+// known event are counted as if they were there; when none are to come, there is nothing to tell one by.
 func (d *decider) watch(rate float64) {
+	away := d.in.Forecast.Away
+	if away >= 1 {
+		d.state.ebbing = false
+		return
+	}
+	if away > 0 {
+		rate /= 1 - away
+	}
 	d.state.ebbs = d.state.ebbs.push(rate, d.now, d.c.Outage)
 	low := d.state.ebbs.low(d.now, d.c.Outage)
 	begins := !d.state.ebbing

@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -138,6 +139,45 @@ func TestAnEbbIsNoOutage(t *testing.T) {
 		held, last := visits(tc.c, tc.demand...)
 		if got := held[len(held)-1]; got > 11 || has(last, ScaleDownHeldInOutage) {
 			t.Errorf("%s: %d instances after half an hour of little demand", name, got)
+		}
+	}
+}
+
+// A shutdown that the calendar knows of is no outage, nor does it teach that demand falls so low; one on top of it is.
+func TestWhoStaysAwayForAKnownEventIsNotMissed(t *testing.T) {
+	t.Parallel()
+	type span struct {
+		minutes    int
+		rate, away float64
+	}
+	play := func(spans ...span) (held int, last Decision) {
+		var state State
+		held, now := 40, start
+		for _, s := range append([]span{{13 * 60, 2000, 0}}, spans...) {
+			for range s.minutes {
+				last, state = Decide(state, Input{
+					Config: outageConfig(), Startup: time.Minute, Instances: Instances{held, held}, Demand: []Point{{now, s.rate}},
+					Forecast: Forecast{Away: s.away}, Capacity: Capacity{Source: CapacityMeasured, PerSecond: 100},
+				}, now)
+				held, now = last.Production.Instances, now.Add(time.Minute)
+			}
+		}
+		return held, last
+	}
+	for name, tc := range map[string]struct {
+		spans []span
+		want  int
+	}{
+		"nobody comes":                 {[]span{{30, 0, 1}}, 1},
+		"a fifth comes":                {[]span{{30, 400, 0.8}}, 4},
+		"nor does the fifth":           {[]span{{30, 100, 0.8}}, 20},
+		"what is known is no number":   {[]span{{30, 10, math.NaN()}}, 20},
+		"outage after nobody":          {[]span{{180, 0, 1}, {300, 2000, 0}, {30, 200, 0}}, 20},
+		"outage after a fifth":         {[]span{{180, 400, 0.8}, {300, 2000, 0}, {30, 800, 0}}, 20},
+		"an outage that is then known": {[]span{{30, 0, 0}, {30, 0, 1}}, 1},
+	} {
+		if got, last := play(tc.spans...); got != tc.want || has(last, ScaleDownHeldInOutage) != (tc.want == 20) {
+			t.Errorf("%s: %d instances, want %d: %v", name, got, tc.want, last.Reasons)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func anyInput(r *rand.Rand, now time.Time) Input {
 		Config:      DefaultConfig(),
 		Instances:   Instances{anyInt(r), anyInt(r)},
 		Startup:     anyDuration(r),
-		Forecast:    Forecast{anyTime(r, now), anyQuantiles(r), anyQuantiles(r), anyQuantiles(r), anyFloat(r), anyFloat(r), r.IntN(2) == 0, ""},
+		Forecast:    Forecast{anyTime(r, now), anyQuantiles(r), anyQuantiles(r), anyQuantiles(r), anyFloat(r), anyFloat(r), anyFloat(r), r.IntN(2) == 0, ""},
 		Capacity:    Capacity{Source(r.IntN(4)), anyFloat(r), anyFloat(r), anyFloat(r), anyTime(r, now), anyTime(r, now), anyFloat(r), r.IntN(2) == 0, r.IntN(4) == 0, ""},
 		Limits:      Limits{anyFloat(r), anyFloat(r), anyFloat(r)},
 		Utilization: Utilization{anyFloat(r), anyTime(r, now), anyFloat(r)},

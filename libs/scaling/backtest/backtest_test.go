@@ -197,6 +197,28 @@ func TestWhatIsKnownBeforehandIsPreparedFor(t *testing.T) {
 	}
 }
 
+// In a shutdown that is in the calendar nothing is kept for users who might be back at once.
+func TestWhatIsKnownToStayAwayIsNotKeptFor(t *testing.T) {
+	t.Parallel()
+	s := shop(6, 5*time.Minute)
+	for i := range s.Values {
+		if at := s.Time(i).Sub(epoch); at >= 4*24*time.Hour+11*time.Hour && at < 4*24*time.Hour+14*time.Hour {
+			s.Values[i] = 0
+		}
+	}
+	o := quick()
+	o.Startup, o.Policies = 10*time.Minute, []string{NoBudget}
+	idle := func() float64 {
+		c, _ := run(t, s, o).Curve(NoBudget)
+		return c.Points[0].OverAccuracy
+	}
+	blind := idle()
+	o.Calendar.Events = []calendar.Event{{Name: "shutdown", Start: "2026-03-06 11:00", End: "2026-03-06 14:00", Multiplier: new(0.0)}}
+	if told := idle(); !(told < 0.5*blind) {
+		t.Errorf("%g times what is needed is held idle with the shutdown in the calendar, %g without", told, blind)
+	}
+}
+
 func TestMissingPointsAreSurvived(t *testing.T) {
 	t.Parallel()
 	s := shop(6, 5*time.Minute)

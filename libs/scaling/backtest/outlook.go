@@ -39,6 +39,7 @@ type vision struct {
 	hold    [2][]scaling.Quantile
 	running float64 // median expected of the running step; NaN when it is known
 	before  float64 // peak of the step before
+	away    float64 // share of the running step's demand that known events keep away
 	mean    float64
 	earned  bool
 	why     string
@@ -101,9 +102,9 @@ func (f *outlook) read(c *chronicle) {
 // look picks the windows asked for while step i runs.
 func (f *outlook) look(now, former sight, i int) vision {
 	if now.Abstained != "" {
-		return vision{abstain: now.Abstained}
+		return vision{abstain: now.Abstained, away: now.Away}
 	}
-	v := vision{earned: now.Earned, why: now.Reason, running: now.Running}
+	v := vision{away: now.Away, earned: now.Earned, why: now.Reason, running: now.Running}
 	window := func(of func(sight, int) []float64, steps int) []scaling.Quantile {
 		last := steps - (f.journey.first(i) - i)
 		return foresight.Blend(of(now, last), of(former, last+1))
@@ -121,11 +122,12 @@ func (f *outlook) look(now, former sight, i int) vision {
 func (f *outlook) Forecast(o *simulate.Observation, _, _ time.Duration) scaling.Forecast {
 	v := f.steps[o.Tick/f.repeat]
 	if v.abstain != "" {
-		return scaling.Forecast{Reason: v.abstain}
+		return scaling.Forecast{Away: v.away, Reason: v.abstain}
 	}
 	return scaling.Forecast{
-		Issued: o.Now, Earned: v.earned, Reason: v.why, Mean: v.mean,
-		Lead: f.window(v.lead, o, f.lead), Arrival: f.window(v.arrival, o, f.lead), Hold: f.window(v.hold, o, f.hold), Surprise: foresight.Surprise(o.Rate(), v.running, v.before),
+		Issued: o.Now, Earned: v.earned, Reason: v.why, Mean: v.mean, Away: v.away,
+		Lead: f.window(v.lead, o, f.lead), Arrival: f.window(v.arrival, o, f.lead), Hold: f.window(v.hold, o, f.hold),
+		Surprise: foresight.Surprise(o.Rate(), v.running, v.before),
 	}
 }
 

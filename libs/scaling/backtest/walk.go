@@ -32,7 +32,8 @@ type chronicle struct {
 
 // sight is what was foreseen when a step began.
 type sight struct {
-	Abstained string  // why nothing was foreseen; the rest is then empty
+	Abstained string  // why nothing was foreseen; the rest but Away is then empty
+	Away      float64 // share of the running step's demand that known events keep away
 	Running   float64 // median expected of the running step; NaN when it is known
 	Mean      []float64
 	// Peaks are the quantiles (foresight.Levels) of the highest demand from the first step foreseen to each later one, Alone those
@@ -67,6 +68,7 @@ func (j journey) walk(ctx context.Context) (*chronicle, error) {
 		if err := j.advance(engine, i); err != nil {
 			return nil, fmt.Errorf("observe step %d: %w", i, err)
 		}
+		out.Steps[i].Away = engine.Away(j.Series.Time(i))
 		seen, err := engine.Forecast(j.Series.Time(j.first(i)), j.Horizon)
 		if err != nil {
 			out.Steps[i].Abstained = err.Error()
@@ -75,7 +77,7 @@ func (j journey) walk(ctx context.Context) (*chronicle, error) {
 		if i >= j.Scored {
 			out.Errors.add(j.Series.Values, j.first(i), seen)
 		}
-		out.Steps[i] = j.look(seen, engine.Trust())
+		out.Steps[i].look(j, seen, engine.Trust())
 	}
 	if t := engine.Trust(); t.ReactivePinball > 0 {
 		out.Pinball = t.Pinball / t.ReactivePinball
@@ -106,8 +108,8 @@ func (j journey) advance(engine *forecast.Engine, i int) error {
 }
 
 // look keeps of a forecast what policies may ask for.
-func (j journey) look(seen forecast.Forecast, trust forecast.Trust) sight {
-	s := sight{Running: math.NaN(), Mean: seen.Mean, Earned: trust.Earned, Reason: trust.Reason}
+func (s *sight) look(j journey, seen forecast.Forecast, trust forecast.Trust) {
+	s.Running, s.Mean, s.Earned, s.Reason = math.NaN(), seen.Mean, trust.Earned, trust.Reason
 	if !j.Whole {
 		s.Running = seen.Quantile(0, 0.5)
 	}
@@ -115,7 +117,6 @@ func (j journey) look(seen forecast.Forecast, trust forecast.Trust) sight {
 		s.Peaks = append(s.Peaks, foresight.Ahead(seen, 0, last))
 		s.Alone = append(s.Alone, foresight.Ahead(seen, last, last))
 	}
-	return s
 }
 
 // peaks are the quantiles of the highest demand up to a step, the last foreseen one at most; nil when that is known.

@@ -59,15 +59,16 @@ func (m *Model) Predict(now time.Time) *foreshadowv1.Recommendation {
 
 // foresee asks the engine for the highest demand within the lead and the hold time of the decision.
 func (m *Model) foresee(now time.Time, in scaling.Input) scaling.Forecast {
+	away := m.engine.Away(now)
 	if m.workload.Policy.Kind == workload.Reactive {
-		return scaling.Forecast{Reason: "the policy is reactive"}
+		return scaling.Forecast{Away: away, Reason: "the policy is reactive"}
 	}
 	f, err := m.engine.Forecast(metric.WindowStart(now, m.forecast.Step), int(in.HoldTime()/m.forecast.Step)+2)
 	if err != nil {
-		return scaling.Forecast{Reason: abstained(err)}
+		return scaling.Forecast{Away: away, Reason: abstained(err)}
 	}
 	trust := m.engine.Trust()
-	out := scaling.Forecast{Issued: now, Earned: trust.Earned, Reason: trust.Reason}
+	out := scaling.Forecast{Issued: now, Away: away, Earned: trust.Earned, Reason: trust.Reason}
 	if len(f.Events) > 0 {
 		out.Reason += "; the calendar knows of " + strings.Join(f.Events, ", ")
 	}
