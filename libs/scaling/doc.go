@@ -18,7 +18,8 @@
 //     paper against the demand as it comes (rivals). What they would have cost and violated sets risk and manner, so that a
 //     budget is kept; where no risk would have served users better than the HPA does, what the HPA would hold is held. So it is
 //     on a demand so calm that the HPA hardly acts and the best risk would act many times as often.
-//   - An outage is no calm: when demand falls below half of anything seen in a week, nothing is released for a while.
+//   - An outage is no calm: when demand falls below half of anything seen in a week, and not for a known event, nothing is
+//     released for a while.
 //   - A forecast that has not earned trust is not used: the request rate itself decides, and never below what the
 //     Kubernetes HPA would hold.
 //   - Missing, stale or impossible numbers never shrink anything.

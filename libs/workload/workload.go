@@ -136,8 +136,8 @@ type Policy struct {
 	ScaleDownAfter time.Duration `yaml:"scale_down_after"`
 	// OutageHold is how long instances are kept when demand falls below half of the least of the week before (of 84 times as
 	// long, once 6 times as long was seen): users do not leave all at once, something on their way has failed, and when it is
-	// back they all are. With a budget that is paid with
-	// what was saved before, and ends with it, unless next to nothing (0.15 of the least) is left. 0: not at all.
+	// back they all are. Those whom the calendar says to stay away are counted as if they were there. With a budget that is paid
+	// with what was saved before, and ends with it, unless next to nothing (0.15 of the least) is left. 0: not at all.
 	OutageHold time.Duration `yaml:"outage_hold"`
 	// History is how far back the forecast looks.
 	History time.Duration `yaml:"history"`
