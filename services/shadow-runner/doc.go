@@ -25,8 +25,9 @@
 //     an answer is not compared.
 //   - A measurement begins once all that was replayed to its instance has ended; nothing more is replayed to it until it is over.
 //   - A measurement that could not be made is published as not valid, with its reason; never as a capacity of zero. A load
-//     that the platform replaced the instance under is one that it does not carry, and is not come near again. What an
-//     experiment says of a configuration that production does not run is marked, and never valid.
+//     that the platform replaced the instance under is one that it does not carry, and is not come near again; one that killed an
+//     instance which answered well until then, once it has killed another. What an experiment says of a configuration that
+//     production does not run is marked, and never valid.
 //
 // One runner of an installation drives its shadows: it has the seat, and all of traffic.captured with it (see seat). Others are in
 // reserve, and know what was measured; one takes over at once when the first is stopped, and 8 s after it was killed. What the first was

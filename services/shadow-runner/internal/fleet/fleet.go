@@ -63,11 +63,18 @@ type Fleet struct {
 	production side
 	fault      string // why the fleet may not be used
 	ready      []platform.Instance
-	leased     map[string]time.Time         // since when each is not ready; zero while it is
+	leased     map[string]departure         // of each that is leased
 	flights    map[string]int               // requests that were sent to each and have not ended
 	landed     *sync.Cond                   // an instance has no flights any more
 	guests     map[string]platform.Instance // of trials, which may be reached and are never picked
 	next       int
+}
+
+// departure is since when an instance is not ready, and whether it was told to end, by a roll-out or an eviction for example; zero while
+// it is ready.
+type departure struct {
+	at   time.Time
+	told bool
 }
 
 // side is what is known of one group.
@@ -81,7 +88,7 @@ type side struct {
 func New(w workload.Workload, watcher Watcher, guard *egress.Guard, status Status, log *slog.Logger, now func() time.Time) *Fleet {
 	f := &Fleet{
 		workload: w, watcher: watcher, guard: guard, status: status, log: log, now: now, lookup: systemLookup, reported: make(chan struct{}, 1),
-		names: names{}, leased: map[string]time.Time{}, flights: map[string]int{}, guests: map[string]platform.Instance{},
+		names: names{}, leased: map[string]departure{}, flights: map[string]int{}, guests: map[string]platform.Instance{},
 	}
 	f.landed = sync.NewCond(&f.mu)
 	return f
@@ -163,9 +170,9 @@ func (f *Fleet) settle() {
 	for id, left := range f.leased {
 		switch there := f.serves(id); {
 		case there:
-			f.leased[id] = time.Time{}
-		case left.IsZero():
-			f.leased[id] = f.now()
+			f.leased[id] = departure{}
+		case left.at.IsZero():
+			f.leased[id] = departure{f.now(), f.drains(id)}
 		}
 	}
 }
@@ -173,6 +180,11 @@ func (f *Fleet) settle() {
 // serves is called with mu held.
 func (f *Fleet) serves(id string) bool {
 	return slices.ContainsFunc(f.ready, func(i platform.Instance) bool { return i.ID == id })
+}
+
+// drains is called with mu held.
+func (f *Fleet) drains(id string) bool {
+	return slices.ContainsFunc(f.shadow.state.Instances, func(i platform.Instance) bool { return i.ID == id && i.Phase == platform.Draining })
 }
 
 // addresses are those of a fleet.

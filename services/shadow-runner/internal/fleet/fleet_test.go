@@ -233,6 +233,14 @@ func TestWhenALeasedInstanceLeft(t *testing.T) {
 		if at, gone := b.fleet.Left("s1"); gone || !at.IsZero() {
 			t.Errorf("back, but left at %v, %v", at, gone)
 		}
+		for _, rolled := range []news{state(platform.Draining), {state: platform.State{Group: "s"}}} {
+			b.platform["s"] <- rolled
+			synctest.Wait()
+			if at, gone := b.fleet.Left("s1"); !gone || !at.IsZero() {
+				t.Errorf("left at %v, %v as if it had not been told to", at, gone)
+			}
+		}
+		b.platform["s"] <- state(platform.Ready)
 		b.platform["s"] <- news{err: errors.New("away")}
 		time.Sleep(time.Minute)
 		if at, gone := b.fleet.Left("s1"); !gone || !at.IsZero() {

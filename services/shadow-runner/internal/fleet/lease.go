@@ -79,7 +79,7 @@ func (f *Fleet) take(fits func(platform.Instance) bool) (instance platform.Insta
 	}
 	for _, i := range f.ready {
 		if _, busy := f.leased[i.ID]; !busy && fits(i) {
-			f.leased[i.ID] = time.Time{}
+			f.leased[i.ID] = departure{}
 			return i, true
 		}
 	}
@@ -94,13 +94,17 @@ func (f *Fleet) releaser(id string) func() {
 	}
 }
 
-// Left reports whether a leased instance is not there or not ready, and since when; zero while the fleet may not be used, when it is
-// not known.
+// Left reports whether a leased instance is not there or not ready, and since when; zero when it was told to end, which no load did,
+// and while the fleet may not be used, when it is not known.
 func (f *Fleet) Left(id string) (at time.Time, gone bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.unusable() {
 		return time.Time{}, true
 	}
-	return f.leased[id], !f.serves(id)
+	left := f.leased[id]
+	if left.told {
+		return time.Time{}, true
+	}
+	return left.at, !f.serves(id)
 }

@@ -63,12 +63,12 @@ type flight struct {
 // Hold puts one level of load on the instance, waits until every request has come to its end, and judges. The error is
 // ctx's; whatever the instance does is part of the judgement.
 func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO) (probe.Step, error) {
-	return h.holdUntil(ctx, instance, mix, level, slo, func() (time.Time, bool) { return time.Time{}, false })
+	return h.HoldUntil(ctx, instance, mix, level, slo, func() (time.Time, bool) { return time.Time{}, false })
 }
 
-// holdUntil is Hold of an instance that may go away meanwhile: what was sent too late to be answered in time before it left is not
+// HoldUntil is Hold of an instance that may go away meanwhile: what was sent too late to be answered in time before it left is not
 // judged, for that says nothing of the load.
-func (h *Holder) holdUntil(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO, left func() (time.Time, bool)) (probe.Step, error) {
+func (h *Holder) HoldUntil(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO, left func() (time.Time, bool)) (probe.Step, error) {
 	s := h.newStep(instance.Address, mix, level, slo)
 	meter := h.newMeter(ctx, instance.ID)
 	s.begin = h.Now() // only now: asking the platform takes time, and the first requests would be late by it
@@ -83,10 +83,15 @@ func (h *Holder) holdUntil(ctx context.Context, instance platform.Instance, mix 
 		samples[i] = s.flights[i].sample
 	}
 	var out probe.Step
-	if at, gone := left(); gone && !at.IsZero() {
+	at, gone := left()
+	lost := gone && !at.IsZero()
+	if lost {
 		out = probe.JudgeLost(samples, s.window, slo, at.Sub(s.begin))
 	} else {
-		out = probe.Judge(samples, s.window, slo)
+		out = probe.JudgeSilent(samples, s.window, slo)
+	}
+	if out.Requests > 0 && (lost || out.Sudden) {
+		out.Offered = level.Rate // of the little that counts, chance makes another rate
 	}
 	out.Resources = used
 	return out, nil
@@ -205,6 +210,7 @@ func (s *step) send(ctx context.Context, k int) {
 		f.sample.Latency = out.Done.Sub(due)
 		f.sample.Failed = out.Failed()
 		f.sample.Unanswered = errors.Is(out.Err, client.ErrTimeout) || errors.Is(out.Err, context.DeadlineExceeded)
+		f.sample.Refused = out.Err != nil && !f.sample.Unanswered
 		if f.sample.Failed && f.sample.Latency <= s.slo.Latency && f.sample.Due >= s.window.Start {
 			s.failures.Add(1)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -263,15 +264,148 @@ func TestAnInstanceThatLeavesAtEaseIsNotMeasured(t *testing.T) {
 				f.leave()
 			})
 			defer leaves.Stop()
-			o.Replace = func(context.Context) (platform.Instance, bool) {
-				t.Errorf("%s: taken for overloaded", name)
-				return platform.Instance{}, false
-			}
+			o.Replace = func(context.Context) (platform.Instance, bool) { return platform.Instance{}, false } // of another version
 			got, err := h.Capacity(t.Context(), o)
-			if err != nil || got.GetValid() || !strings.Contains(got.GetInvalidReason(), "went away") {
+			if err != nil || got.GetValid() || !strings.Contains(got.GetInvalidReason(), "went away") || len(lostAt(got)) > 0 {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}
 		})
+	}
+}
+
+// brittle answers at once and well, up to a rate at which it dies: of memory, for example. In virtual time.
+type brittle struct {
+	dies     float64       // requests per second
+	noticed  time.Duration // after which its platform says so
+	restarts bool          // so soon that its platform never says so
+	accident time.Duration // when it dies of something else; 0 for never
+
+	mu     sync.Mutex
+	recent []time.Time // requests, of brittleMemory
+	died   time.Time
+	deaths int
+}
+
+// brittleMemory is long enough that what a rate does is not chance.
+const brittleMemory = 3 * time.Second
+
+func (b *brittle) Send(context.Context, string, *captured.Request) client.Outcome {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recent = append(b.recent, now)
+	for now.Sub(b.recent[0]) > brittleMemory {
+		b.recent = b.recent[1:]
+	}
+	if b.died.IsZero() && float64(len(b.recent)) > b.dies*brittleMemory.Seconds() {
+		b.die()
+	}
+	if !b.died.IsZero() {
+		return client.Outcome{Done: now, Err: errors.New("connection refused")}
+	}
+	return client.Outcome{Done: now.Add(5 * time.Millisecond), Status: 200}
+}
+
+// die is called with mu held.
+func (b *brittle) die() {
+	b.died = time.Now()
+	b.deaths++
+	if b.restarts {
+		time.AfterFunc(3*time.Second, func() { b.Replace(context.Background()) })
+	}
+}
+
+func (b *brittle) Left() (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.restarts || b.died.IsZero() || time.Since(b.died) < b.noticed {
+		return time.Time{}, false
+	}
+	return b.died.Add(b.noticed), true
+}
+
+func (b *brittle) Replace(context.Context) (platform.Instance, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.died, b.recent = time.Time{}, nil
+	return platform.Instance{ID: "next", Version: "v1"}, true
+}
+
+// measureBrittle measures until the capacity is precise, and at most a few times.
+func measureBrittle(t *testing.T, b *brittle, body func(t *testing.T, o measure.Order, results []*foreshadowv1.CapacityMeasured)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolder(t, time.Second)
+		h.Sender, h.Wait, h.Rand = b, pace.Timer, rand.New(rand.NewPCG(1, 1))
+		o := order(t, "virtual")
+		o.Left, o.Replace = b.Left, b.Replace
+		o.Plan.Start, o.Plan.Settle, o.Plan.Hold, o.Plan.MaxSteps, o.Plan.MaxRate = 20, time.Second, 8*time.Second, 8, 300
+		if b.accident > 0 {
+			defer time.AfterFunc(b.accident, func() {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.die()
+			}).Stop()
+		}
+		var results []*foreshadowv1.CapacityMeasured
+		for range 6 {
+			got, err := h.Capacity(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if results = append(results, got); got.GetPrecise() || !got.GetValid() {
+				break
+			}
+			o.Plan.Before = measure.StepsFrom(got.GetSteps())
+		}
+		body(t, o, results)
+	})
+}
+
+// An instance that answers well until the load kills it has a capacity all the same: below that load, once two have died of it.
+func TestWhatKillsAnInstanceThatAnsweredWellIsNotCarried(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]*brittle{
+		"seen at once": {}, "seen late": {noticed: 2 * time.Second}, "not seen": {restarts: true},
+	} {
+		b.dies = 100
+		measureBrittle(t, b, func(t *testing.T, _ measure.Order, results []*foreshadowv1.CapacityMeasured) {
+			first, last := results[0], results[len(results)-1]
+			for _, m := range results {
+				if !m.GetValid() || m.GetRequestsPerSecond() > 130 || m.GetRequestsPerSecond() < 40 {
+					t.Errorf("%s: %v", name, m)
+				}
+			}
+			if lost := lostAt(first); len(lost) == 0 || b.deaths < 2*len(lost) || first.GetUpperRequestsPerSecond() > slices.Min(lost) {
+				t.Errorf("%s: at first %d deaths, lost at %v, capacity %v", name, b.deaths, lost, first.GetUpperRequestsPerSecond())
+			}
+			if b.deaths > 3*len(results) || !last.GetPrecise() || last.GetRequestsPerSecond() > 100 {
+				t.Errorf("%s: %d deaths in %d measurements; in the end %v", name, b.deaths, len(results), last)
+			}
+			t.Logf("%s: %d deaths in %d measurements, lost at %v, at first %.1f to %.1f, then %.1f to %.1f requests/s", name, b.deaths, len(results), lostAt(last),
+				first.GetLowerRequestsPerSecond(), first.GetUpperRequestsPerSecond(), last.GetLowerRequestsPerSecond(), last.GetUpperRequestsPerSecond())
+		})
+	}
+}
+
+// One death may be an accident. What the next instance carries is carried.
+func TestOneDeathIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]*brittle{
+		"seen at once": {}, "seen late": {noticed: 2 * time.Second}, "not seen": {restarts: true},
+	} {
+		for _, accident := range []time.Duration{5 * time.Second, 12 * time.Second, 23 * time.Second} {
+			b := &brittle{noticed: b.noticed, restarts: b.restarts, dies: 1e6, accident: accident}
+			measureBrittle(t, b, func(t *testing.T, o measure.Order, results []*foreshadowv1.CapacityMeasured) {
+				m := results[0]
+				if !m.GetValid() || b.deaths != 1 || math.Abs(m.GetRequestsPerSecond()/o.Plan.MaxRate-1) > 0.02 || len(lostAt(m)) > 0 {
+					t.Errorf("%s, after %v: %d deaths, %v", name, accident, b.deaths, m)
+				}
+				if !slices.ContainsFunc(m.GetSteps(), func(s *foreshadowv1.CapacityStep) bool { return s.GetBroken() == probe.BrokenOnce && !s.GetValid() }) {
+					t.Errorf("%s, after %v: the one death is not said: %v", name, accident, m.GetSteps())
+				}
+			})
+		}
 	}
 }
 

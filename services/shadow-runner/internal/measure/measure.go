@@ -20,7 +20,7 @@ type Order struct {
 	Workload string
 	// Instance to be measured.
 	Instance platform.Instance
-	// Left reports whether the instance in use is no longer ready, and since when; zero when that is not known.
+	// Left reports whether the instance in use is no longer ready, and since when; zero when that is not known or no load's doing.
 	Left func() (at time.Time, gone bool)
 	// Replace waits for an instance like the one that left, which is then the one in use; false when there is none in time.
 	Replace func(ctx context.Context) (platform.Instance, bool)
@@ -35,8 +35,8 @@ type Order struct {
 }
 
 // Capacity searches for the highest rate within the SLO. Its error is ctx's; everything else is a result that is not valid. A load
-// under which the instance goes away is one that it does not carry, see package probe's Lost; one that goes away without having
-// too much of it leaves a result that is not valid.
+// under which the instance goes away is one that it does not carry, and one that answers well until it dies is not believed before
+// another has died there, see package probe's Lost; one that goes away for another reason leaves a result that is not valid.
 func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityMeasured, error) {
 	search := probe.NewSearch(o.Plan)
 	gone, err := h.search(ctx, o, search)
@@ -55,7 +55,7 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 	var invalid *probe.InvalidError
 	switch {
 	case gone != "":
-		out.InvalidReason = "the instance " + gone + " went away during the measurement"
+		out.InvalidReason = gone
 	case errors.As(err, &invalid):
 		out.InvalidReason = invalid.Reason
 	default:
@@ -68,19 +68,14 @@ func (h *Holder) Capacity(ctx context.Context, o Order) (*foreshadowv1.CapacityM
 	return out, nil
 }
 
-// search holds levels until the search is over. The result names an instance that went away for another reason than the load.
+// search holds levels until the search is over. The result says which instance went away for another reason than the load, and when.
 func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gone string, err error) {
 	instance, ended := o.Instance, h.Now()
 	for {
 		level, more := search.Next()
 		switch {
 		case more:
-			var at time.Time
-			left := false
-			step, err := h.holdUntil(ctx, instance, o.Mix, level, o.Plan.SLO, func() (time.Time, bool) {
-				at, left = o.Left() // once, so that a step is judged and recorded as of the same
-				return at, left
-			})
+			step, at, left, err := h.try(ctx, o, instance, level)
 			if err != nil {
 				return "", err
 			}
@@ -89,12 +84,12 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 				ended = h.Now()
 				continue
 			}
-			if at.IsZero() || !search.Lost(step, at.Sub(ended)) {
-				return instance.ID, nil
+			if gone = wentAway(instance, level); at.IsZero() || !search.Lost(step, at.Sub(ended)) {
+				return gone, nil
 			}
 		case search.Flooded():
 			// Nothing but its platform can tell whether it comes back.
-			if lost, err := h.awaitLoss(ctx, o.Left); err != nil || !lost {
+			if at, _, err := h.awaitLoss(ctx, o.Left); err != nil || at.IsZero() {
 				return "", err
 			}
 			search.LostSilent()
@@ -105,6 +100,9 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 		if err := ctx.Err(); err != nil {
 			return "", fmt.Errorf("wait for another instance: %w", err)
 		}
+		if !ok && search.Suspects() {
+			return gone, nil // most likely it was rolled out
+		}
 		if !ok {
 			return "", nil // what was carried until then is the answer
 		}
@@ -112,20 +110,40 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 	}
 }
 
+// try holds a level and says whether the instance went away meanwhile, and when; zero when that is not known or no load's doing. One
+// that has died is waited for to be missed; when its platform never says so it has come back, or is found to be silent next.
+func (h *Holder) try(ctx context.Context, o Order, instance platform.Instance, level probe.Level) (step probe.Step, at time.Time, left bool, err error) {
+	step, err = h.HoldUntil(ctx, instance, o.Mix, level, o.Plan.SLO, func() (time.Time, bool) {
+		at, left = o.Left() // once, so that a step is judged and recorded as of the same
+		return at, left
+	})
+	if err != nil || left || !step.Sudden {
+		return step, at, left, err
+	}
+	if at, left, err = h.awaitLoss(ctx, o.Left); !left {
+		at = h.Now()
+	}
+	return step, at, true, err
+}
+
+func wentAway(i platform.Instance, level probe.Level) string {
+	return fmt.Sprintf("the instance %s went away during the measurement, at %.2f requests/s, and not of too much load as far as can be told", i.ID, level.Rate)
+}
+
 // lossLook is how often it is looked whether an instance that is silent was given up.
 const lossLook = 250 * time.Millisecond
 
-// awaitLoss waits as long as the platform may take to give up an instance that was flooded.
-func (h *Holder) awaitLoss(ctx context.Context, left func() (time.Time, bool)) (lost bool, err error) {
+// awaitLoss waits as long as the platform may take to give up an instance that was flooded or has died.
+func (h *Holder) awaitLoss(ctx context.Context, left func() (time.Time, bool)) (at time.Time, gone bool, err error) {
 	for end := h.Now().Add(probe.Aftermath); h.Now().Before(end); {
 		if at, gone := left(); gone {
-			return !at.IsZero(), nil
+			return at, true, nil
 		}
 		if err := h.Wait(ctx, h.Now().Add(lossLook)); err != nil {
-			return false, fmt.Errorf("wait for the platform to give up a silent instance: %w", err)
+			return time.Time{}, false, fmt.Errorf("wait for the platform to give up a silent instance: %w", err)
 		}
 	}
-	return false, nil
+	return time.Time{}, false, nil
 }
 
 func startup(i platform.Instance) float64 {

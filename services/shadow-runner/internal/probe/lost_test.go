@@ -2,6 +2,7 @@ package probe_test
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,111 @@ func TestWhatAnInstanceIsLostOf(t *testing.T) {
 		}
 		if level, more := s.Next(); tc.lostOf > 0 && (!more || level.Rate > 0.9*tc.lostOf) {
 			t.Errorf("%s: then %.1f requests/s, %v", name, level.Rate, more)
+		}
+	}
+}
+
+// An instance that answered well until it died may have had an accident: the level is held again, and two deaths are a verdict.
+func TestADeathIsBelievedTheSecondTime(t *testing.T) {
+	t.Parallel()
+	sudden := func(rate float64) probe.Step {
+		s := held(rate, 0)
+		s.Sudden = true
+		return s
+	}
+	begin := func() *probe.Search {
+		s := probe.NewSearch(probe.Plan{SLO: slo, Start: 40, MaxRate: 1e4, Precision: 0.05, MaxSteps: 20, Hold: 10 * time.Second})
+		s.Next()
+		s.Record(held(40, 0))
+		first, _ := s.Next()
+		if !s.Lost(sudden(first.Rate), time.Second) || !s.Suspects() {
+			t.Fatalf("steps %+v", s.Steps())
+		}
+		if again, more := s.Next(); !more || !reflect.DeepEqual(again, first) {
+			t.Errorf("%+v after a death at %+v, %v", again, first, more)
+		}
+		if got := s.Steps()[1]; got.Valid || got.Met || got.Broken != probe.BrokenOnce {
+			t.Errorf("step %+v", got)
+		}
+		return s
+	}
+	s := begin()
+	s.Record(held(80, 0))
+	if level, more := s.Next(); !more || level.Rate != 160 || s.Suspects() {
+		t.Errorf("after another has carried it: %+v, %v", level, more)
+	}
+	s = begin()
+	if !s.Lost(sudden(80), time.Minute) || s.Suspects() {
+		t.Error("a second death is not believed")
+	}
+	got := s.Steps()[2]
+	if level, more := s.Next(); !more || level.Rate > 72 || got.Broken != probe.BrokenLost || got.Met || !got.Valid {
+		t.Errorf("after a second death %+v: %+v, %v", got, level, more)
+	}
+	if k, err := s.Knee(); err != nil || k.Rate < 40 || k.Rate >= 80 || k.Upper > 80 {
+		t.Errorf("knee %+v, %v", k, err)
+	}
+	s.Record(held(70, 0)) // as near as a level may be
+	if k, err := s.Knee(); err != nil || k != (probe.Knee{Rate: 70, Lower: 70, Upper: 70, Precise: true}) {
+		t.Errorf("knee %+v, %v", k, err)
+	}
+	if level, more := s.Next(); more {
+		t.Errorf("then %+v", level)
+	}
+	// What was carried is not blamed, however often.
+	s = begin()
+	s.Record(held(80, 0))
+	s.Next()
+	if !s.Lost(sudden(60), time.Minute) || s.Lost(sudden(60), time.Minute) {
+		t.Error("blamed, though more was carried")
+	}
+}
+
+// deaths are the answers of an instance that is asked every 10 ms, answers in 20, and refuses from one moment on until another.
+func deaths(from, to time.Duration, fate probe.Sample) []probe.Sample {
+	var out []probe.Sample
+	for due := time.Duration(0); due < 9*time.Second; due += 10 * time.Millisecond {
+		s := probe.Sample{Due: due, Latency: 20 * time.Millisecond}
+		if due >= from && due < to {
+			s = fate
+			s.Due = due
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestWhatADeathLooksLike(t *testing.T) {
+	t.Parallel()
+	const never = time.Hour
+	refused := probe.Sample{Failed: true, Refused: true}
+	cutOff := probe.Sample{Failed: true, Refused: true, Latency: slo.Latency + 1}
+	for name, tc := range map[string]struct {
+		samples []probe.Sample
+		left    time.Duration // when its platform says that it went away
+		sudden  bool
+	}{
+		"not seen":                        {deaths(6*time.Second, never, refused), never, true},
+		"seen at once":                    {deaths(6*time.Second, never, refused), 6 * time.Second, true},
+		"seen late":                       {deaths(6*time.Second, never, refused), 8 * time.Second, true},
+		"seen, and another took over":     {deaths(6*time.Second, 7*time.Second, refused), 6 * time.Second, true},
+		"while it settled":                {deaths(700*time.Millisecond, never, refused), never, true},
+		"two requests":                    {deaths(8980*time.Millisecond, never, refused), never, false},
+		"it answers with errors":          {deaths(6*time.Second, never, probe.Sample{Failed: true}), never, false},
+		"it hangs":                        {deaths(6*time.Second, never, probe.Sample{Failed: true, Unanswered: true}), never, false},
+		"given up after it hung":          {deaths(6*time.Second, never, probe.Sample{Failed: true, Unanswered: true}), 8 * time.Second, false},
+		"what it was late for is cut off": {deaths(6*time.Second, never, cutOff), 8 * time.Second, false},
+		"it had refused some before":      {append(deaths(2*time.Second, 3*time.Second, refused)[:800], deaths(0, never, refused)[800:]...), never, false},
+		"nothing was answered":            {deaths(0, never, refused), never, false},
+		"told to, and drained":            {deaths(never, never, refused), 8 * time.Second, false},
+	} {
+		w := probe.Window{Start: time.Second, End: 9 * time.Second}
+		got := probe.JudgeLost(tc.samples, w, slo, tc.left)
+		if tc.left == never {
+			got = probe.JudgeSilent(tc.samples, w, slo)
+		}
+		if got.Sudden != tc.sudden || got.Sudden && (got.ErrorRatio > 0 || got.Requests == 0) {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

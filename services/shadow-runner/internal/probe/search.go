@@ -41,8 +41,10 @@ type Search struct {
 	steps   []Step // those of before included
 	held    int
 	invalid int
-	lost    int // instances
-	lagged  int // levels that are not valid, of which instances were lost; not among the invalid
+	lost    int   // instances
+	level   Level // the latest
+	suspect bool  // an instance died of it at once, and it is to be held once more
+	lagged  int   // levels that are not valid, of which instances were lost; not among the invalid
 }
 
 const (
@@ -83,6 +85,7 @@ func (s *Search) Steps() []Step { return s.steps }
 // Record adds a level that was held.
 func (s *Search) Record(step Step) {
 	s.held++
+	s.suspect = false
 	if !step.Valid {
 		s.invalid++
 	}
@@ -92,6 +95,9 @@ func (s *Search) Record(step Step) {
 // Next returns the level to hold next; false when the search is over.
 func (s *Search) Next() (Level, bool) {
 	rate, refine, more := s.next()
+	if more && s.suspect {
+		return s.level, true
+	}
 	rate = min(rate, s.ceiling())
 	// A tail needs requests: a slow level is held until it has a few.
 	level := Level{Rate: rate, Settle: s.plan.Settle, Hold: max(s.plan.Hold, min(time.Duration(fewest/rate*float64(time.Second)), maxStretch*s.plan.Hold))}
@@ -99,6 +105,7 @@ func (s *Search) Next() (Level, bool) {
 		level.Hold *= time.Duration(refine)
 		level.Settle = max(level.Settle, time.Duration(refineSettle*float64(level.Hold)))
 	}
+	s.level = level
 	return level, more
 }
 
@@ -266,5 +273,5 @@ func (s *Search) Knee() (Knee, error) {
 		return Knee{Rate: met, Lower: met, Upper: met, Precise: s.topped(met) || s.capped(met, unmet)}, nil
 	}
 	e := s.estimate()
-	return Knee{Rate: e.rate, Lower: e.lower, Upper: e.upper, Precise: s.precise(e)}, nil
+	return Knee{Rate: e.rate, Lower: e.lower, Upper: max(e.rate, min(e.upper, s.deadly())), Precise: s.precise(e)}, nil
 }

@@ -22,6 +22,8 @@ type Sample struct {
 	Latency time.Duration
 	// Failed: status 5xx or a transport error, timeouts included.
 	Failed bool
+	// Refused: it failed without an answer and before the time for one was over: there was no connection, or it broke.
+	Refused bool
 	// Unanswered: it was never sent for lack of room, or had no end when the step was judged.
 	Unanswered bool
 }
@@ -58,6 +60,8 @@ type Step struct {
 	Silent bool
 	// Alive says that some request was answered well, those of the settling included.
 	Alive bool
+	// Sudden says that it answered as it should and then died: what failed from that moment on is left out of the rest.
+	Sudden bool
 	// Valid is false when the generator and not the instance may have set the pace.
 	Valid bool
 	// Resources the instance used; the caller fills them.
@@ -83,7 +87,9 @@ const (
 	BrokenLatency    = "latency"
 	BrokenThroughput = "throughput"
 	BrokenQueue      = "queue growth"
-	// BrokenLost: too much broke it, and the instance went away of that. When the step is not valid as well, the generator may have
+	// BrokenLost: too much broke it and the instance went away of that, or two that answered well died of it. When the step is not valid as well, the generator may have
 	// broken it. See Search.Lost.
 	BrokenLost = "loss of the instance"
+	// BrokenOnce: an instance that answered well died at this level. The step is not valid: one such loss may be an accident.
+	BrokenOnce = "one loss of an instance"
 )
