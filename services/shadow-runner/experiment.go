@@ -138,17 +138,17 @@ func (l *lane) persist(ctx context.Context, write func(ctx context.Context) erro
 func (l *lane) amplify(ctx context.Context, job experiment.Job) (failure string) {
 	rate, known := l.productionRate()
 	mix := l.reservoir.Mix()
-	instance, release, ok := l.fleet.Lease(ctx)
+	t, ok := l.newTenure(ctx)
 	if !ok {
 		return "the shadow has no ready instance"
 	}
-	defer release()
+	defer func() { t.release() }()
 	if !known || mix == nil {
 		return "no recent traffic of production is known"
 	}
 	for i, a := range job.Amplifications {
 		level := probe.Level{Rate: a * rate, Settle: l.workload.Replay.SettleDuration, Hold: job.Hold}
-		step, failure := l.hold(ctx, l.holder, l.own(instance), mix, level)
+		step, failure := l.amplified(ctx, t, mix, level)
 		if failure != "" {
 			return failure
 		}
@@ -161,18 +161,47 @@ func (l *lane) amplify(ctx context.Context, job experiment.Job) (failure string)
 	return ""
 }
 
+// amplified is heldTwice on the shadow's own.
+func (l *lane) amplified(ctx context.Context, t *tenure, mix *reservoir.Mix, level probe.Level) (step probe.Step, failure string) {
+	for died := ""; ; died = t.instance.ID {
+		if _, gone := t.left(); gone || died != "" {
+			if _, ok := t.replace(ctx); !ok {
+				return step, diedOnce(died, "the instance "+t.instance.ID+" went away, and none like it took its place")
+			}
+		}
+		step, failure = l.hold(ctx, l.holder, l.own(t.instance), mix, level)
+		switch {
+		case failure != "":
+			return step, diedOnce(died, failure)
+		case !step.Sudden:
+			return step, ""
+		case died != "":
+			return step.Lost(), ""
+		}
+	}
+}
+
 // holdAttempts at one load of an experiment, when the generator could not keep its schedule: a busy machine has its moments.
 const holdAttempts = 3
 
-// hold holds one load of an experiment; the failure says why there is no result.
+// hold holds one load of an experiment; the failure says why there is no result. A step that is Sudden is none yet: the instance died
+// of it, or had an accident.
 func (l *lane) hold(ctx context.Context, h *measure.Holder, instance stagedInstance, mix *reservoir.Mix, level probe.Level) (step probe.Step, failure string) {
 	for range holdAttempts {
+		var at time.Time
+		var gone bool
 		var err error
-		step, err = h.Hold(ctx, instance.Instance, mix, level, l.slo())
-		switch {
+		step, at, gone, err = h.Try(ctx, instance.Instance, mix, level, l.slo(), func() (time.Time, bool) { return instance.left(ctx) })
+		switch lost := gone && !at.IsZero(); {
 		case err != nil:
 			return step, "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
-		case !instance.there(ctx):
+		case lost && step.Sudden:
+			return step, ""
+		case lost && step.Valid && step.Alive && step.Missed():
+			return step.Lost(), ""
+		case lost && step.Requests > 0 && !step.Valid:
+			return step, "the instance " + instance.ID + " went away while the load generator lagged"
+		case gone:
 			return step, "the instance " + instance.ID + " went away"
 		case step.Requests == 0:
 			return step, fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)

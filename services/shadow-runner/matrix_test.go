@@ -185,7 +185,7 @@ func TestAHungShadowIsNoResult(t *testing.T) {
 	}
 }
 
-// A load under which the instance goes away has no result. The next one is held on the instance that took its place.
+// A load during which the instance was told to end has no result. The next one is held on the instance that took its place.
 func TestALoadAfterTheInstanceWentAwayIsHeldOnAnother(t *testing.T) {
 	t.Parallel()
 	r := start(t, referencetest.New(t, 50, time.Millisecond), func(w *workload.Workload) {
@@ -205,7 +205,9 @@ func TestALoadAfterTheInstanceWentAwayIsHeldOnAnother(t *testing.T) {
 		return err == nil
 	}
 	r.await("the first load", func() bool { return look() && r.ledger("shadow-runner/probe").Seen > 0 })
-	r.platform.set("shop-shadow")
+	drains := ready("s1", r.shadow.Address)
+	drains.Phase = platform.Draining
+	r.platform.set("shop-shadow", drains)
 	r.await("the first cell", func() bool { return look() && len(e.GetCells()) > 0 })
 	r.platform.set("shop-shadow", ready("s2", referencetest.New(t, 50, time.Millisecond).Address))
 	r.await("the second cell", func() bool { return look() && len(e.GetCells()) > 1 })
@@ -223,5 +225,59 @@ func TestALoadAfterTheInstanceWentAwayIsHeldOnAnother(t *testing.T) {
 	// Of another version is another configuration. The change may have come while the third was held already.
 	if c[2].GetResult() != nil || !strings.Contains(c[2].GetFailure(), "v2") && !strings.Contains(c[2].GetFailure(), "went away") {
 		t.Errorf("the third load was held on another version: %v", c[2])
+	}
+}
+
+// A load that kills the shadow is a result: with the second instance that dies of it, and with or without a matrix.
+func TestALoadThatKillsTheShadowIsNotCarried(t *testing.T) {
+	t.Parallel()
+	const hold, fatal = 6, 160 // seconds, and requests, of which there are 40 in a second
+	ask := map[string]*foreshadowv1.CreateExperimentRequest{
+		"amplified": {Amplifications: []float64{1}},
+		"matrix": {Matrix: &foreshadowv1.ExperimentMatrix{
+			MaxInstances: 1, MaxMinutes: 1, Configurations: []*foreshadowv1.ExperimentConfiguration{{Name: "as-is", Instances: 1}},
+			Loads: []*foreshadowv1.ExperimentLoad{{Name: "now", Amplification: 1}},
+		}},
+	}
+	for name, ask := range ask {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, referencetest.New(t, 50, time.Millisecond), func(w *workload.Workload) {
+				w.SLO.Latency = 2 * time.Second                                           // long enough for a busy machine
+				w.Replay.SettleDuration, w.Replay.MinRequests = 100*time.Millisecond, 1e6 // nothing is measured beside
+			})
+			r.traffic()
+			ask.Workload, ask.HoldSeconds, ask.RequestId = "shop", hold, "k"
+			client, deaths := r.experiments(), 0
+			var e *foreshadowv1.Experiment
+			s := r.shadow
+			before := len(s.Seen())
+			r.await("the end", func() bool {
+				resp, err := client.CreateExperiment(t.Context(), ask)
+				if e = resp.GetExperiment(); err != nil || e.GetState() != foreshadowv1.ExperimentState_EXPERIMENT_STATE_RUNNING {
+					return err == nil
+				}
+				if deaths < 2 && len(s.Seen())-before > fatal {
+					s.Kill()
+					deaths++
+					r.platform.set("shop-shadow")
+					s, before = referencetest.New(t, 50, time.Millisecond), 0
+					r.platform.set("shop-shadow", ready(fmt.Sprint("s", 1+deaths), s.Address))
+				}
+				return false
+			})
+			results, failure := e.GetResults(), e.GetFailure()
+			for _, c := range e.GetCells() {
+				if failure = c.GetFailure(); failure == "" {
+					results = append(results, c.GetResult())
+				}
+			}
+			switch {
+			case strings.Contains(failure, "load generator"):
+				t.Logf("too busy a machine: %s", failure)
+			case failure != "" || deaths != 2 || len(results) != 1 || results[0].GetSloMet() || results[0].GetBroken() != "loss of the instance":
+				t.Errorf("%d deaths: %v", deaths, e)
+			}
+		})
 	}
 }

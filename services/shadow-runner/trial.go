@@ -106,29 +106,17 @@ func (m *minutes) take(n float64) bool {
 
 // configuration holds all loads that are left of one configuration. Whatever keeps it from that is recorded with its cells.
 func (l *lane) configuration(ctx context.Context, job experiment.Job, cells []experiment.Cell, mix *reservoir.Mix, budget *minutes) error {
-	instances, release, failure := l.stage(ctx, job, cells[0].Configuration)
-	defer func() { release() }()
+	s := l.stage(ctx, job, cells[0].Configuration)
+	defer func() { s.release() }()
 	for _, c := range cells {
-		if failure == "" && !there(ctx, instances) { // what one load did to them is not the next one's
-			version := instances[0].Version
-			release()
-			if instances, release, failure = l.stage(ctx, job, c.Configuration); failure == "" && instances[0].Version != version {
-				failure = "its instances became another version, " + instances[0].Version
-			}
+		if s.failure == "" && !there(ctx, s.instances) { // what one load did to them is not the next one's
+			s = l.restage(ctx, job, c.Configuration, s)
 		}
-		used := 0.0
+		step, used, failure := l.heldTwice(ctx, job, c, &s, mix, budget)
 		cell := &foreshadowv1.ExperimentCell{Configuration: c.Configuration.GetName(), Load: c.Load.GetName(), RequestsPerSecond: c.Rate, Failure: failure}
-		settle := l.workload.Replay.SettleDuration
-		if need := (settle + job.Hold).Minutes(); failure == "" && !budget.take(need) {
-			cell.Failure = fmt.Sprintf("the budget of %v minutes is used up", job.Matrix.GetMaxMinutes())
-		} else if failure == "" {
-			used = need
-			level := probe.Level{Rate: c.Rate / float64(max(1, c.Configuration.GetInstances())), Settle: settle, Hold: job.Hold, Shape: c.Load.GetShapePerSecond()}
-			step, why := l.holdAll(ctx, instances, mix, level)
-			if cell.Failure = why; why == "" {
-				cell.Result = measure.Step(step)
-				cell.PricePerMillion = experiment.PricePerMillion(experiment.PricePerHour(l.workload.Prices, l.workload.Production, c.Configuration), c.Rate)
-			}
+		if failure == "" {
+			cell.Result = measure.Step(step)
+			cell.PricePerMillion = experiment.PricePerMillion(experiment.PricePerHour(l.workload.Prices, l.workload.Production, c.Configuration), c.Rate)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err() // what was held half is held again, or was cancelled
@@ -140,50 +128,112 @@ func (l *lane) configuration(ctx context.Context, job experiment.Job, cells []ex
 	return nil
 }
 
+// heldTwice holds a load, and where an instance that answered well died of it once more on others: one death may be an accident, and the
+// second is the result. used are minutes of the budget; the failure says why there is no result.
+func (l *lane) heldTwice(ctx context.Context, job experiment.Job, c experiment.Cell, s *staged, mix *reservoir.Mix, budget *minutes) (step probe.Step, used float64, failure string) {
+	settle, died := l.workload.Replay.SettleDuration, ""
+	level := probe.Level{Rate: c.Rate / float64(max(1, c.Configuration.GetInstances())), Settle: settle, Hold: job.Hold, Shape: c.Load.GetShapePerSecond()}
+	for {
+		if s.failure != "" {
+			return step, used, diedOnce(died, s.failure)
+		}
+		need := (settle + job.Hold).Minutes()
+		if !budget.take(need) {
+			return step, used, diedOnce(died, fmt.Sprintf("the budget of %v minutes is used up", job.Matrix.GetMaxMinutes()))
+		}
+		used += need
+		step, failure = l.holdAll(ctx, s.instances, mix, level)
+		switch {
+		case failure != "":
+			return step, used, diedOnce(died, failure)
+		case !step.Sudden:
+			return step, used, ""
+		case died != "":
+			return step.Lost(), used, ""
+		}
+		died = s.instances[0].ID
+		l.log.Warn("instance went away under load", "instance", died)
+		*s = l.restage(ctx, job, c.Configuration, *s)
+	}
+}
+
+// diedOnce is a failure of a load that may have killed an instance before.
+func diedOnce(instance, failure string) string {
+	if instance == "" {
+		return failure
+	}
+	return fmt.Sprintf("the instance %s died under it, and it could not be held again: %s", instance, failure)
+}
+
+// staged is what a configuration is held on until it is released, or why there is nothing.
+type staged struct {
+	instances []stagedInstance
+	release   func()
+	failure   string
+}
+
+// restage gives a configuration other instances in place of those it had.
+func (l *lane) restage(ctx context.Context, job experiment.Job, c *foreshadowv1.ExperimentConfiguration, before staged) staged {
+	version := before.instances[0].Version
+	before.release()
+	s := l.stage(ctx, job, c)
+	if s.failure == "" && s.instances[0].Version != version {
+		s.failure = "its instances became another version, " + s.instances[0].Version
+	}
+	return s
+}
+
 // stage gives the instances of a configuration: one of the shadow's own when nothing is to be other than there, else a trial.
-func (l *lane) stage(ctx context.Context, job experiment.Job, c *foreshadowv1.ExperimentConfiguration) (instances []stagedInstance, release func(), failure string) {
+func (l *lane) stage(ctx context.Context, job experiment.Job, c *foreshadowv1.ExperimentConfiguration) staged {
 	if c.GetShadowInstances() <= 1 && c.GetCpuCores() == 0 && c.GetMemoryBytes() == 0 && len(c.GetEnvironment()) == 0 && c.GetImage() == "" {
 		instance, release, ok := awaitLease(ctx, l.fleet)
 		if !ok {
-			return nil, func() {}, "the shadow has no ready instance"
+			return staged{release: func() {}, failure: "the shadow has no ready instance"}
 		}
-		return []stagedInstance{l.own(instance)}, release, ""
+		return staged{instances: []stagedInstance{l.own(instance)}, release: release}
 	}
 	if l.trials == nil {
-		return nil, func() {}, "this platform cannot run another configuration than the shadow's"
+		return staged{release: func() {}, failure: "this platform cannot run another configuration than the shadow's"}
 	}
 	t := platform.Trial{
 		Name: "trial-" + job.ID[:8] + "-" + c.GetName(), Instances: int(max(1, c.GetShadowInstances())), Env: c.GetEnvironment(), Image: c.GetImage(),
 		CPUCores: c.GetCpuCores(), MemoryBytes: c.GetMemoryBytes(), Lease: trialLease,
 	}
-	return l.start(ctx, t)
+	instances, release, failure := l.start(ctx, t)
+	return staged{instances, release, failure}
 }
 
-// stagedInstance is an instance, the group that its usage is read from, and whether it is still there.
+// stagedInstance is an instance, the group that its usage is read from, and whether it has left: since when, as far as its platform
+// says; zero when that is not known or no load's doing.
 type stagedInstance struct {
 	platform.Instance
 	group string
-	there func(context.Context) bool
+	left  func(context.Context) (at time.Time, gone bool)
 }
 
 // there says whether all instances still are.
 func there(ctx context.Context, instances []stagedInstance) bool {
-	return !slices.ContainsFunc(instances, func(i stagedInstance) bool { return !i.there(ctx) })
+	return !slices.ContainsFunc(instances, func(i stagedInstance) bool { _, gone := i.left(ctx); return gone })
 }
 
 // own is an instance of the shadow's own.
 func (l *lane) own(i platform.Instance) stagedInstance {
-	return stagedInstance{i, l.workload.Shadow.Group, func(context.Context) bool { return l.fleet.IsReady(i.ID) }}
+	return stagedInstance{i, l.workload.Shadow.Group, func(context.Context) (time.Time, bool) { return l.fleet.Left(i.ID) }}
 }
 
 // tried is an instance of a trial. One that is not ready any more may be busy with what is held, and is there; while the platform
 // cannot be asked nothing is held against it.
 func (l *lane) tried(i platform.Instance, t platform.Trial) stagedInstance {
-	return stagedInstance{i, platform.TrialGroup(l.workload.Shadow.Group, t.Name), func(ctx context.Context) bool {
+	return stagedInstance{i, platform.TrialGroup(l.workload.Shadow.Group, t.Name), func(ctx context.Context) (at time.Time, gone bool) {
 		state, err := l.trials.Try(ctx, l.workload.Shadow.Group, t)
-		return err != nil || slices.ContainsFunc(state.Instances, func(now platform.Instance) bool {
-			return now.ID == i.ID && (now.Phase == platform.Ready || now.Phase == platform.Starting)
-		})
+		n := slices.IndexFunc(state.Instances, func(now platform.Instance) bool { return now.ID == i.ID })
+		switch {
+		case err != nil, n >= 0 && (state.Instances[n].Phase == platform.Ready || state.Instances[n].Phase == platform.Starting):
+			return time.Time{}, false
+		case n >= 0 && state.Instances[n].Phase == platform.Draining:
+			return time.Time{}, true
+		}
+		return time.Now(), true // or earlier, which its requests tell
 	}}
 }
 
@@ -283,7 +333,7 @@ func (l *lane) renew(ctx context.Context, t platform.Trial) {
 }
 
 // holdAll puts the level on every instance at the same time, and returns the step of the one that did worst: a configuration
-// meets the SLO when all of its instances do.
+// meets the SLO when all of its instances do. It is Sudden when one of them died and none missed the SLO.
 func (l *lane) holdAll(ctx context.Context, instances []stagedInstance, mix *reservoir.Mix, level probe.Level) (worst probe.Step, failure string) {
 	steps, failures := make([]probe.Step, len(instances)), make([]string, len(instances))
 	var wg sync.WaitGroup
@@ -298,11 +348,21 @@ func (l *lane) holdAll(ctx context.Context, instances []stagedInstance, mix *res
 		if failures[i] != "" {
 			return probe.Step{}, failures[i]
 		}
-		if i == 0 || worst.Met && !steps[i].Met || worst.Met == steps[i].Met && steps[i].Latency > worst.Latency {
+		if i == 0 || severity(steps[i]) > severity(worst) || severity(steps[i]) == severity(worst) && steps[i].Latency > worst.Latency {
 			worst = steps[i]
 		}
 	}
 	return worst, ""
+}
+
+func severity(s probe.Step) int {
+	switch {
+	case s.Sudden:
+		return 1
+	case s.Met:
+		return 0
+	}
+	return 2
 }
 
 // simulations are what an experiment says of its configurations, for whoever plans: marked, and never valid as a measurement

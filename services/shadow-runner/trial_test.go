@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,12 @@ import (
 	"github.com/foreshadow/foreshadow/libs/metric"
 	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/libs/workload"
+	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/captured"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/client"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/egress"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/experiment"
+	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/fleet"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/measure"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/pace"
 	"github.com/foreshadow/foreshadow/services/shadow-runner/internal/probe"
@@ -125,47 +130,121 @@ func TestHowLongATrialMayStart(t *testing.T) {
 	}
 }
 
-// crashing is the instance of a trial, which ends by itself after a while and is replaced.
-type crashing struct {
-	refusing
-	after time.Duration
+// mortal is a trial whose instances die, each after a while, or are told to end.
+type mortal struct {
+	lives   []time.Duration // of one instance after the other, from its start; those after the last do not die
+	told    bool            // they drain instead
+	restart bool            // they keep their identity, and are not ready for a while
+
+	mu    sync.Mutex
+	begun []time.Time // of each instance
+	ended time.Time
 }
 
-func (c *crashing) Try(context.Context, string, platform.Trial) (platform.State, error) {
-	i := platform.Instance{ID: "first", Phase: platform.Ready}
-	if time.Since(c.begin) >= c.after {
-		i.ID = "second"
+// dead is called with mu held.
+func (m *mortal) dead() bool {
+	n := len(m.begun) - 1
+	return n < len(m.lives) && time.Since(m.begun[n]) >= m.lives[n]
+}
+
+func (m *mortal) Try(context.Context, string, platform.Trial) (platform.State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.begun) == 0 || !m.ended.IsZero() {
+		m.begun, m.ended = append(m.begun, time.Now()), time.Time{}
+	}
+	i := platform.Instance{ID: fmt.Sprint("trial", len(m.begun)), Address: "127.0.0.1:1", Phase: platform.Ready, Version: "v1"}
+	switch {
+	case !m.dead():
+	case m.told:
+		i.Phase = platform.Draining
+	case m.restart:
+		i.Phase = platform.Starting
+	default:
+		i.Phase = platform.Failed
 	}
 	return platform.State{Instances: []platform.Instance{i}}, nil
 }
 
-func (c *crashing) Send(context.Context, string, *captured.Request) client.Outcome {
-	if time.Since(c.begin) >= c.after {
-		return client.Outcome{Done: time.Now(), Err: errors.New("refused")}
-	}
-	return client.Outcome{Done: time.Now(), Status: 200}
+func (m *mortal) EndTrial(context.Context, string, string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = time.Now()
+	return nil
 }
 
-// What is refused when an instance of a trial has crashed says nothing of the load, nor of what is tried.
-func TestATrialsInstanceThatGoesAwayIsNoResult(t *testing.T) {
+func (m *mortal) usage(_ context.Context, group string) ([]platform.Usage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.ended.IsZero() {
+		return nil, platform.NotFound(group)
+	}
+	return nil, nil
+}
+
+func (m *mortal) Send(context.Context, string, *captured.Request) client.Outcome {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dead() {
+		return client.Outcome{Done: time.Now(), Err: errors.New("refused")}
+	}
+	return client.Outcome{Done: time.Now().Add(time.Millisecond), Status: 200}
+}
+
+// Watch knows no instance of any group.
+func (m *mortal) Watch(ctx context.Context, group string, fn func(platform.State, error)) {
+	fn(platform.State{Group: group}, nil)
+	<-ctx.Done()
+}
+
+func (m *mortal) NotReady(string, string) {}
+func (m *mortal) Ready(string)            {}
+
+// A load that kills the instances of a trial is a result, once it has killed two. One death may be an accident.
+func TestALoadThatKillsATrialIsNotCarried(t *testing.T) {
 	t.Parallel()
+	const start, dies, hold = 250 * time.Millisecond, 7 * time.Second, 10 * time.Second
 	for name, tc := range map[string]struct {
-		after   time.Duration
+		mortal  *mortal
+		minutes float64
+		broken  string // of the result
 		failure string
-	}{"it stays": {time.Hour, ""}, "it goes": {9 * time.Second, "went away"}} {
+	}{
+		"it stays":               {&mortal{}, 1, "", ""},
+		"one death":              {&mortal{lives: []time.Duration{dies}}, 1, "", ""},
+		"two deaths":             {&mortal{lives: []time.Duration{dies, dies}}, 1, probe.BrokenLost, ""},
+		"two deaths and a start": {&mortal{lives: []time.Duration{dies, dies}, restart: true}, 1, probe.BrokenLost, ""},
+		"told to end":            {&mortal{lives: []time.Duration{dies}, told: true}, 1, "", "went away"},
+		"down from the start":    {&mortal{lives: []time.Duration{start}}, 1, "", "went away"},
+		"one death, no budget":   {&mortal{lives: []time.Duration{dies}}, hold.Minutes(), "", "died under it, and it could not be held again: the budget"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := &crashing{refusing: refusing{begin: time.Now()}, after: tc.after}
-				l := &lane{trials: c, usage: c.usage, log: slog.New(slog.DiscardHandler)}
+				m := tc.mortal
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				log := slog.New(slog.DiscardHandler)
+				l := &lane{trials: m, usage: m.usage, log: log, holder: &measure.Holder{
+					Sender: m, MaxInFlight: 10, Book: metric.NewBook("test"), Wait: pace.Timer, Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
+				}}
 				l.workload.SLO = workload.SLO{Quantile: 0.95, Latency: time.Second, ErrorRatio: 0.01}
-				h := &measure.Holder{
-					Sender: c, MaxInFlight: 10, Book: metric.NewBook("test"), Wait: pace.Timer, Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
-				}
+				l.workload.Production.Group, l.workload.Shadow.Group = "shop", "shop-shadow"
+				l.fleet = fleet.New(l.workload, m, &egress.Guard{}, m, log, time.Now)
+				go func() { _ = l.fleet.Run(ctx) }()
+				synctest.Wait()
+				job := experiment.Job{ID: "01234567", Hold: hold, Matrix: &foreshadowv1.ExperimentMatrix{}}
+				c := experiment.Cell{Configuration: &foreshadowv1.ExperimentConfiguration{Name: "x", CpuCores: 1}, Load: &foreshadowv1.ExperimentLoad{}, Rate: 10}
 				mix := reservoir.NewMix([]*captured.Request{referencetest.Request(t, "a", "/", time.Now())})
-				step, failure := l.hold(t.Context(), h, l.tried(platform.Instance{ID: "first"}, platform.Trial{Name: "x"}), mix, probe.Level{Rate: 10, Hold: 10 * time.Second})
-				if (tc.failure == "") != (failure == "") || !strings.Contains(failure, tc.failure) || failure == "" && !step.Met {
+				s := l.stage(ctx, job, c.Configuration)
+				defer func() { s.release() }()
+				time.Sleep(start)
+				step, used, failure := l.heldTwice(ctx, job, c, &s, mix, &minutes{left: tc.minutes})
+				if (tc.failure == "") != (failure == "") || !strings.Contains(failure, tc.failure) || failure == "" && (step.Broken != tc.broken || step.Met != (tc.broken == "")) {
 					t.Errorf("failure %q, step %+v", failure, step)
+				}
+				if got, want := used, hold.Minutes()*float64(len(m.begun)); tc.minutes == 1 && got != want {
+					t.Errorf("%v minutes for %d instances, want %v", got, len(m.begun), want)
 				}
 			})
 		})

@@ -63,12 +63,31 @@ type flight struct {
 // Hold puts one level of load on the instance, waits until every request has come to its end, and judges. The error is
 // ctx's; whatever the instance does is part of the judgement.
 func (h *Holder) Hold(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO) (probe.Step, error) {
-	return h.HoldUntil(ctx, instance, mix, level, slo, func() (time.Time, bool) { return time.Time{}, false })
+	return h.holdUntil(ctx, instance, mix, level, slo, func() (time.Time, bool) { return time.Time{}, false })
 }
 
-// HoldUntil is Hold of an instance that may go away meanwhile: what was sent too late to be answered in time before it left is not
+// Try is Hold of an instance that may go away meanwhile, which left says, and says whether it did, and when; zero when that is not
+// known or no load's doing. One that has died is waited for to be missed by its platform; when it is not, it has come back or will be
+// found to be silent.
+func (h *Holder) Try(
+	ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO, left func() (time.Time, bool),
+) (step probe.Step, at time.Time, gone bool, err error) {
+	step, err = h.holdUntil(ctx, instance, mix, level, slo, func() (time.Time, bool) {
+		at, gone = left() // once, so that a step is judged and recorded as of the same
+		return at, gone
+	})
+	if err != nil || gone || !step.Sudden {
+		return step, at, gone, err
+	}
+	if at, gone, err = h.awaitLoss(ctx, left); !gone {
+		at = h.Now()
+	}
+	return step, at, true, err
+}
+
+// holdUntil is Hold of an instance that may go away meanwhile: what was sent too late to be answered in time before it left is not
 // judged, for that says nothing of the load.
-func (h *Holder) HoldUntil(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO, left func() (time.Time, bool)) (probe.Step, error) {
+func (h *Holder) holdUntil(ctx context.Context, instance platform.Instance, mix *reservoir.Mix, level probe.Level, slo probe.SLO, left func() (time.Time, bool)) (probe.Step, error) {
 	s := h.newStep(instance.Address, mix, level, slo)
 	meter := h.newMeter(ctx, instance.ID)
 	s.begin = h.Now() // only now: asking the platform takes time, and the first requests would be late by it

@@ -75,7 +75,7 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 		level, more := search.Next()
 		switch {
 		case more:
-			step, at, left, err := h.try(ctx, o, instance, level)
+			step, at, left, err := h.Try(ctx, instance, o.Mix, level, o.Plan.SLO, o.Left)
 			if err != nil {
 				return "", err
 			}
@@ -108,22 +108,6 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 		}
 		instance, ended = next, h.Now()
 	}
-}
-
-// try holds a level and says whether the instance went away meanwhile, and when; zero when that is not known or no load's doing. One
-// that has died is waited for to be missed; when its platform never says so it has come back, or is found to be silent next.
-func (h *Holder) try(ctx context.Context, o Order, instance platform.Instance, level probe.Level) (step probe.Step, at time.Time, left bool, err error) {
-	step, err = h.HoldUntil(ctx, instance, o.Mix, level, o.Plan.SLO, func() (time.Time, bool) {
-		at, left = o.Left() // once, so that a step is judged and recorded as of the same
-		return at, left
-	})
-	if err != nil || left || !step.Sudden {
-		return step, at, left, err
-	}
-	if at, left, err = h.awaitLoss(ctx, o.Left); !left {
-		at = h.Now()
-	}
-	return step, at, true, err
 }
 
 func wentAway(i platform.Instance, level probe.Level) string {

@@ -143,7 +143,7 @@ func (s *Search) silentFrom() int {
 func (s *Search) blame() {
 	s.lost, s.suspect = s.lost+1, false
 	blamed := &s.steps[len(s.steps)-1]
-	blamed.Met, blamed.Broken, blamed.Silent = false, BrokenLost, false
+	*blamed = blamed.Lost()
 	if !blamed.Valid && s.invalid > 0 { // it may be of the search before
 		s.invalid, s.lagged = s.invalid-1, s.lagged+1
 	}
@@ -164,6 +164,12 @@ func (s *Search) above(step Step) bool {
 
 // Suspects reports that an instance died at the level that is to be held next, which may have been an accident.
 func (s *Search) Suspects() bool { return s.suspect }
+
+// Lost is the step as one that the instance was lost of.
+func (t Step) Lost() Step {
+	t.Met, t.Broken, t.Silent, t.Sudden = false, BrokenLost, false, false
+	return t
+}
 
 // Missed reports that the SLO was broken by more than one bad moment.
 func (t Step) Missed() bool { return !t.Met && t.bad() >= fewestMissed }

@@ -21,6 +21,7 @@ type Server struct {
 	// Address is its host:port.
 	Address string
 
+	http    *httptest.Server
 	workers chan struct{}
 	service time.Duration
 	stall   chan struct{} // closed while it answers
@@ -42,14 +43,19 @@ func New(t testing.TB, workers int, service time.Duration) *Server {
 	t.Helper()
 	s := &Server{workers: make(chan struct{}, workers), service: service, stall: make(chan struct{})}
 	close(s.stall)
-	h := httptest.NewServer(http.HandlerFunc(s.serve))
-	s.Address = strings.TrimPrefix(h.URL, "http://")
+	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
+	s.Address = strings.TrimPrefix(s.http.URL, "http://")
 	t.Cleanup(func() {
 		s.Resume()
-		h.CloseClientConnections()
-		h.Close()
+		s.Kill()
 	})
 	return s
+}
+
+// Kill ends it as a process ends: its connections break, and nobody listens any more.
+func (s *Server) Kill() {
+	s.http.CloseClientConnections()
+	s.http.Close()
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
