@@ -123,9 +123,10 @@ func measurement(at time.Time) *foreshadowv1.CapacityMeasured {
 		Workload: shop, MeasureTime: timestamppb.New(at), Valid: true, RequestsPerSecond: 65, LowerRequestsPerSecond: 62,
 		UpperRequestsPerSecond: 68, SloLatencySeconds: 0.1, SloQuantile: 0.95, Bottleneck: foreshadowv1.Bottleneck_BOTTLENECK_CPU,
 	}
+	broken := map[float64]string{80: "loss of the instance", 70: "latency"}
 	for i, rate := range []float64{20, 40, 60, 80, 70, 65} {
 		m.Steps = append(m.Steps, &foreshadowv1.CapacityStep{
-			OfferedPerSecond: rate, CompletedPerSecond: min(rate, 71), LatencySeconds: 0.02 * math.Exp(float64(i)*0.1+max(0, rate-65)/8), SloMet: rate <= 65,
+			OfferedPerSecond: rate, CompletedPerSecond: min(rate, 71), LatencySeconds: 0.02 * math.Exp(float64(i)*0.1+max(0, rate-65)/8), SloMet: rate <= 65, Broken: broken[rate],
 		})
 	}
 	return m

@@ -42,6 +42,7 @@ try {
   await shows("#tile-production .note", "SLO 100 ms met");
   await shows("#tile-shadow .value", /^\d+(\.\d+)?ms$/);
   await shows("#tile-capacity .value", /^65req\/s$/);
+  await page.locator("#capacity td.bad", { hasText: "missed: loss of the instance" }).waitFor({ state: "attached" });
   await shows("#tile-capacity .note", /measured \d+ (s|min) ago/);
   await shows("#actions li", "max_step_up allows 2 instances at once");
   await shows("#decisions li", "reactive would hold");

@@ -147,7 +147,7 @@ function table(columns: string[], rows: HTMLElement[]): HTMLElement {
 function steps(c: Capacity): HTMLElement {
   return table(["Offered", "Completed", "Latency", "Errors", "SLO"], c.steps.map((s) => h("tr", {},
     h("td", {}, `${number(s.offered_per_second)}/s`), h("td", {}, `${number(s.completed_per_second)}/s`), h("td", {}, latency(s.latency_seconds).join(" ")),
-    h("td", {}, percent(s.error_ratio)), h("td", { class: s.slo_met ? "good" : "bad" }, s.slo_met ? "met" : "missed"))));
+    h("td", {}, percent(s.error_ratio)), h("td", { class: s.slo_met ? "good" : "bad" }, s.slo_met ? "met" : s.broken ? `missed: ${s.broken}` : "missed"))));
 }
 
 /** Drawn again only when they change, so that a person can select what is there. */

@@ -144,6 +144,7 @@ export interface CapacityStep {
   latency_seconds: number;
   error_ratio: number;
   slo_met: boolean;
+  broken: string;
 }
 
 export interface Capacity {
