@@ -41,9 +41,10 @@ func (r *rig) frail(workers int, service, patience time.Duration, stop <-chan st
 // A shadow that is replaced whenever it has too much to do has a capacity, and it does not take many instances to learn it.
 func TestTheCapacityOfAShadowThatIsReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
-	const workers, service = 1, 10 * time.Millisecond // at most 100 requests/s, of which production sends 40
+	const workers, service = 1, 10 * time.Millisecond // at most 100 requests/s
 	r := start(t, referencetest.New(t, workers, service), func(w *workload.Workload) {
 		w.SLO.Latency, w.Replay.Timeout = 500*time.Millisecond, 3*time.Second
+		w.Policy.CapacityHint = 400 // the first level is too much for certain, however busy the machine
 		w.Replay.MinRequests, w.Replay.StepDuration, w.Replay.SettleDuration = 60, 2*time.Second, 300*time.Millisecond
 	})
 	stop, done := make(chan struct{}), make(chan struct{})
