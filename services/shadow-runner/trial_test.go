@@ -200,10 +200,52 @@ func (m *mortal) Watch(ctx context.Context, group string, fn func(platform.State
 func (m *mortal) NotReady(string, string) {}
 func (m *mortal) Ready(string)            {}
 
+// heldOn has loads held one after the other on a trial that exists for a while.
+func heldOn(t *testing.T, m *mortal, age, hold time.Duration, minutesLeft float64, loads int, each func(step probe.Step, used float64, failure string)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		log := slog.New(slog.DiscardHandler)
+		l := &lane{trials: m, usage: m.usage, log: log, holder: &measure.Holder{
+			Sender: m, MaxInFlight: 10, Book: metric.NewBook("test"), Wait: pace.Timer, Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
+		}}
+		l.workload.SLO = workload.SLO{Quantile: 0.95, Latency: time.Second, ErrorRatio: 0.01}
+		l.workload.Production.Group, l.workload.Shadow.Group = "shop", "shop-shadow"
+		l.fleet = fleet.New(l.workload, m, &egress.Guard{}, m, log, time.Now)
+		go func() { _ = l.fleet.Run(ctx) }()
+		synctest.Wait()
+		job := experiment.Job{ID: "01234567", Hold: hold, Matrix: &foreshadowv1.ExperimentMatrix{}}
+		c := experiment.Cell{Configuration: &foreshadowv1.ExperimentConfiguration{Name: "x", CpuCores: 1}, Load: &foreshadowv1.ExperimentLoad{}, Rate: 10}
+		mix := reservoir.NewMix([]*captured.Request{referencetest.Request(t, "a", "/", time.Now())})
+		s := l.stage(ctx, job, c.Configuration)
+		defer func() { s.release() }()
+		budget := &minutes{left: minutesLeft}
+		for range loads {
+			time.Sleep(age)
+			each(l.heldTwice(ctx, job, c, &s, mix, budget))
+		}
+	})
+}
+
+// The next load is held on an instance that is ready, also where the one before makes one restart.
+func TestALoadIsHeldOnATrialThatIsReady(t *testing.T) {
+	t.Parallel()
+	const hold = 10 * time.Second
+	m := &mortal{lives: []time.Duration{hold + 3*time.Second/2}, restart: true}
+	heldOn(t, m, time.Second, hold, 1, 2, func(step probe.Step, _ float64, failure string) {
+		if failure != "" || !step.Met {
+			t.Errorf("failure %q, step %+v", failure, step)
+		}
+	})
+	if len(m.begun) != 2 {
+		t.Errorf("%d instances", len(m.begun))
+	}
+}
+
 // A load that kills the instances of a trial is a result, once it has killed two. One death may be an accident.
 func TestALoadThatKillsATrialIsNotCarried(t *testing.T) {
 	t.Parallel()
-	const start, dies, hold = 250 * time.Millisecond, 7 * time.Second, 10 * time.Second
+	const dies, hold = 7 * time.Second, 10 * time.Second
 	for name, tc := range map[string]struct {
 		mortal  *mortal
 		minutes float64
@@ -215,31 +257,12 @@ func TestALoadThatKillsATrialIsNotCarried(t *testing.T) {
 		"two deaths":             {&mortal{lives: []time.Duration{dies, dies}}, 1, probe.BrokenLost, ""},
 		"two deaths and a start": {&mortal{lives: []time.Duration{dies, dies}, restart: true}, 1, probe.BrokenLost, ""},
 		"told to end":            {&mortal{lives: []time.Duration{dies}, told: true}, 1, "", "went away"},
-		"down from the start":    {&mortal{lives: []time.Duration{start}}, 1, "", "went away"},
 		"one death, no budget":   {&mortal{lives: []time.Duration{dies}}, hold.Minutes(), "", "died under it, and it could not be held again: the budget"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				m := tc.mortal
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				log := slog.New(slog.DiscardHandler)
-				l := &lane{trials: m, usage: m.usage, log: log, holder: &measure.Holder{
-					Sender: m, MaxInFlight: 10, Book: metric.NewBook("test"), Wait: pace.Timer, Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2)),
-				}}
-				l.workload.SLO = workload.SLO{Quantile: 0.95, Latency: time.Second, ErrorRatio: 0.01}
-				l.workload.Production.Group, l.workload.Shadow.Group = "shop", "shop-shadow"
-				l.fleet = fleet.New(l.workload, m, &egress.Guard{}, m, log, time.Now)
-				go func() { _ = l.fleet.Run(ctx) }()
-				synctest.Wait()
-				job := experiment.Job{ID: "01234567", Hold: hold, Matrix: &foreshadowv1.ExperimentMatrix{}}
-				c := experiment.Cell{Configuration: &foreshadowv1.ExperimentConfiguration{Name: "x", CpuCores: 1}, Load: &foreshadowv1.ExperimentLoad{}, Rate: 10}
-				mix := reservoir.NewMix([]*captured.Request{referencetest.Request(t, "a", "/", time.Now())})
-				s := l.stage(ctx, job, c.Configuration)
-				defer func() { s.release() }()
-				time.Sleep(start)
-				step, used, failure := l.heldTwice(ctx, job, c, &s, mix, &minutes{left: tc.minutes})
+			m := tc.mortal
+			heldOn(t, m, 250*time.Millisecond, hold, tc.minutes, 1, func(step probe.Step, used float64, failure string) {
 				if (tc.failure == "") != (failure == "") || !strings.Contains(failure, tc.failure) || failure == "" && (step.Broken != tc.broken || step.Met != (tc.broken == "")) {
 					t.Errorf("failure %q, step %+v", failure, step)
 				}
