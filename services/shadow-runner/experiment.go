@@ -191,7 +191,8 @@ func (l *lane) hold(ctx context.Context, h *measure.Holder, instance stagedInsta
 		var at time.Time
 		var gone bool
 		var err error
-		step, at, gone, err = h.Try(ctx, instance.Instance, mix, level, l.slo(), func() (time.Time, bool) { return instance.left(ctx) })
+		left := func() (time.Time, bool) { return instance.left(ctx) }
+		step, at, gone, err = h.Try(ctx, instance.Instance, mix, level, l.slo(), left)
 		switch lost := gone && !at.IsZero(); {
 		case err != nil:
 			return step, "the runner was stopped" // a cancelled experiment has ended already and stays cancelled
@@ -206,6 +207,13 @@ func (l *lane) hold(ctx context.Context, h *measure.Holder, instance stagedInsta
 		case step.Requests == 0:
 			return step, fmt.Sprintf("%.2f requests/s for %v is not one request", level.Rate, level.Hold)
 		case step.Silent && !l.alive(ctx, h, instance, mix):
+			if step.Valid && step.Alive { // it hung only then, and dies when its platform gives it up
+				at, _, err = h.AwaitLoss(ctx, left)
+				step.Sudden = err == nil && !at.IsZero()
+			}
+			if step.Sudden {
+				return step, ""
+			}
 			return step, "the instance " + instance.ID + " is down or hangs"
 		case step.Valid:
 			return step, ""

@@ -135,6 +135,7 @@ type mortal struct {
 	lives   []time.Duration // of one instance after the other, from its start; those after the last do not die
 	told    bool            // they drain instead
 	restart bool            // they keep their identity, and are not ready for a while
+	hang    bool            // they answer no more, and are given up after a while
 
 	mu    sync.Mutex
 	begun []time.Time // of each instance
@@ -155,7 +156,7 @@ func (m *mortal) Try(context.Context, string, platform.Trial) (platform.State, e
 	}
 	i := platform.Instance{ID: fmt.Sprint("trial", len(m.begun)), Address: "127.0.0.1:1", Phase: platform.Ready, Version: "v1"}
 	switch {
-	case !m.dead():
+	case !m.dead(), m.hang && time.Since(m.begun[len(m.begun)-1]) < givenUp:
 	case m.told:
 		i.Phase = platform.Draining
 	case m.restart:
@@ -165,6 +166,9 @@ func (m *mortal) Try(context.Context, string, platform.Trial) (platform.State, e
 	}
 	return platform.State{Instances: []platform.Instance{i}}, nil
 }
+
+// givenUp is how long after its start one that hangs is.
+const givenUp = 40 * time.Second
 
 func (m *mortal) EndTrial(context.Context, string, string) error {
 	m.mu.Lock()
@@ -184,8 +188,13 @@ func (m *mortal) usage(_ context.Context, group string) ([]platform.Usage, error
 
 func (m *mortal) Send(context.Context, string, *captured.Request) client.Outcome {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.dead() {
+	dead := m.dead()
+	m.mu.Unlock()
+	switch {
+	case dead && m.hang:
+		time.Sleep(2 * time.Second)
+		return client.Outcome{Done: time.Now(), Err: client.ErrTimeout}
+	case dead:
 		return client.Outcome{Done: time.Now(), Err: errors.New("refused")}
 	}
 	return client.Outcome{Done: time.Now().Add(time.Millisecond), Status: 200}
@@ -256,6 +265,8 @@ func TestALoadThatKillsATrialIsNotCarried(t *testing.T) {
 		"one death":              {&mortal{lives: []time.Duration{dies}}, 1, "", ""},
 		"two deaths":             {&mortal{lives: []time.Duration{dies, dies}}, 1, probe.BrokenLost, ""},
 		"two deaths and a start": {&mortal{lives: []time.Duration{dies, dies}, restart: true}, 1, probe.BrokenLost, ""},
+		"one hangs":              {&mortal{lives: []time.Duration{dies}, hang: true}, 1, "", ""},
+		"two hang":               {&mortal{lives: []time.Duration{dies, dies}, hang: true}, 1, probe.BrokenLost, ""},
 		"told to end":            {&mortal{lives: []time.Duration{dies}, told: true}, 1, "", "went away"},
 		"one death, no budget":   {&mortal{lives: []time.Duration{dies}}, hold.Minutes(), "", "died under it, and it could not be held again: the budget"},
 	} {

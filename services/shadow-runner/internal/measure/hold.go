@@ -79,7 +79,7 @@ func (h *Holder) Try(
 	if err != nil || gone || !step.Sudden {
 		return step, at, gone, err
 	}
-	if at, gone, err = h.awaitLoss(ctx, left); !gone {
+	if at, gone, err = h.AwaitLoss(ctx, left); !gone {
 		at = h.Now()
 	}
 	return step, at, true, err

@@ -89,7 +89,7 @@ func (h *Holder) search(ctx context.Context, o Order, search *probe.Search) (gon
 			}
 		case search.Flooded():
 			// Nothing but its platform can tell whether it comes back.
-			if at, _, err := h.awaitLoss(ctx, o.Left); err != nil || at.IsZero() {
+			if at, _, err := h.AwaitLoss(ctx, o.Left); err != nil || at.IsZero() {
 				return "", err
 			}
 			search.LostSilent()
@@ -117,8 +117,9 @@ func wentAway(i platform.Instance, level probe.Level) string {
 // lossLook is how often it is looked whether an instance that is silent was given up.
 const lossLook = 250 * time.Millisecond
 
-// awaitLoss waits as long as the platform may take to give up an instance that was flooded or has died.
-func (h *Holder) awaitLoss(ctx context.Context, left func() (time.Time, bool)) (at time.Time, gone bool, err error) {
+// AwaitLoss waits as long as the platform may take to give up an instance that was flooded or has died, and says as left does
+// whether it did.
+func (h *Holder) AwaitLoss(ctx context.Context, left func() (time.Time, bool)) (at time.Time, gone bool, err error) {
 	for end := h.Now().Add(probe.Aftermath); h.Now().Before(end); {
 		if at, gone := left(); gone {
 			return at, true, nil
