@@ -124,7 +124,8 @@ type CapacityStep struct {
 	DownstreamErrorRatio float64 `protobuf:"fixed64,16,opt,name=downstream_error_ratio,json=downstreamErrorRatio,proto3" json:"downstream_error_ratio,omitempty"`
 	// The first criterion of the SLO that was not met, in words; empty when it was met.
 	Broken string `protobuf:"bytes,17,opt,name=broken,proto3" json:"broken,omitempty"`
-	// False when the load generator and not the instance may have set the pace: the step counts for nothing.
+	// False when the load generator and not the instance may have set the pace, or one instance died that had answered well: the step
+	// counts for nothing.
 	Valid bool `protobuf:"varint,18,opt,name=valid,proto3" json:"valid,omitempty"`
 	// How many requests say as much of violation_ratio as one independent request; 0 when not known.
 	ViolationClump float64 `protobuf:"fixed64,19,opt,name=violation_clump,json=violationClump,proto3" json:"violation_clump,omitempty"`
