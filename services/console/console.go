@@ -32,6 +32,7 @@ const (
 	adminPart     = "console"
 	pollPace      = time.Second
 	heartbeat     = 5 * time.Second
+	readTimeout   = 5 * time.Second
 	writeTimeout  = 10 * time.Second
 	drainTimeout  = 2 * time.Second
 	headerTimeout = 5 * time.Second
@@ -126,7 +127,7 @@ func (s *Service) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	handler, err := gateway.New(gateway.Config{
 		Workloads: s.deps.Workloads, Feeds: feeds, Clients: set.Clients, Hosts: s.cfg.Hosts, Page: page,
-		Heartbeat: heartbeat, WriteTimeout: writeTimeout, Log: s.deps.Log,
+		Heartbeat: heartbeat, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, Log: s.deps.Log,
 	})
 	if err != nil {
 		return errors.Join(err, set.Close())

@@ -42,6 +42,8 @@ type Config struct {
 	Page fs.FS
 	// Heartbeat is the time between two heartbeats of an event stream.
 	Heartbeat time.Duration
+	// ReadTimeout is how long the body of a request may take to come.
+	ReadTimeout time.Duration
 	// WriteTimeout is how long a client may take to accept one event, or one piece of an answer.
 	WriteTimeout time.Duration
 	// Log of requests that failed on our side.

@@ -16,10 +16,7 @@ import (
 	"github.com/foreshadow/foreshadow/services/console/internal/live"
 )
 
-const (
-	maxBodyBytes = 16 << 10
-	readTimeout  = 5 * time.Second
-)
+const maxBodyBytes = 16 << 10
 
 // rest makes the generated handlers. Of the headers of a request only Authorization reaches a backend: the default would
 // let a client choose any gRPC metadata.
@@ -65,12 +62,15 @@ func (g *gateway) api(next http.Handler) http.Handler {
 				return
 			}
 		}
-		// The server has no read timeout because streams stay open; a body that trickles in must still end.
-		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
-			writeStatus(w, http.StatusInternalServerError, status.New(codes.Internal, err.Error()))
-			return
+		// The server has no read timeout because streams stay open; a body that trickles in must still end. Where there is
+		// none the server reads on already, to learn that the caller has left: a deadline would pass for that, and end a watch.
+		if r.Body != http.NoBody {
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.ReadTimeout)); err != nil {
+				writeStatus(w, http.StatusInternalServerError, status.New(codes.Internal, err.Error()))
+				return
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 		next.ServeHTTP(&patient{ResponseWriter: w, timeout: g.WriteTimeout}, r)
 	})
 }
