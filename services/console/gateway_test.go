@@ -104,6 +104,7 @@ func TestErrorsSayWhoAndWhy(t *testing.T) {
 		"bad time":         {call{method: "GET", path: "/api/v1/workloads/shop/windows?start_time=noon"}, 400, []string{"start_time", "noon"}},
 		"bad number":       {call{method: "GET", path: "/api/v1/workloads/shop/forecast?horizon_seconds=soon"}, 400, []string{"horizon_seconds"}},
 		"bad size":         {call{method: "GET", path: "/api/v1/workloads/shop/actions?page_size=many"}, 400, []string{"page_size"}},
+		"unknown key":      {call{method: "GET", path: "/api/v1/workloads/shop/forecast?horizon=60"}, 400, []string{`"code":3`, "horizon"}},
 		"bad boolean":      {call{method: "GET", path: "/api/v1/workloads/shop/windows?totals_only=perhaps"}, 400, []string{"totals_only"}},
 		"pause, not JSON":  {call{method: "POST", path: "/api/v1/workloads/shop/pause", body: `{`}, 400, []string{`"code":3`}},
 		"pause, unknown":   {call{method: "POST", path: "/api/v1/workloads/shop/pause", body: `{"raison":"x"}`}, 400, []string{"raison"}},

@@ -5,12 +5,18 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	rest "github.com/foreshadow/foreshadow/proto/gateway/foreshadow/v1"
 	"github.com/foreshadow/foreshadow/services/console/internal/live"
@@ -21,6 +27,7 @@ const maxBodyBytes = 16 << 10
 // rest makes the generated handlers. Of the headers of a request only Authorization reaches a backend: the default would
 // let a client choose any gRPC metadata.
 func (g *gateway) rest() (http.Handler, error) {
+	beStrict()
 	mux := runtime.NewServeMux(
 		// A key that the .proto does not know is an error, as it is in the configuration file.
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: live.JSON, UnmarshalOptions: protojson.UnmarshalOptions{}}),
@@ -45,6 +52,23 @@ func (g *gateway) rest() (http.Handler, error) {
 		}
 	}
 	return mux, nil
+}
+
+// beStrict sets the parser of queries, of which the library has one for the process.
+var beStrict = sync.OnceFunc(func() { runtime.NewServeMux(runtime.SetQueryParameterParser(&strict{})) })
+
+// strict reads the query of a request, in which, too, a key that the .proto does not know is an error.
+type strict struct{ runtime.DefaultQueryParser }
+
+// Parse implements runtime.QueryParameterParser.
+func (s *strict) Parse(m proto.Message, query url.Values, filter *utilities.DoubleArray) error {
+	for key := range query {
+		name, _, _ := strings.Cut(key, ".")
+		if fields := m.ProtoReflect().Descriptor().Fields(); fields.ByName(protoreflect.Name(name)) == nil && fields.ByJSONName(name) == nil {
+			return fmt.Errorf("unknown parameter %q", key)
+		}
+	}
+	return s.DefaultQueryParser.Parse(m, query, filter)
 }
 
 // api guards the handlers. A state-changing request must come from our origin or from no browser, and be JSON: a form or an
