@@ -17,7 +17,8 @@ import (
 
 const (
 	historyPage    = 10000
-	factsPage      = 20
+	factsPage      = 100
+	factsPages     = 10
 	historyTimeout = 30 * time.Second
 )
 
@@ -93,19 +94,35 @@ func (h history) steps(ctx context.Context) ([]demand.Step, error) {
 // facts reads what else is known: the newest capacity, the start-up times, and the last generation.
 func (h history) facts(ctx context.Context, m *model.Model) error {
 	name, client := h.workload.Name, foreshadowv1.NewHistoryServiceClient(h.conn)
-	measured, err := client.QueryCapacityMeasurements(ctx, &foreshadowv1.QueryCapacityMeasurementsRequest{Workload: name, PageSize: factsPage})
-	if err != nil {
-		return fmt.Errorf("query capacity measurements: %w", err)
+	if err := newest(func(token string) (string, error) {
+		measured, err := client.QueryCapacityMeasurements(ctx, &foreshadowv1.QueryCapacityMeasurementsRequest{Workload: name, PageSize: factsPage, PageToken: token})
+		if err != nil {
+			return "", fmt.Errorf("query capacity measurements: %w", err)
+		}
+		for _, c := range measured.GetMeasurements() {
+			m.ObserveCapacity(model.AsOf(h.begun, c))
+		}
+		if m.Measured() {
+			return "", nil
+		}
+		return measured.GetNextPageToken(), nil
+	}); err != nil {
+		return err
 	}
-	for _, c := range measured.GetMeasurements() {
-		m.ObserveCapacity(model.AsOf(h.begun, c))
-	}
-	actions, err := client.QueryScalingActions(ctx, &foreshadowv1.QueryScalingActionsRequest{Workload: name, PageSize: factsPage})
-	if err != nil {
-		return fmt.Errorf("query scaling actions: %w", err)
-	}
-	for _, a := range actions.GetActions() {
-		m.ObserveAction(a)
+	if err := newest(func(token string) (string, error) {
+		taken, err := client.QueryScalingActions(ctx, &foreshadowv1.QueryScalingActionsRequest{Workload: name, PageSize: factsPage, PageToken: token})
+		if err != nil {
+			return "", fmt.Errorf("query scaling actions: %w", err)
+		}
+		for _, a := range taken.GetActions() {
+			m.ObserveAction(a)
+		}
+		if m.KnowsStartup() {
+			return "", nil
+		}
+		return taken.GetNextPageToken(), nil
+	}); err != nil {
+		return err
 	}
 	made, err := client.QueryRecommendations(ctx, &foreshadowv1.QueryRecommendationsRequest{Workload: name, PageSize: 1})
 	if err != nil {
@@ -113,6 +130,19 @@ func (h history) facts(ctx context.Context, m *model.Model) error {
 	}
 	for _, r := range made.GetRecommendations() {
 		m.ObserveGeneration(r.GetGeneration())
+	}
+	return nil
+}
+
+// newest reads pages of facts, the newest first, until one leads to no other. What is looked for may lie behind many that do not
+// count, experiments and failed measurements for example; behind all these it is too old to matter.
+func newest(read func(token string) (next string, err error)) error {
+	token := ""
+	for range factsPages {
+		var err error
+		if token, err = read(token); err != nil || token == "" {
+			return err
+		}
 	}
 	return nil
 }

@@ -186,6 +186,19 @@ func TestACapacityOfTheFutureGivesWayToTheNext(t *testing.T) {
 	}
 }
 
+func TestStartsWithFactsThatLieFarBehind(t *testing.T) {
+	t.Parallel()
+	name := own("behind")
+	k, h := broker(t), &past{behind: 250}
+	out, p := recommendations(t, k, name), produce(t, k)
+	live(t, p, h, name)
+	start(t, k, serveHistory(t, "127.0.0.1:0", h), shop(name))
+	var last uint64
+	await(t, out, &last, "with the capacity and the start-up from before 250 that do not count", func(r *foreshadowv1.Recommendation) bool {
+		return r.GetEvidence().GetCapacityPerSecond() == 50 && r.GetEvidence().GetStartupSeconds() == 1.5
+	})
+}
+
 func TestDecidesWhileHistoryHangs(t *testing.T) {
 	t.Parallel()
 	name := own("hangs")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,8 @@ type past struct {
 	reads      int
 	// ahead is how far the clock was ahead by which the capacity was measured a minute ago.
 	ahead time.Duration
+	// behind is how many measurements and actions that do not count are newer than those that do.
+	behind int
 	// hang, when set, keeps every reading waiting until the caller leaves, and is told of it.
 	hang chan struct{}
 }
@@ -125,15 +128,35 @@ func (p *past) QueryCapacityMeasurements(ctx context.Context, req *foreshadowv1.
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return &foreshadowv1.QueryCapacityMeasurementsResponse{Measurements: []*foreshadowv1.CapacityMeasured{
-		capacity(req.GetWorkload(), time.Now().Add(p.ahead-time.Minute), 50),
-	}}, nil
+	all := make([]*foreshadowv1.CapacityMeasured, p.behind, p.behind+1)
+	for i := range all {
+		all[i] = capacity(req.GetWorkload(), time.Now().Add(p.ahead), 0)
+		all[i].Valid = false
+	}
+	all = append(all, capacity(req.GetWorkload(), time.Now().Add(p.ahead-time.Minute), 50))
+	page, next := pageOf(all, req.GetPageSize(), req.GetPageToken())
+	return &foreshadowv1.QueryCapacityMeasurementsResponse{Measurements: page, NextPageToken: next}, nil
 }
 
-func (p *past) QueryScalingActions(context.Context, *foreshadowv1.QueryScalingActionsRequest) (*foreshadowv1.QueryScalingActionsResponse, error) {
-	return &foreshadowv1.QueryScalingActionsResponse{Actions: []*foreshadowv1.ScalingApplied{{
+func (p *past) QueryScalingActions(_ context.Context, req *foreshadowv1.QueryScalingActionsRequest) (*foreshadowv1.QueryScalingActionsResponse, error) {
+	all := slices.Repeat([]*foreshadowv1.ScalingApplied{{
+		ActionId: "r", Environment: production, Outcome: foreshadowv1.Outcome_OUTCOME_REFUSED, CreateTime: timestamppb.Now(),
+	}}, p.behind)
+	all = append(all, &foreshadowv1.ScalingApplied{
 		ActionId: "a", Environment: production, StartupSeconds: 1.5, CreateTime: timestamppb.New(time.Now().Add(-time.Hour)),
-	}}}, nil
+	})
+	page, next := pageOf(all, req.GetPageSize(), req.GetPageToken())
+	return &foreshadowv1.QueryScalingActionsResponse{Actions: page, NextPageToken: next}, nil
+}
+
+// pageOf is the page after a token, which is how many come before it.
+func pageOf[T any](all []T, size int32, token string) (page []T, next string) {
+	from, _ := strconv.Atoi(token)
+	to := min(from+int(size), len(all))
+	if to < len(all) {
+		next = strconv.Itoa(to)
+	}
+	return all[from:to], next
 }
 
 func (p *past) QueryRecommendations(context.Context, *foreshadowv1.QueryRecommendationsRequest) (*foreshadowv1.QueryRecommendationsResponse, error) {

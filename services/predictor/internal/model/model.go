@@ -223,6 +223,13 @@ func (m *Model) ObserveCapacity(c *foreshadowv1.CapacityMeasured) bool {
 	return true
 }
 
+// Measured says whether a measurement of production's capacity is known.
+func (m *Model) Measured() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.capacity != nil
+}
+
 // ObserveAction learns from what the provisioner did to production: how long an instance takes to start, and what the
 // platform was asked for. It reports whether the action was news. Whoever recommended it, the next recommendation is newer: another
 // predictor's clock may be ahead, and what is older than what was acted upon is refused.
@@ -271,6 +278,13 @@ func (m *Model) startup() time.Duration {
 	}
 	slices.Sort(took)
 	return took[int(math.Ceil(0.9*float64(len(took))))-1]
+}
+
+// KnowsStartup says whether any start-up time of production is known.
+func (m *Model) KnowsStartup() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.startups) > 0
 }
 
 // ObserveGeneration makes the next recommendation newer than one made before a restart.
