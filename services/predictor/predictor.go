@@ -151,12 +151,13 @@ func (s *Service) startModels(ctx context.Context, g *errgroup.Group, predicting
 			history: history{conn: conn, workload: w, now: s.deps.Now, begun: s.deps.Now()}, model: m, workload: w.Name,
 			admin: s.deps.Admin, log: s.deps.Log, turns: turns, wake: make(chan struct{}, 1),
 		}
-		advanced[w.Name] = make(chan struct{}, 1)
+		news := make(chan struct{}, 1)
+		advanced[w.Name] = news
 		g.Go(func() error { return l.run(ctx) })
 		predicting.Add(1)
 		g.Go(func() error {
 			defer predicting.Done()
-			return s.predict(ctx, w, l, advanced[w.Name])
+			return s.predict(ctx, w, l, news)
 		})
 	}
 	return advanced

@@ -157,6 +157,25 @@ func TestStartsWithoutHistoryAndRecovers(t *testing.T) {
 	})
 }
 
+func TestEveryOneOfManyWorkloadsIsDecided(t *testing.T) {
+	t.Parallel()
+	k, h := broker(t), &past{}
+	var workloads []workload.Workload
+	for range 100 {
+		workloads = append(workloads, shop(own("many")))
+	}
+	p := produce(t, k)
+	r := start(t, k, serveHistory(t, "127.0.0.1:0", h), workloads...)
+	for _, w := range workloads {
+		p.send(usage(w.Name, time.Now(), 3))
+	}
+	for _, w := range workloads {
+		if got := awaitOf(t, r, w.Name, "at all", func(*foreshadowv1.Recommendation) bool { return true }); got.GetProduction().GetInstances() < 3 {
+			t.Errorf("3 instances run without data: %v", got)
+		}
+	}
+}
+
 // TestACapacityOfTheFutureGivesWayToTheNext: also where history still has it, whose newest it stays.
 func TestACapacityOfTheFutureGivesWayToTheNext(t *testing.T) {
 	t.Parallel()

@@ -201,7 +201,7 @@ type running struct {
 	stop    func()
 }
 
-func start(t *testing.T, k kafka.Config, history string, w workload.Workload) *running {
+func start(t *testing.T, k kafka.Config, history string, workloads ...workload.Workload) *running {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -213,7 +213,7 @@ func start(t *testing.T, k kafka.Config, history string, w workload.Workload) *r
 	registry := prometheus.NewRegistry()
 	r := &running{admin: telemetry.NewAdmin(registry), address: cfg.Listen}
 	s, err := predictor.New(cfg, predictor.Deps{
-		Workloads: []workload.Workload{w}, Kafka: k, Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Now: time.Now,
+		Workloads: workloads, Kafka: k, Log: slog.New(slog.DiscardHandler), Registry: registry, Admin: r.admin, Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
