@@ -1,6 +1,6 @@
 // One chart: uPlot with our colours, a legend that shows the newest values or those under the cursor, and a line at now.
 import uPlot from "uplot";
-import { clock } from "./format";
+import { timeOfDay } from "./format";
 import { h, setText } from "./dom";
 import { join, type Table } from "./series";
 
@@ -91,7 +91,7 @@ export class Chart {
       cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: false, y: false } },
       scales: { x: { time: true, range: () => this.range }, y: this.scale() },
       axes: [
-        { ...axis, incrs: TIMES, size: 26, space: 62, values: (_, ticks) => ticks.map((t) => clock(t)) },
+        { ...axis, incrs: TIMES, size: 26, space: 62, values: (_, ticks) => ticks.map((t) => timeOfDay(t)) },
         { ...axis, ...(this.spec.whole ? { incrs: WHOLE } : {}), size: 52, space: this.spec.log || this.spec.whole ? 20 : 34, values: (_, ticks) => ticks.map((t) => (t === null ? "" : this.spec.axis(t))) },
       ],
       series: [{}, ...this.spec.lines.map((l) => this.series(l, color))],

@@ -27,9 +27,15 @@ export function duration(seconds: number | undefined): string {
 }
 
 /** Local time of day, 24 hours. */
-export function clock(seconds: number): string {
+export function timeOfDay(seconds: number): string {
   if (!Number.isFinite(seconds)) return UNKNOWN;
   return new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour12: false });
+}
+
+/** Local time of day, after the date where that is not the one of now. */
+export function clock(seconds: number, now = Date.now() / 1000): string {
+  const date = (s: number) => new Date(s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  return Number.isFinite(seconds) && date(seconds) !== date(now) ? `${date(seconds)} ${timeOfDay(seconds)}` : timeOfDay(seconds);
 }
 
 export function percent(ratio: number): string {

@@ -29,6 +29,7 @@ export function renderDecisions(decisions: Decision[]): void {
   const list = byId("decisions");
   list.dataset["empty"] = "No decision yet.";
   keyed(list, decisions, (d) => d.id, makeDecision, (el, d) => {
+    setText(el.querySelector("time")!, clock(d.from));
     setText(el.querySelector(".held")!, d.count > 1 ? `held ${duration(d.until - d.from)}` : "");
   });
 }
@@ -53,7 +54,7 @@ function makeDecision(d: Decision): HTMLElement {
   const policy = enumName(r.policy, "POLICY_");
   const n = r.production?.instances ?? 0, previous = d.previous_instances ?? n;
   return h("li", { class: n > previous ? "up" : n < previous ? "down" : null },
-    h("p", { class: "line" }, h("time", {}, clock(d.from)), h("strong", {}, change(d)), h("span", { class: "pill", "data-tone": policy === "predictive" ? "good" : policy === "hold" ? "warn" : "quiet" }, policy), h("span", { class: "held quiet" })),
+    h("p", { class: "line" }, h("time"), h("strong", {}, change(d)), h("span", { class: "pill", "data-tone": policy === "predictive" ? "good" : policy === "hold" ? "warn" : "quiet" }, policy), h("span", { class: "held quiet" })),
     h("p", {}, r.reasons[0]?.text ?? "no reason was given"),
     h("p", { class: "quiet" }, `reactive would hold ${r.reactive_instances || UNKNOWN} · HPA ${r.hpa_instances || UNKNOWN} · shadow ${r.shadow?.instances || "asleep"}`),
     h("details", {}, h("summary", {}, "Numbers and further reasons"), h("ul", {}, ...r.reasons.slice(1).map((x) => h("li", {}, x.text))), numbers(d)));
@@ -93,7 +94,7 @@ const OUTCOME_TONE: Record<string, string> = { applied: "good", failed: "bad", "
 export function renderActions(actions: Action[] | undefined): void {
   const list = byId("actions");
   list.dataset["empty"] = actions ? "No action yet." : "Not known yet.";
-  keyed(list, actions ?? [], (a) => `${a.action_id} ${a.outcome} ${a.complete_time ?? ""}`, makeAction, () => undefined);
+  keyed(list, actions ?? [], (a) => `${a.action_id} ${a.outcome} ${a.complete_time ?? ""}`, makeAction, (el, a) => setText(el.querySelector("time")!, clock(seconds(a.create_time))));
 }
 
 function makeAction(a: Action): HTMLElement {
@@ -104,7 +105,7 @@ function makeAction(a: Action): HTMLElement {
     a.guardrails.length > 0 && `guardrails: ${a.guardrails.join(", ")}`, a.actor && `by ${a.actor}`,
   ].filter((f) => !!f);
   return h("li", {},
-    h("p", { class: "line" }, h("time", {}, clock(seconds(a.create_time))), h("strong", {}, `${enumName(a.environment, "ENVIRONMENT_")} ${a.from?.instances ?? UNKNOWN} → ${a.to?.instances ?? UNKNOWN}`),
+    h("p", { class: "line" }, h("time"), h("strong", {}, `${enumName(a.environment, "ENVIRONMENT_")} ${a.from?.instances ?? UNKNOWN} → ${a.to?.instances ?? UNKNOWN}`),
       h("span", { class: "pill", "data-tone": OUTCOME_TONE[outcome] ?? "quiet" }, outcome)),
     a.reason ? h("p", {}, a.reason) : null,
     facts.length ? h("p", { class: "quiet" }, facts.join(" · ")) : null);
