@@ -117,6 +117,37 @@ try {
   await ask("history back");
   await page.locator("#notices").filter({ hasNotText: "metrics-aggregator" }).waitFor({ state: "attached" });
 
+  // Seven tabs of one browser are live, though that has six connections to a server; one that is seen again goes on.
+  const browserOfTabs = await browser.newContext();
+  const tabs = [];
+  const hide = (tab, hidden) => tab.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  for (let i = 0; i < 7; i++) {
+    for (const tab of tabs) await hide(tab, true);
+    const tab = await browserOfTabs.newPage();
+    tabs.push(tab);
+    await tab.goto(url, { timeout: 5_000 });
+    await tab.locator("#tile-demand .note").filter({ hasText: "errors" }).waitFor();
+  }
+  await tabs[0].locator("#tile-demand .note").filter({ hasText: /\d+ s old/ }).waitFor();
+  await hide(tabs[0], false);
+  await tabs[0].locator("#tile-demand .note").filter({ hasText: "errors" }).waitFor();
+  // A workload that is not there is not taken for another.
+  await tabs[0].goto(`${url}/?workload=nobody`);
+  await tabs[0].locator("#notices").filter({ hasText: "There is no workload nobody" }).waitFor();
+  assert.equal(await tabs[0].locator("#pause").isDisabled(), true);
+  // Where nothing may be stored, nothing is remembered.
+  await browserOfTabs.addInitScript(() => Object.defineProperty(window, "localStorage", { get() { throw new DOMException("denied", "SecurityError"); } }));
+  await tabs[0].goto(url);
+  await tabs[0].locator("#connection").filter({ hasText: /^live$/ }).waitFor();
+  // A name may be longer than a telephone is wide.
+  await tabs[0].setViewportSize({ width: 360, height: 800 });
+  await tabs[0].locator("#workload option").first().evaluate((el) => { el.textContent = "n".repeat(80); });
+  assert(await tabs[0].evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a long name makes the page wider than a telephone");
+  await browserOfTabs.close();
+
   // The shadow sleeps; the forecast abstains.
   await ask("sleep and abstain");
   await shows("#tile-shadow .value", /^asleep$/);

@@ -95,11 +95,17 @@ async function start(): Promise<void> {
     return;
   }
   const asked = new URLSearchParams(location.search).get("workload");
-  const chosen = workloads.find((w) => w.name === asked) ?? workloads[0];
-  if (!chosen) return;
+  const chosen = asked === null ? workloads[0] : workloads.find((w) => w.name === asked);
   const select = byId<HTMLSelectElement>("workload");
   select.replaceChildren(...workloads.map((w) => h("option", { value: w.name, selected: w === chosen ? "" : null }, w.name)));
   select.addEventListener("change", () => { location.search = `?workload=${encodeURIComponent(select.value)}`; });
+  if (!chosen) {
+    // Another one in its place would be read, and paused, for it.
+    select.selectedIndex = -1;
+    setText(byId("connection"), "nothing to show");
+    renderNotices([{ key: "unknown", tone: "bad", text: `There is no workload ${asked}: choose another.` }]);
+    return;
+  }
   document.title = `${chosen.name} – Foreshadow`;
   new Page(chosen);
 }

@@ -2,17 +2,18 @@
 import { pause, resume } from "./api";
 import { byId, setText } from "./dom";
 import { clock, enumName, seconds } from "./format";
+import { recall, remember } from "./storage";
 import type { Provisioning } from "./types";
 
 const ACTOR_KEY = "foreshadow-actor";
 
 /** The name that orders were given in last, in this browser. */
 export function actorOf(): string {
-  return localStorage.getItem(ACTOR_KEY) ?? "";
+  return recall(ACTOR_KEY) ?? "";
 }
 
 export function rememberActor(actor: string): void {
-  localStorage.setItem(ACTOR_KEY, actor);
+  remember(ACTOR_KEY, actor);
 }
 
 export class PauseControl {

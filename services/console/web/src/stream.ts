@@ -46,10 +46,20 @@ export function openStream(workload: string, handlers: StreamHandlers): () => vo
       if (opened.readyState === EventSource.CLOSED) reopen();
     };
   }
-  open();
-  return () => {
+  const close = () => {
     clearTimeout(watchdog);
     clearTimeout(retry);
     source?.close();
+  };
+  // A browser has six connections to a server, and a stream takes one: a tab that nobody sees leaves it to the others.
+  const seen = () => {
+    close();
+    if (!document.hidden) open();
+  };
+  document.addEventListener("visibilitychange", seen);
+  seen();
+  return () => {
+    document.removeEventListener("visibilitychange", seen);
+    close();
   };
 }

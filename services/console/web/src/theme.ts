@@ -1,5 +1,6 @@
 // Light, dark, or what the system says.
 import { byId, setText } from "./dom";
+import { recall, remember } from "./storage";
 
 const THEMES = ["auto", "light", "dark"];
 const KEY = "foreshadow-theme";
@@ -12,12 +13,12 @@ export function setUpTheme(changed: () => void): void {
     setText(button, `Theme: ${theme}`);
     changed();
   };
-  let theme = localStorage.getItem(KEY) ?? "auto";
+  let theme = recall(KEY) ?? "auto";
   if (!THEMES.includes(theme)) theme = "auto";
   show(theme);
   button.addEventListener("click", () => {
     theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]!;
-    localStorage.setItem(KEY, theme);
+    remember(KEY, theme);
     show(theme);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
