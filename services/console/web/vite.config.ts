@@ -4,5 +4,5 @@ import { defineConfig } from "vite";
 export default defineConfig({
   build: { assetsInlineLimit: 0, modulePreload: { polyfill: false }, target: "es2022" },
   // For `npm run dev`: a console that runs answers the API.
-  server: { proxy: { "/api": "http://127.0.0.1:8080" } },
+  server: { proxy: { "/api": "http://127.0.0.1:8090" } },
 });
