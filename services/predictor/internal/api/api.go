@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -51,12 +52,15 @@ type Server struct {
 	foreshadowv1.UnimplementedForecastServiceServer
 
 	cfg Config
+	// turns bounds the forecasts that are made for callers at once: each takes up to some ten milliseconds of a core, and the
+	// decisions of its workload wait for it.
+	turns chan struct{}
 }
 
 // New returns the server.
 func New(cfg Config) *Server {
 	cfg.Resend = cmp.Or(cfg.Resend, resend)
-	return &Server{cfg: cfg}
+	return &Server{cfg: cfg, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 }
 
 // Register registers every service, KEDA's included.
@@ -144,7 +148,7 @@ func (s *Server) next(ctx context.Context, workload string, after uint64) (*fore
 }
 
 // GetForecast returns the forecast of one workload.
-func (s *Server) GetForecast(_ context.Context, req *foreshadowv1.GetForecastRequest) (*foreshadowv1.GetForecastResponse, error) {
+func (s *Server) GetForecast(ctx context.Context, req *foreshadowv1.GetForecastRequest) (*foreshadowv1.GetForecastResponse, error) {
 	if err := s.known(req.GetWorkload()); err != nil {
 		return nil, err
 	}
@@ -152,6 +156,12 @@ func (s *Server) GetForecast(_ context.Context, req *foreshadowv1.GetForecastReq
 	horizon, most := req.GetHorizonSeconds(), f.MaxHorizon().Seconds()
 	if !(horizon >= 0 && horizon <= most) {
 		return nil, &rpc.FieldError{Field: "horizon_seconds", Problem: fmt.Sprintf("want 0 to %.0f, got %v", most, horizon)}
+	}
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	expected, err := f.Forecast(s.cfg.Now(), time.Duration(horizon*float64(time.Second)))
 	var abstained *forecast.Abstention

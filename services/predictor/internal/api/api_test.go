@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,21 @@ func (c *clock) set(t time.Time) {
 
 // forecaster is an engine at the edge: it answers or abstains.
 type forecaster struct{ err error }
+
+// busy is an engine that takes until it is released, or long; it says when it is asked.
+type busy struct {
+	forecaster
+	asked, release chan struct{}
+}
+
+func (b busy) Forecast(now time.Time, horizon time.Duration) (*foreshadowv1.Forecast, error) {
+	b.asked <- struct{}{}
+	select {
+	case <-b.release:
+	case <-time.After(5 * time.Second):
+	}
+	return b.forecaster.Forecast(now, horizon)
+}
 
 func (forecaster) MaxHorizon() time.Duration { return time.Hour }
 
@@ -240,4 +256,30 @@ func TestGetForecast(t *testing.T) {
 			t.Errorf("%s: asked the engine for %v s", name, resp.GetForecast().GetStepSeconds())
 		}
 	}
+}
+
+// A decision waits for the forecasts that callers have asked for of its workload: they may be many, and must not be asked of the
+// engine all at once. One whose caller has left must not be asked for at all.
+func TestForecastsForCallersAreMadeAFewAtOnce(t *testing.T) {
+	t.Parallel()
+	engine := busy{asked: make(chan struct{}, 100), release: make(chan struct{})}
+	s := api.New(api.Config{Board: board.New(), Now: time.Now, Forecasters: map[string]api.Forecaster{"shop": engine}})
+	req := &foreshadowv1.GetForecastRequest{Workload: "shop"}
+	var calls sync.WaitGroup
+	few := max(1, runtime.GOMAXPROCS(0)/2)
+	for range few {
+		calls.Go(func() {
+			if _, err := s.GetForecast(t.Context(), req); err != nil {
+				t.Error(err)
+			}
+		})
+		<-engine.asked
+	}
+	left, leave := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer leave()
+	if _, err := s.GetForecast(left, req); !errors.Is(err, context.DeadlineExceeded) || len(engine.asked) > 0 {
+		t.Errorf("a call beyond the %d that are made ended with %v; the engine was asked %d times more", few, err, len(engine.asked))
+	}
+	close(engine.release)
+	calls.Wait()
 }
