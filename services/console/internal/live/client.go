@@ -41,6 +41,10 @@ func (f *Feed) Subscribe() (*Client, error) {
 	}
 	c := &Client{feed: f, frames: make(chan []byte, queueFrames)}
 	c.frames <- first
+	if len(f.clients) == 0 {
+		close(f.looked)
+		f.looked = make(chan struct{})
+	}
 	f.clients[c] = struct{}{}
 	f.metrics.Clients.Inc()
 	return c, nil

@@ -48,7 +48,7 @@ type Options struct {
 	// MaxClients bounds the browsers.
 	MaxClients int
 	// Pace is the base of all polling: forecasts each Pace, actions and status each 2, measurements and experiments each 5.
-	// It is also the wait before a stream is opened again.
+	// It is also the wait before a stream is opened again. Nothing is polled while no browser is connected.
 	Pace time.Duration
 }
 
@@ -73,6 +73,7 @@ type Feed struct {
 	mu      sync.Mutex
 	state   *state
 	clients map[*Client]struct{}
+	looked  chan struct{} // closed and replaced when the first browser comes
 	ended   bool
 }
 
@@ -80,7 +81,7 @@ type Feed struct {
 func NewFeed(w workload.Workload, up upstream.Clients, opts Options, m Metrics, log *slog.Logger) *Feed {
 	return &Feed{
 		workload: w, up: up, opts: opts, metrics: m, log: log.With("workload", w.Name),
-		state: newState(opts.Retention, w.SLO.Quantile), clients: map[*Client]struct{}{},
+		state: newState(opts.Retention, w.SLO.Quantile), clients: map[*Client]struct{}{}, looked: make(chan struct{}),
 	}
 }
 

@@ -61,8 +61,9 @@ func (f *Feed) polls() []poll {
 	}
 }
 
+// poll asks a source while anybody looks: a forecast costs the predictor some ten milliseconds of a core.
 func (f *Feed) poll(ctx context.Context, p poll) {
-	for {
+	for f.awaitClient(ctx) {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		answer, err := p.ask(call)
 		cancel()
@@ -80,6 +81,22 @@ func (f *Feed) poll(ctx context.Context, p poll) {
 		if !pause(ctx, p.every) {
 			return
 		}
+	}
+}
+
+// awaitClient waits until a browser is connected; it reports whether ctx goes on.
+func (f *Feed) awaitClient(ctx context.Context) bool {
+	f.mu.Lock()
+	connected, looked := len(f.clients) > 0, f.looked
+	f.mu.Unlock()
+	if connected {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-looked:
+		return true
 	}
 }
 

@@ -1,9 +1,14 @@
 package live
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	foreshadowv1 "github.com/foreshadow/foreshadow/proto/foreshadow/v1"
 )
@@ -31,4 +36,39 @@ func TestTheCapacityInUseIsShown(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+}
+
+func TestNothingIsPolledWhileNobodyLooks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := quietFeed()
+		var asked atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		go f.poll(ctx, poll{source: SourceForecast, every: time.Second, ask: func(context.Context) (proto.Message, error) {
+			asked.Add(1)
+			return &foreshadowv1.GetForecastResponse{}, nil
+		}})
+		after := func(d time.Duration, want int, when string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if got := asked.Load(); int(got) != want {
+				t.Errorf("asked %d times %s, want %d", got, when, want)
+			}
+		}
+		after(time.Minute, 0, "before a browser came")
+		c, err := f.Subscribe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		after(0, 1, "when one came")
+		after(10*time.Second, 11, "while one looks")
+		c.Close()
+		after(time.Minute, 11, "after it went")
+		if _, err := f.Subscribe(); err != nil {
+			t.Fatal(err)
+		}
+		after(0, 12, "when one came again")
+		cancel()
+	})
 }
