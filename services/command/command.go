@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 )
 
 // usageError is a fault of the caller's: configuration, flags, arguments.
@@ -27,6 +28,7 @@ func (e usageError) Unwrap() error { return e.err }
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	quietenGRPC()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -41,6 +43,14 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return 1
+}
+
+// quietenGRPC keeps from stderr what gRPC says there in words of its own: calls return their errors, and of a caller that leaves a
+// watch it would be said each time. Who asks for it hears it.
+func quietenGRPC() {
+	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
+		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	}
 }
 
 // What gRPC puts around what a service said, and around why it cannot be reached.
