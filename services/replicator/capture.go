@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/foreshadow/foreshadow/libs/metric"
+	"github.com/foreshadow/foreshadow/libs/telemetry"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/accesslog"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/mirror"
 	"github.com/foreshadow/foreshadow/services/replicator/internal/packet"
@@ -130,7 +131,9 @@ func (s *Service) listener(ctx context.Context) (net.Listener, error) {
 // serveMirror runs the sink until ctx ends.
 func (s *Service) serveMirror(ctx context.Context) error {
 	handler := mirror.New(s.tap)
-	err := s.serveHTTP(ctx, context.WithoutCancel(ctx), func() {}, s.listening, handler)
+	door := s.door(1)
+	server := s.server(context.WithoutCancel(ctx), door, handler)
+	err := telemetry.ServeHTTPAndCut(ctx, door, server, s.cfg.DrainTimeout, func() {})
 	handler.Wait()
 	return err
 }

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/foreshadow/foreshadow/libs/platform"
 	"github.com/foreshadow/foreshadow/services/replicator"
 )
 
@@ -24,6 +23,7 @@ const (
 	frugalVariable = "FORESHADOW_FRUGAL_REPLICATOR"
 	frugal         = 96
 	frugalPlaces   = (frugal - frugal/4) / 2
+	mirrorWay      = "mirror"
 )
 
 // frugalReplicator is a process of its own, for whose files others need not care.
@@ -88,16 +88,13 @@ func TestFrugalReplicator(t *testing.T) {
 	}
 	r := start(t, options{broker: broker, config: func(c *replicator.Config) {
 		c.ShortWay, c.HeaderTimeout, c.DrainTimeout = way == "short way", time.Minute, time.Second
+		if way == mirrorWay {
+			c.Capture.Mode = replicator.ModeMirror
+		}
 	}})
 	fmt.Println(strings.TrimPrefix(r.url, "http://"))
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		var instances []platform.Instance
-		for _, address := range strings.Fields(lines.Text()) {
-			instances = append(instances, ready(address, address))
-		}
-		r.platform.set(instances...)
-		want := fmt.Sprintf("\nforeshadow_replicator_ready_instances %d\n", len(instances))
-		waitFor(t, "these instances", func() bool { return strings.Contains(r.metrics(), want) })
+		r.useNow(strings.Fields(lines.Text())...)
 		fmt.Println("taken")
 	}
 }
@@ -135,30 +132,38 @@ func (a *asking) hear(who string) {
 	}
 }
 
-// TestIdleClientsMakeRoom: more clients than there are files for, who say nothing, cost no answer to those who ask, be they there
-// already or new.
+// TestIdleClientsMakeRoom: more clients than there are files for, who ask for nothing (more), cost no answer to those who ask, be they
+// there already or new, whoever serves them.
 func TestIdleClientsMakeRoom(t *testing.T) {
 	t.Parallel()
-	f := startFrugal(t, "short way")
-	arrived, release := make(chan struct{}), make(chan struct{})
-	instance := serve(t, func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/long" {
-			close(arrived)
-			<-release
-		}
-	})
-	f.use(address(instance))
-	busy := f.dial()
-	busy.ask("/long")
-	<-arrived
-	for range frugal {
-		f.dial() // and says nothing
+	for _, way := range []string{"short way", "net/http", mirrorWay} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			f := startFrugal(t, way)
+			arrived, release := make(chan struct{}), make(chan struct{})
+			if way != mirrorWay {
+				f.use(address(serve(t, func(_ http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/long" {
+						close(arrived)
+						<-release
+					}
+				})))
+				busy := f.dial()
+				busy.ask("/long")
+				<-arrived
+				defer busy.hear("a client that waits for its answer")
+			}
+			defer close(release)
+			for i := range 2 * frugal {
+				_, _ = io.WriteString(f.dial().conn, []string{
+					"", "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+				}[i%3])
+			}
+			late := f.dial()
+			late.ask("/")
+			late.hear("a new client")
+		})
 	}
-	late := f.dial()
-	late.ask("/")
-	late.hear("a new client")
-	close(release)
-	busy.hear("a client that waits for its answer")
 }
 
 // TestEachClientHasAnInstance: whoever was let in is answered, also when all ask at once, and when connections to other instances

@@ -211,48 +211,53 @@ func (s *Service) serveProxy(ctx context.Context) error {
 
 // serveFront puts the short way in front of net/http, unless the configuration does without.
 func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handler *proxy.Handler) error {
-	door := proxy.NewDoor(s.listening, places(descriptors()))
+	door := s.door(2) // a client's, and one to an instance
+	server := s.server(requests, door, handler)
 	if !s.cfg.ShortWay {
-		return s.serveHTTP(ctx, requests, cutOff, door, handler)
+		return telemetry.ServeHTTPAndCut(ctx, door, server, s.cfg.DrainTimeout, cutOff)
 	}
 	front := proxy.NewFront(handler, door, proxy.Limits{
 		HeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
 	}, s.deps.Log)
-	door.Crowded = front.Crowded
 	serving, stop := context.WithCancel(ctx)
 	var fronts sync.WaitGroup
 	fronts.Go(func() { front.Run(serving, s.cfg.DrainTimeout, cutOff) })
-	err := s.serveHTTP(ctx, requests, cutOff, front, handler)
+	err := telemetry.ServeHTTPAndCut(ctx, front, server, s.cfg.DrainTimeout, cutOff)
 	stop()
 	fronts.Wait()
 	return err
 }
 
-// places is how many clients can be served with so many file descriptors: each takes one, and one more to an instance. The rest is
-// the process's own, for the broker, the platform and the admin pages.
-func places(descriptors uint64) int {
-	const most = 1 << 30
-	if descriptors == 0 || descriptors > 2*most {
-		return most
-	}
-	return int(descriptors-min(64, descriptors/4)) / 2
+// door lets in as many clients as there are file descriptors for, when each takes so many.
+func (s *Service) door(each int) *proxy.Door {
+	door := proxy.NewDoor(s.listening, places(descriptors(), each))
+	door.Crowded = func(err error) { s.deps.Log.Error("connections are not served", "err", err) }
+	return door
 }
 
-// serveHTTP serves until ctx ends and open requests have had their time. The context of requests is theirs, and
-// cutOff ends it.
-func (s *Service) serveHTTP(ctx, requests context.Context, cutOff func(), ln net.Listener, handler http.Handler) error {
+// places is how many clients can be served with so many file descriptors. Some are the process's own, for the broker, the platform
+// and the admin pages.
+func places(descriptors uint64, each int) int {
+	const most = 1 << 30
+	if descriptors == 0 || descriptors > most {
+		return most
+	}
+	return int(descriptors-min(64, descriptors/4)) / each
+}
+
+// server serves what comes through a door; the context of requests is theirs.
+func (s *Service) server(requests context.Context, door *proxy.Door, handler http.Handler) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{
-		Handler: handler, Protocols: protocols, DisableGeneralOptionsHandler: true,
+	return &http.Server{
+		Handler: handler, Protocols: protocols, DisableGeneralOptionsHandler: true, ConnState: door.Note,
 		// Bodies and responses have no time limit: streams are requests, too.
 		ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return requests },
 		// net/http logs each malformed request and each cut connection, which is a client's choice.
 		ErrorLog: slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
-	return telemetry.ServeHTTPAndCut(ctx, ln, server, s.cfg.DrainTimeout, cutOff)
 }
 
 // watch follows the platform until ctx ends.

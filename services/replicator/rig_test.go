@@ -204,6 +204,19 @@ func (r *rig) use(servers ...*httptest.Server) {
 	r.platform.set(instances...)
 }
 
+// useNow is use that returns when requests go there: those that come before go by net/http, and so do all that follow on their
+// connections.
+func (r *rig) useNow(addresses ...string) {
+	r.t.Helper()
+	instances := make([]platform.Instance, len(addresses))
+	for i, a := range addresses {
+		instances[i] = ready(a, a)
+	}
+	r.platform.set(instances...)
+	want := fmt.Sprintf("\nforeshadow_replicator_ready_instances %d\n", len(addresses))
+	waitFor(r.t, "these instances", func() bool { return strings.Contains(r.metrics(), want) })
+}
+
 // ledger returns one hop's ledger.
 func (r *rig) ledger(hop string) metric.Ledger {
 	r.t.Helper()

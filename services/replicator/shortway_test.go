@@ -250,7 +250,7 @@ func TestShortWayKeepsItsPlace(t *testing.T) {
 	t.Parallel()
 	r := start(t, options{})
 	instance := startRaw(t)
-	r.platform.set(ready("raw", instance.Addr().String()))
+	r.useNow(instance.Addr().String())
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestConnectionClosedWhileIdle(t *testing.T) {
 	t.Parallel()
 	r := start(t, options{})
 	instance := serve(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) })
-	r.use(instance)
+	r.useNow(address(instance))
 	for i := range 20 {
 		method := []string{http.MethodGet, http.MethodPost}[i%2]
 		if code, _ := do(t, r.client, request(t, method, r.url, "")); code != http.StatusOK {

@@ -28,8 +28,6 @@ const (
 	glance = 20 * time.Millisecond
 	// lastCall is how long a new connection may bring its first request when the end was asked for.
 	lastCall = time.Second
-	// dismissed is in place of the time since when a client was idle that has to go.
-	dismissed = -1
 	// linger is how long the client may take to close after the last answer.
 	linger = 500 * time.Millisecond
 )
@@ -37,7 +35,7 @@ const (
 // client is a connection to a client. But for what is said, its fields are its goroutine's.
 type client struct {
 	front  *Front
-	conn   net.Conn
+	conn   *guest
 	remote string
 	addr   string // remote without the port
 
@@ -56,14 +54,13 @@ type client struct {
 
 	deadline time.Time     // of reading from conn
 	begun    atomic.Bool   // a request came; read by others
-	idle     atomic.Int64  // since when it waits for a request, in Unix nanoseconds; 0 when it does not, or dismissed by others
 	watching chan struct{} // closed when the client is watched no more
 	gone     atomic.Bool   // the client went away while it was watched
 	stopping atomic.Bool   // it is to be watched no more
 	up       atomic.Pointer[balance.Conn]
 }
 
-func newClient(f *Front, conn net.Conn) *client {
+func newClient(f *Front, conn *guest) *client {
 	c := &client{front: f, conn: conn, remote: conn.RemoteAddr().String(), in: make([]byte, clientBytes)}
 	c.addr = c.remote
 	if host, _, err := net.SplitHostPort(c.remote); err == nil {
@@ -96,6 +93,7 @@ func (c *client) serve() {
 			return
 		case wire.Plain:
 			c.begun.Store(true)
+			c.conn.work()
 			if c.held = c.admit(); c.held == nil {
 				c.hand()
 				return
@@ -133,10 +131,7 @@ func (c *client) contain() {
 	if c.held != nil {
 		c.release()
 	}
-	select {
-	case c.front.trouble <- fmt.Errorf("a connection met a fault: %s", debug.Stack()):
-	default:
-	}
+	c.front.say(fmt.Errorf("a connection met a fault: %s", debug.Stack()))
 }
 
 // fill reads more. Nothing more, and nothing there, is a connection that has ended; false is one whose request takes longer
@@ -151,12 +146,9 @@ func (c *client) fill() bool {
 		return empty
 	}
 	if empty {
-		c.idle.Store(time.Now().UnixNano())
+		c.conn.rest()
 	}
 	n, err := c.conn.Read(c.in[c.w:])
-	if c.idle.Swap(0) == dismissed {
-		return true // what came at that moment is not begun with
-	}
 	c.w += n
 	return err == nil || empty
 }
@@ -206,9 +198,8 @@ func (c *client) cut() {
 
 // end closes the connection behind the last answer. What the client may still send must not cut that off on its way.
 func (c *client) end() {
-	defer c.conn.Close()
-	half, ok := c.conn.(interface{ CloseWrite() error })
-	if !ok || !c.request.Closes || half.CloseWrite() != nil {
+	defer func() { _ = c.conn.Close() }()
+	if !c.request.Closes || c.conn.CloseWrite() != nil {
 		return
 	}
 	c.until(time.Now().Add(linger))

@@ -1,13 +1,11 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +31,7 @@ type Limits struct {
 // Whatever an instance answers can be passed on here: answers that are not plain are read by net/http's parser.
 type Front struct {
 	handler *Handler
-	ln      net.Listener
+	door    *Door
 	limits  Limits
 	log     *slog.Logger
 
@@ -46,16 +44,16 @@ type Front struct {
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
-
-	saidCrowded time.Time // accept's own
 }
 
-// NewFront returns a front of the handler; Run and the http.Server's Serve go together.
-func NewFront(h *Handler, ln net.Listener, limits Limits, log *slog.Logger) *Front {
-	return &Front{
-		handler: h, ln: ln, limits: limits, log: log, handed: make(chan net.Conn), trouble: make(chan error, 1), closed: make(chan struct{}),
+// NewFront returns a front of the handler, behind a door; Run and the http.Server's Serve go together.
+func NewFront(h *Handler, door *Door, limits Limits, log *slog.Logger) *Front {
+	f := &Front{
+		handler: h, door: door, limits: limits, log: log, handed: make(chan net.Conn), trouble: make(chan error, 1), closed: make(chan struct{}),
 		clients: map[*client]struct{}{},
 	}
+	door.Crowded = f.say
+	return f
 }
 
 // Accept implements net.Listener: the connections that are net/http's.
@@ -69,12 +67,12 @@ func (f *Front) Accept() (net.Conn, error) {
 }
 
 // Addr implements net.Listener.
-func (f *Front) Addr() net.Addr { return f.ln.Addr() }
+func (f *Front) Addr() net.Addr { return f.door.Addr() }
 
 // Close implements net.Listener: no connection is accepted any more, nor handed over.
 func (f *Front) Close() error {
 	f.once.Do(func() { close(f.closed) })
-	if err := f.ln.Close(); !errors.Is(err, net.ErrClosed) { // as it is when Run has ended accepting
+	if err := f.door.Close(); !errors.Is(err, net.ErrClosed) { // as it is when Run has ended accepting
 		return err
 	}
 	return nil
@@ -88,7 +86,7 @@ func (f *Front) Run(ctx context.Context, drain time.Duration, cutOff func()) {
 	f.open.Go(func() { f.complain(ctx) })
 	<-ctx.Done()
 	f.closing.Store(true)
-	_ = f.ln.Close()
+	_ = f.door.Close()
 	accepting.Wait()
 	f.each((*client).hurry)
 	cut := time.AfterFunc(drain, func() {
@@ -103,7 +101,7 @@ func (f *Front) Run(ctx context.Context, drain time.Duration, cutOff func()) {
 func (f *Front) accept() {
 	const most = time.Second
 	for wait := 5 * time.Millisecond; ; {
-		conn, err := f.ln.Accept()
+		conn, err := f.door.accept()
 		switch {
 		case err == nil:
 			wait = 5 * time.Millisecond
@@ -116,10 +114,7 @@ func (f *Front) accept() {
 			return
 		default:
 			// Most likely there are no more file descriptors.
-			select {
-			case f.trouble <- fmt.Errorf("accept: %w", err):
-			default: // it is being said
-			}
+			f.say(fmt.Errorf("accept: %w", err))
 			select {
 			case <-time.After(wait):
 			case <-f.closed:
@@ -141,39 +136,13 @@ func (f *Front) complain(ctx context.Context) {
 	}
 }
 
-// Crowded makes room for a new client: those who have asked for nothing for longest lose their connection, as with nginx. It is
-// called by accept alone, through the door.
-func (f *Front) Crowded() {
-	now := time.Now()
-	if now.Sub(f.saidCrowded) > time.Minute {
-		f.saidCrowded = now
-		select {
-		case f.trouble <- errCrowded:
-		default:
-		}
-	}
-	type idle struct {
-		client *client
-		since  int64
-	}
-	var all []idle
-	f.each(func(c *client) {
-		if since := c.idle.Load(); since > 0 && since <= now.Add(-leastIdle).UnixNano() {
-			all = append(all, idle{c, since})
-		}
-	})
-	slices.SortFunc(all, func(a, b idle) int { return cmp.Compare(a.since, b.since) })
-	for _, i := range all[:(len(all)+7)/8] { // some at once, for to look for them takes a while
-		if i.client.idle.CompareAndSwap(i.since, dismissed) {
-			_ = i.client.conn.Close()
-		}
+// say has complain say why connections are not served, unless that is saying it already.
+func (f *Front) say(err error) {
+	select {
+	case f.trouble <- err:
+	default:
 	}
 }
-
-var errCrowded = errors.New("there are as many as file descriptors allow (ulimit -n); new ones take the places of those idle longest")
-
-// leastIdle is how long a connection must have been idle to make room, so that those in use do not take turns in losing theirs.
-const leastIdle = time.Second
 
 // each does something to every connection.
 func (f *Front) each(do func(*client)) {

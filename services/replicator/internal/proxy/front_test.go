@@ -58,7 +58,7 @@ func TestAcceptingDoesNotWaitForTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		ln, log := &troubled{failures: 5, conn: server, closed: make(chan struct{})}, stuck{said: make(chan string)}
-		f := NewFront(nil, ln, Limits{HeaderTimeout: time.Hour, IdleTimeout: time.Hour}, slog.New(log))
+		f := NewFront(nil, NewDoor(ln, 8), Limits{HeaderTimeout: time.Hour, IdleTimeout: time.Hour}, slog.New(log))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); f.Run(ctx, time.Second, func() {}) }()
@@ -99,9 +99,7 @@ func TestTheLongestIdleMakesRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ln, log := make(queue), stuck{said: make(chan string, 1)}
-		door := NewDoor(ln, 8)
-		f := NewFront(nil, door, Limits{HeaderTimeout: time.Hour, IdleTimeout: time.Hour}, slog.New(log))
-		door.Crowded = f.Crowded
+		f := NewFront(nil, NewDoor(ln, 8), Limits{HeaderTimeout: time.Hour, IdleTimeout: time.Hour}, slog.New(log))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); f.Run(ctx, time.Second, func() {}) }()
@@ -153,7 +151,7 @@ func TestAFaultEndsOneConnection(t *testing.T) {
 	}
 	log := stuck{said: make(chan string, 2)}
 	// Without a tap every request meets a fault, right after it was sent to the instance.
-	f := NewFront(New(t.Context(), Config{}, pool, nil, nil), ln, Limits{HeaderTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, slog.New(log))
+	f := NewFront(New(t.Context(), Config{}, pool, nil, nil), NewDoor(ln, 8), Limits{HeaderTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, slog.New(log))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); f.Run(ctx, time.Minute, func() {}) }()
