@@ -2,11 +2,13 @@ package replicator_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/foreshadow/foreshadow/services/replicator"
 )
@@ -78,4 +80,39 @@ func TestReasonOfAnAnswerIsOneLine(t *testing.T) {
 	if answer := say(t, strings.TrimPrefix(r.url, "http://"), ""); !strings.HasPrefix(answer, "HTTP/1.1 200 OK\r\n") {
 		t.Errorf("answered %q", answer)
 	}
+}
+
+// TestAnswerBeforeTheEndOfAnUpload: a client that reads nothing before it has sent all still gets the answer that came early, as it
+// would from the instance, if that hears it out.
+func TestAnswerBeforeTheEndOfAnUpload(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		r.platform.set(ready("early", talker(t, func(conn net.Conn, _ string) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+			_ = conn.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, conn)
+		})))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		const piece = 64 << 10
+		fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 100*piece)
+		for range 100 { // a second: longer than net/http goes on to hear
+			if _, err := conn.Write(make([]byte, piece)); err != nil {
+				t.Fatalf("while sending: %v", err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatalf("%v %v", res, err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || string(body) != "no" {
+			t.Errorf("%q %v", body, err)
+		}
+	})
 }

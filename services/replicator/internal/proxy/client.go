@@ -199,7 +199,7 @@ func (c *client) cut() {
 // end closes the connection behind the last answer. What the client may still send must not cut that off on its way.
 func (c *client) end() {
 	defer func() { _ = c.conn.Close() }()
-	if !c.request.Closes || c.conn.CloseWrite() != nil {
+	if !c.request.Closes || closeWrite(c.conn.Conn) != nil {
 		return
 	}
 	c.until(time.Now().Add(linger))

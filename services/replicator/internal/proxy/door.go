@@ -16,6 +16,10 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// leastIdle is how long a connection must have been idle to make room, so that those in use do not take turns in losing theirs.
 	leastIdle = time.Second
+	// lingerIdle and lingerMost are how long a client may be silent, and may go on with its upload, when it was answered before the end
+	// of it: nginx's lingering_timeout and lingering_time.
+	lingerIdle = 5 * time.Second
+	lingerMost = 30 * time.Second
 	// dismissed is in place of the time since when a connection was idle that has to go.
 	dismissed = -1
 )
@@ -83,6 +87,8 @@ func (d *Door) Note(conn net.Conn, state http.ConnState) {
 		g.rest()
 	case http.StateActive:
 		g.work()
+	case http.StateHijacked:
+		g.hijacked.Store(true)
 	}
 }
 
@@ -108,6 +114,15 @@ func (d *Door) enter() bool {
 			return false
 		case <-look.C:
 		}
+	}
+}
+
+func (d *Door) isClosed() bool {
+	select {
+	case <-d.closed:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -150,6 +165,8 @@ type guest struct {
 	leave func()
 	// idle is the door's time when the last byte came, or the last answer went; 0 while a request is under way.
 	idle atomic.Int64
+	// hijacked: it is no HTTP any more. lingers: the last answer went, the client may still be sending.
+	hijacked, lingers atomic.Bool
 }
 
 // rest says that no request is under way.
@@ -179,11 +196,30 @@ func (g *guest) Read(p []byte) (int, error) {
 // Close implements net.Conn.
 func (g *guest) Close() error {
 	defer g.leave()
+	if g.lingers.CompareAndSwap(true, false) {
+		g.linger()
+	}
 	return g.Conn.Close()
 }
 
-// CloseWrite lets the last answer arrive.
-func (g *guest) CloseWrite() error { return closeWrite(g.Conn) }
+// linger hears a client out that was answered before the end of its upload. A connection that is closed while something comes is reset,
+// which takes the answer from a client that reads it when it has sent all.
+func (g *guest) linger() {
+	g.rest()
+	most, into := time.Now().Add(lingerMost), make([]byte, 8<<10)
+	for !g.door.isClosed() && time.Now().Before(most) {
+		_ = g.SetReadDeadline(time.Now().Add(lingerIdle))
+		if _, err := g.Read(into); err != nil {
+			return
+		}
+	}
+}
+
+// CloseWrite lets the last answer arrive. net/http calls it when there may be more of the last request to come.
+func (g *guest) CloseWrite() error {
+	g.lingers.Store(!g.hijacked.Load())
+	return closeWrite(g.Conn)
+}
 
 func closeWrite(conn net.Conn) error {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
