@@ -66,6 +66,71 @@ func TestInstanceGetsWhatTheClientSent(t *testing.T) {
 	}
 }
 
+// TestTargetsArriveAsTheyCame: no byte of a target is escaped, or not any more, for an instance that may tell the difference.
+func TestTargetsArriveAsTheyCame(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		instance := startRaw(t)
+		r.platform.set(ready("raw", instance.Addr().String()))
+		ask := func(target string) string {
+			say(t, strings.TrimPrefix(r.url, "http://"), "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")
+			line, _, _ := strings.Cut(instance.heads(), "\r\n")
+			return line
+		}
+		for _, target := range []string{
+			"/%2e%2E/a/../b", "/a//b%2F", "/a|b", `/a"<b>\^`, "/{a}[b]`", "/\xc3\xa9", "/\xff", "/a#b", "/a?", "/a|b?%zz{}|&x", "//a", "/a%00b", "/a%7cb|%7C",
+		} {
+			if got, want := ask(target), "GET "+target+" HTTP/1.1"; got != want {
+				t.Errorf("an instance got %q, want %q", got, want)
+			}
+		}
+		protocols := &http.Protocols{}
+		protocols.SetUnencryptedHTTP2(true)
+		r.client.Transport.(*http.Transport).Protocols = protocols
+		req := request(t, http.MethodGet, r.url, "")
+		req.URL.Opaque = "/a| HTTP/1.1?b HTTP/1.1" // HTTP/2 may say so
+		if code, _ := do(t, r.client, req); code != http.StatusOK {
+			t.Errorf("got %d", code)
+		}
+		if got, _, _ := strings.Cut(instance.heads(), "\r\n"); got != "GET /a%7C%20HTTP/1.1?b%20HTTP/1.1 HTTP/1.1" {
+			t.Errorf("an instance got %q", got)
+		}
+		r.stop() // first, for instances wait for their connections
+	})
+}
+
+// TestAnswerIsNotHeldBack: what an instance has said of an answer of known length reaches the client while the rest is to come.
+func TestAnswerIsNotHeldBack(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o)
+		r.client.Timeout = 30 * time.Second
+		heard := make(chan struct{})
+		defer close(heard)
+		r.use(serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "4")
+			for range 2 {
+				_ = http.NewResponseController(w).Flush()
+				<-heard
+				_, _ = io.WriteString(w, "ab")
+			}
+		}))
+		resp, err := r.client.Do(request(t, http.MethodGet, r.url, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		buf := make([]byte, 2)
+		for range 2 {
+			heard <- struct{}{}
+			if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != "ab" {
+				t.Errorf("%q %v", buf, err)
+			}
+		}
+	})
+}
+
 func TestForwardedHeadersOfStrangersAreDropped(t *testing.T) {
 	t.Parallel()
 	r := start(t, options{config: func(c *replicator.Config) { c.TrustForwarded = false }})

@@ -20,6 +20,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ import (
 
 // StatusClientClosed stands for a request whose client went away before the answer, as nginx does.
 const StatusClientClosed = 499
+
+// flushWithin is how long the beginning of an answer may wait for more of it, and so not be a packet of its own.
+const flushWithin = 10 * time.Millisecond
 
 // Reasons of failures on this side of the instance.
 const (
@@ -72,6 +76,7 @@ func New(ending context.Context, cfg Config, pool *balance.Pool, t *tap.Tap, m *
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   h.fail,
 		BufferPool:     h.buffers,
+		FlushInterval:  flushWithin,
 		// What it would say is counted, with its reason.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
@@ -139,7 +144,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // rewrite undoes what ReverseProxy changes beyond hop-by-hop headers: an instance gets what the client sent.
 func (h *Handler) rewrite(p *httputil.ProxyRequest) {
-	p.Out.URL.RawQuery = p.In.URL.RawQuery
+	p.Out.URL.RawQuery = strings.ReplaceAll(p.In.URL.RawQuery, " ", "%20") // which HTTP/2 allows, and ends a target in HTTP/1.1
+	p.Out.URL.Opaque = asItCame(p.In)
 	// Shared, so that the trailers are there when the body has ended.
 	p.Out.Trailer = p.In.Trailer
 	if h.cfg.TrustForwarded {
@@ -157,6 +163,17 @@ func (h *Handler) rewrite(p *httputil.ProxyRequest) {
 			}
 		}
 	}
+}
+
+// asItCame is the path of a target of which net/url would escape more than the client did; empty for the others, and when there is a
+// blank in it.
+func asItCame(r *http.Request) string {
+	target := r.RequestURI
+	if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.Contains(target, " ") || target == r.URL.RequestURI() {
+		return ""
+	}
+	path, _, _ := strings.Cut(target, "?")
+	return path
 }
 
 // fail answers for an instance that did not.
