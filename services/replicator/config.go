@@ -42,7 +42,8 @@ type Config struct {
 	WaitReady time.Duration `yaml:"wait_ready"`
 	// MaxWaiting bounds the requests that wait so.
 	MaxWaiting int `yaml:"max_waiting"`
-	// DrainTimeout is how long open requests may go on after the end was asked for.
+	// DrainTimeout is how long open requests may go on after the end was asked for, and a tenth of it how long open connections
+	// may bring one more.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	// TrustForwarded keeps and extends the X-Forwarded-* of a proxy in front. Turn it off where clients connect directly.
 	TrustForwarded bool `yaml:"trust_forwarded"`

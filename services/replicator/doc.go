@@ -47,6 +47,8 @@
 //   - While the platform is away the instances it reported last keep serving.
 //   - As many clients are let in as have a file descriptor for a connection to an instance each; whoever is in is answered. When
 //     more come, those that were idle for longest make room. So it is with what mirrors into a sink.
+//   - At the end no request is lost: for a tenth of drain_timeout whoever asks on an open connection is answered, and told that it was
+//     the last time; what is under way has all of it.
 //   - Every request that the handler saw is in exactly one observation as an arrival and in exactly one as a completion,
 //     and in the ledger with its fate. Requests that net/http refuses before (malformed heads) are in neither.
 //   - Copying is what yields: above cpu_budget the sample is shed, by whole sessions and with weights that follow, a full

@@ -213,16 +213,21 @@ func (s *Service) serveProxy(ctx context.Context) error {
 func (s *Service) serveFront(ctx, requests context.Context, cutOff func(), handler *proxy.Handler) error {
 	door := s.door(2) // a client's, and one to an instance
 	server := s.server(requests, door, handler)
+	// At the end whoever is about to ask is still answered, and told that it was the last time, before net/http closes what is idle.
+	grace := s.cfg.DrainTimeout / 10
+	accepting, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { handler.LastCall(); door.Shut(); door.Empty(grace); end() })()
 	if !s.cfg.ShortWay {
-		return telemetry.ServeHTTPAndCut(ctx, door, server, s.cfg.DrainTimeout, cutOff)
+		return telemetry.ServeHTTPAndCut(accepting, door, server, s.cfg.DrainTimeout-grace, cutOff)
 	}
 	front := proxy.NewFront(handler, door, proxy.Limits{
-		HeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
+		HeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes, LastCall: grace,
 	}, s.deps.Log)
 	serving, stop := context.WithCancel(ctx)
 	var fronts sync.WaitGroup
 	fronts.Go(func() { front.Run(serving, s.cfg.DrainTimeout, cutOff) })
-	err := telemetry.ServeHTTPAndCut(ctx, front, server, s.cfg.DrainTimeout, cutOff)
+	err := telemetry.ServeHTTPAndCut(accepting, front, server, s.cfg.DrainTimeout-grace, cutOff)
 	stop()
 	fronts.Wait()
 	return err

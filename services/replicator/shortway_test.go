@@ -328,12 +328,12 @@ func TestSlowAnswerAndNextRequest(t *testing.T) {
 	}
 }
 
-// TestEndClosesIdleConnections: at the end an idle connection is closed at once, and one that is under way is
+// TestEndClosesIdleConnections: at the end an idle connection is closed soon, and one that is under way is
 // told that there is no next request.
 func TestEndClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, o options) {
-		r := start(t, o.with(func(c *replicator.Config) { c.DrainTimeout = time.Minute }))
+		r := start(t, o.with(func(c *replicator.Config) { c.DrainTimeout = 10 * time.Second }))
 		arrived, release := make(chan struct{}), make(chan struct{})
 		r.use(serve(t, func(_ http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/busy" {
@@ -368,5 +368,42 @@ func TestEndClosesIdleConnections(t *testing.T) {
 		if _, err := fromBusy.ReadByte(); err != io.EOF {
 			t.Errorf("connection after the last answer: %v", err)
 		}
+	})
+}
+
+// TestNoRequestIsLostAtTheEnd: a client that is about to ask when the end comes is answered, and told that it was the last time.
+func TestNoRequestIsLostAtTheEnd(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o.with(func(c *replicator.Config) { c.DrainTimeout = time.Minute }))
+		r.useNow(address(serve(t, func(http.ResponseWriter, *http.Request) {})))
+		for _, method := range []string{http.MethodPost, http.MethodHead} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			br, asked := bufio.NewReader(conn), &http.Request{Method: method}
+			ask := func() bool {
+				fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", method)
+				res, err := http.ReadResponse(br, asked)
+				if err != nil || res.StatusCode != http.StatusOK {
+					t.Fatalf("%s: %v %v", method, res, err)
+				}
+				return res.Close
+			}
+			if ask() {
+				t.Errorf("%s: closed before the end", method)
+			}
+			defer func() {
+				for !ask() {
+				}
+				if _, err := br.ReadByte(); err != io.EOF {
+					t.Errorf("%s: after the last answer: %v", method, err)
+				}
+			}()
+		}
+		r.cancel()
 	})
 }

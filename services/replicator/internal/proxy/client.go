@@ -26,8 +26,6 @@ const (
 	patience = 10 * time.Millisecond
 	// glance is how long an instance may take before the client is watched: who goes away ends the request.
 	glance = 20 * time.Millisecond
-	// lastCall is how long a new connection may bring its first request when the end was asked for.
-	lastCall = time.Second
 	// linger is how long the client may take to close after the last answer.
 	linger = 500 * time.Millisecond
 )
@@ -142,9 +140,10 @@ func (c *client) fill() bool {
 		c.r = 0
 	}
 	empty := c.w == 0
-	if c.w == len(c.in) || !c.wait(empty) {
+	if c.w == len(c.in) {
 		return empty
 	}
+	c.wait(empty)
 	if empty {
 		c.conn.rest()
 	}
@@ -153,8 +152,8 @@ func (c *client) fill() bool {
 	return err == nil || empty
 }
 
-// wait sets the deadline of the next read; false when there is to be none.
-func (c *client) wait(empty bool) bool {
+// wait sets the deadline of the next read.
+func (c *client) wait(empty bool) {
 	now := time.Now()
 	want, slack := now.Add(patience), time.Duration(0)
 	switch {
@@ -167,11 +166,9 @@ func (c *client) wait(empty bool) bool {
 	if late := want.Sub(c.deadline); late > slack || late < 0 {
 		c.until(want)
 	}
-	if !empty || !c.front.closing.Load() {
-		return true
+	if empty && c.front.closing.Load() {
+		c.hurry()
 	}
-	c.hurry()
-	return !c.begun.Load()
 }
 
 func (c *client) until(deadline time.Time) {
@@ -179,14 +176,8 @@ func (c *client) until(deadline time.Time) {
 	_ = c.conn.SetReadDeadline(deadline)
 }
 
-// hurry ends a connection that waits for its next request. It may be called by others.
-func (c *client) hurry() {
-	deadline := time.Now()
-	if !c.begun.Load() {
-		deadline = deadline.Add(lastCall)
-	}
-	_ = c.conn.SetReadDeadline(deadline)
-}
+// hurry ends a connection that does not bring its next request soon: the client may be about to. It may be called by others.
+func (c *client) hurry() { _ = c.conn.SetReadDeadline(time.Now().Add(c.front.limits.LastCall)) }
 
 // cut ends a connection whatever it does. It may be called by others.
 func (c *client) cut() {

@@ -49,15 +49,30 @@ func NewDoor(ln net.Listener, places int) *Door {
 	d := &Door{
 		Listener: ln, places: make(chan struct{}, places), closed: make(chan struct{}), opened: time.Now(), guests: map[*guest]struct{}{},
 	}
-	d.close = sync.OnceValue(func() error { close(d.closed); return ln.Close() })
+	d.close = sync.OnceValue(func() error {
+		close(d.closed)
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) { // as it is when it was shut
+			return err
+		}
+		return nil
+	})
 	return d
 }
 
 // Close implements net.Listener.
 func (d *Door) Close() error { return d.close() }
 
-// Accept implements net.Listener.
-func (d *Door) Accept() (net.Conn, error) { return d.accept() }
+// Shut lets nobody in any more; an http.Server, which would close what is idle, need not know yet.
+func (d *Door) Shut() { _ = d.Listener.Close() }
+
+// Accept implements net.Listener. It returns when the door is closed.
+func (d *Door) Accept() (net.Conn, error) {
+	conn, err := d.accept()
+	if errors.Is(err, net.ErrClosed) {
+		<-d.closed
+	}
+	return conn, err
+}
 
 func (d *Door) accept() (*guest, error) {
 	conn, err := d.Listener.Accept()
@@ -114,6 +129,15 @@ func (d *Door) enter() bool {
 			return false
 		case <-look.C:
 		}
+	}
+}
+
+// Empty returns when everybody has left, or after the given time.
+func (d *Door) Empty(most time.Duration) {
+	look := time.NewTicker(most/100 + 1)
+	defer look.Stop()
+	for until := time.Now().Add(most); len(d.places) > 0 && time.Now().Before(until); {
+		<-look.C
 	}
 }
 

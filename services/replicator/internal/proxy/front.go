@@ -18,6 +18,8 @@ type Limits struct {
 	IdleTimeout   time.Duration
 	// MaxHeaderBytes of a request head.
 	MaxHeaderBytes int
+	// LastCall is how long a connection may bring its next request when the end was asked for.
+	LastCall time.Duration
 }
 
 // Front is the short way. It serves plain HTTP/1.1 requests by itself, one goroutine per connection and no copy of a head
@@ -72,10 +74,7 @@ func (f *Front) Addr() net.Addr { return f.door.Addr() }
 // Close implements net.Listener: no connection is accepted any more, nor handed over.
 func (f *Front) Close() error {
 	f.once.Do(func() { close(f.closed) })
-	if err := f.door.Close(); !errors.Is(err, net.ErrClosed) { // as it is when Run has ended accepting
-		return err
-	}
-	return nil
+	return f.door.Close()
 }
 
 // Run serves until ctx ends. Requests that are open then have the given time, after which cutOff is called, and they are cut

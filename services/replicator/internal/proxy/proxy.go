@@ -63,6 +63,7 @@ type Handler struct {
 	reverse *httputil.ReverseProxy
 	ending  context.Context
 	open    sync.WaitGroup
+	closing atomic.Bool
 	later   later
 	buffers *buffers
 }
@@ -73,7 +74,7 @@ func New(ending context.Context, cfg Config, pool *balance.Pool, t *tap.Tap, m *
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:        h.rewrite,
 		Transport:      h,
-		ModifyResponse: modifyResponse,
+		ModifyResponse: h.modifyResponse,
 		ErrorHandler:   h.fail,
 		BufferPool:     h.buffers,
 		FlushInterval:  flushWithin,
@@ -82,6 +83,9 @@ func New(ending context.Context, cfg Config, pool *balance.Pool, t *tap.Tap, m *
 	}
 	return h
 }
+
+// LastCall has clients told that their requests are the last ones of their connections.
+func (h *Handler) LastCall() { h.closing.Store(true) }
 
 // Wait returns when every request has ended, those of upgraded connections included.
 func (h *Handler) Wait() {

@@ -113,7 +113,7 @@ func isSafe(method string) bool {
 }
 
 // modifyResponse puts the counters on the instance's answer.
-func modifyResponse(res *http.Response) error {
+func (h *Handler) modifyResponse(res *http.Response) error {
 	c := callOf(res.Request.Context())
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if conn, ok := res.Body.(io.ReadWriteCloser); ok {
@@ -121,6 +121,9 @@ func modifyResponse(res *http.Response) error {
 			res.Body = upgradedConn{ReadWriteCloser: conn, read: &c.read, written: &c.written}
 		}
 		return nil
+	}
+	if h.closing.Load() {
+		res.Header.Set("Connection", "close")
 	}
 	if media, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err == nil && media == "text/event-stream" {
 		c.streaming = true
