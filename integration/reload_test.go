@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -19,7 +20,7 @@ import (
 )
 
 // TestHangUpReloads sends SIGHUP to a replicator under a client whose one connection stays: a valid file holds from then on, one
-// that is not valid changes nothing, and both are said.
+// that is not valid changes nothing, and both are said. At the end it costs nothing.
 func TestHangUpReloads(t *testing.T) {
 	t.Parallel()
 	listen, admin, path := deadAddress(t), deadAddress(t), filepath.Join(t.TempDir(), "config.yaml")
@@ -83,8 +84,28 @@ func TestHangUpReloads(t *testing.T) {
 	if client.dials != 1 {
 		t.Errorf("%d connections", client.dials)
 	}
+	open, err := net.Dial("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	_, _ = io.WriteString(open, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+	client.ask("1 left out, 4 copied") // that one has arrived, too
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, func() string {
+		conn, err := net.Dial("tcp", listen)
+		if err != nil {
+			return ""
+		}
+		_ = conn.Close()
+		return "it accepts connections"
+	})
+	hangUp()
+	_, _ = io.WriteString(open, "b")
+	if resp, err := http.ReadResponse(bufio.NewReader(open), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("a request that was open at the end: %v, %v", resp, err)
 	}
 	said("stopped")
 }

@@ -71,11 +71,11 @@ type reloader interface {
 	Reload(f file) error
 }
 
-// reload reads the configuration anew at each SIGHUP until ctx ends. A file that is not valid changes nothing.
+// reload reads the configuration anew at each SIGHUP until ctx ends. A file that is not valid changes nothing. After that the signal
+// does nothing: it is not given back, or it would end the process, and with it the requests that are still open.
 func (p *process) reload(ctx context.Context, service reloader) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
-	defer signal.Stop(hangUp)
 	for {
 		select {
 		case <-ctx.Done():
