@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"regexp"
@@ -28,7 +29,7 @@ func (e usageError) Unwrap() error { return e.err }
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	quietenGRPC()
+	quieten()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -45,9 +46,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// quietenGRPC keeps from stderr what gRPC says there in words of its own: calls return their errors, and of a caller that leaves a
-// watch it would be said each time. Who asks for it hears it.
-func quietenGRPC() {
+// quieten keeps from stderr what libraries say there in words of their own. net/http logs what an instance says beyond its answer,
+// which is users' data. gRPC's calls return their errors, and of a caller that leaves a watch it would be said each time; who asks for
+// it hears it.
+func quieten() {
+	log.SetOutput(io.Discard)
 	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	}

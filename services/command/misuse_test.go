@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"math"
 	"os"
 	"path/filepath"
@@ -154,5 +156,22 @@ func TestPlainly(t *testing.T) {
 		if got := plainly(err).Error(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// TestWhatOthersSayIsNotLogged: net/http writes the first bytes of what a server says unasked to where package log writes.
+func TestWhatOthersSayIsNotLogged(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.SetOutput(write)
+	if code := Main([]string{"version"}, io.Discard, io.Discard); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	log.Print("Unsolicited response received on idle HTTP channel starting with secret")
+	_ = write.Close()
+	if said, err := io.ReadAll(read); err != nil || len(said) > 0 {
+		t.Errorf("%q %v", said, err)
 	}
 }
