@@ -38,8 +38,9 @@ func (c *client) exchange() bool {
 	up, err := c.send(arrive)
 	if err == nil {
 		c.answer(up, &o)
+		c.unwatch() // before another has the connection, for who watches closes it when the client goes
 		c.up.Store(nil)
-		if o.cut || o.clientErr != nil || !o.keep {
+		if o.cut || o.clientErr != nil || !o.keep || c.gone.Load() {
 			_ = up.Close()
 		} else {
 			c.held.Keep(up)
