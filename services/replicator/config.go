@@ -36,9 +36,11 @@ type Config struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// MaxHeaderBytes bounds a request head.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`
-	// ConnectTimeout bounds one attempt to connect to an instance.
+	// ConnectTimeout bounds one attempt to connect to an instance. Systems repeat what got lost of one after 1 s: less fails requests
+	// to an instance that is merely busy.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
-	// WaitReady is how long a request waits for an instance when none is ready; after it the answer is 503.
+	// WaitReady is how long a request waits for an instance when none is ready; after it the answer is 503. Attempts to connect do
+	// not count.
 	WaitReady time.Duration `yaml:"wait_ready"`
 	// MaxWaiting bounds the requests that wait so.
 	MaxWaiting int `yaml:"max_waiting"`
@@ -62,7 +64,7 @@ func DefaultConfig() Config {
 		Listen:  "127.0.0.1:8080", Admin: "127.0.0.1:9101",
 		QueueBytes: 64 << 20, ObservationQueueBytes: 64 << 20,
 		HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ConnectTimeout: time.Second, WaitReady: time.Second, MaxWaiting: 1000, DrainTimeout: 10 * time.Second,
+		ConnectTimeout: 1500 * time.Millisecond, WaitReady: time.Second, MaxWaiting: 1000, DrainTimeout: 10 * time.Second,
 		CPUBudget: 0.9, TrustForwarded: true, ShortWay: true, KeepBodies: []string{tap.FormType, tap.JSONType, tap.MultipartType},
 	}
 }

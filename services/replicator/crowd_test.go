@@ -4,10 +4,12 @@ package replicator_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -206,4 +208,45 @@ func TestEachClientHasAnInstance(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInstanceThatAcceptsLate: the only instance has more connections than it accepts for a moment, so that the system drops a request
+// for one more, as it does under load. A user of the instance would wait a little, and so does one of the proxy.
+func TestInstanceThatAcceptsLate(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, o options) {
+		r := start(t, o.with(func(c *replicator.Config) { c.ConnectTimeout, c.WaitReady = 200*time.Millisecond, 600*time.Millisecond }))
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+			t.Fatal(err)
+		}
+		file := os.NewFile(uintptr(fd), "listener")
+		ln, err := net.FileListener(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = file.Close()
+		for full := false; !full; {
+			conn, err := net.DialTimeout("tcp", ln.Addr().String(), 200*time.Millisecond)
+			if full = err != nil; !full {
+				defer conn.Close()
+			}
+		}
+		r.useNow(ln.Addr().String())
+		answered := make(chan int, 1)
+		go func() {
+			code, _ := do(t, r.client, request(t, http.MethodPost, r.url, ""))
+			answered <- code
+		}()
+		waitFor(t, "a second try", func() bool { return strings.Contains(r.metrics(), "\nforeshadow_replicator_retries_total 1\n") })
+		instance := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}}
+		instance.Start()
+		defer instance.Close()
+		if code := <-answered; code != http.StatusOK {
+			t.Errorf("got %d", code)
+		}
+	})
 }

@@ -87,7 +87,7 @@ func (c *client) release() {
 // and none when there is an error.
 func (c *client) send(arrive time.Time) (*balance.Conn, error) {
 	h := c.front.handler
-	deadline := arrive.Add(h.cfg.WaitReady)
+	deadline, asked := arrive.Add(h.cfg.WaitReady), arrive
 	broke := false
 	for try := 1; ; try++ {
 		up, err := c.offer(c.held)
@@ -105,9 +105,11 @@ func (c *client) send(arrive time.Time) (*balance.Conn, error) {
 		}
 		broke = broke || !refused
 		h.metrics.retries.Inc()
+		deadline = deadline.Add(time.Since(asked)) // an instance was there, if in vain
 		if c.held, err = h.pool.Acquire(h.ending, deadline); err != nil {
 			return nil, err
 		}
+		asked = time.Now()
 	}
 }
 

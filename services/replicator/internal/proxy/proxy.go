@@ -46,7 +46,7 @@ const (
 
 // Config says how to proxy.
 type Config struct {
-	// WaitReady is how long a request may wait for an instance.
+	// WaitReady is how long a request may wait for an instance; attempts to connect to one do not count.
 	WaitReady time.Duration
 	// TrustForwarded keeps and extends X-Forwarded-* of the client; otherwise they are begun anew.
 	TrustForwarded bool

@@ -34,6 +34,7 @@ func (h *Handler) RoundTrip(out *http.Request) (*http.Response, error) {
 			h.pool.Release(instance)
 			return nil, err
 		}
+		asked := time.Now()
 		response, err := instance.RoundTrip(out)
 		if err == nil {
 			if c.body != nil {
@@ -52,6 +53,7 @@ func (h *Handler) RoundTrip(out *http.Request) (*http.Response, error) {
 		}
 		broke = broke || !refused
 		h.metrics.retries.Inc()
+		deadline = deadline.Add(time.Since(asked)) // an instance was there, if in vain
 		// The transport may still look at the request it was given; the trailers stay shared.
 		next, target := out.WithContext(ctx), *out.URL
 		next.URL = &target
