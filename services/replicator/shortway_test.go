@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,6 +293,35 @@ func TestConnectionClosedWhileIdle(t *testing.T) {
 	}
 	if _, sum := r.observed(); sum.Total().Errors != 0 {
 		t.Errorf("observed %+v", sum.Total())
+	}
+}
+
+// TestRequestThatBreaksItsInstance: a request by which an instance breaks the connection is not tried on every connection that is kept.
+func TestRequestThatBreaksItsInstance(t *testing.T) {
+	t.Parallel()
+	r := start(t, options{})
+	const kept = 10
+	var together sync.WaitGroup
+	together.Add(kept)
+	var broken atomic.Int32
+	r.useNow(address(serve(t, func(_ http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/break" {
+			broken.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		together.Done()
+		together.Wait() // so that each has a connection of its own
+	})))
+	var asking sync.WaitGroup
+	for range kept {
+		asking.Go(func() { do(t, r.client, request(t, http.MethodGet, r.url, "")) })
+	}
+	asking.Wait()
+	if code, _ := do(t, r.client, request(t, http.MethodGet, r.url+"/break", "")); code != http.StatusBadGateway {
+		t.Errorf("got %d", code)
+	}
+	if n := broken.Load(); n > 4 { // on a kept and a fresh connection, and the same once more
+		t.Errorf("an instance got it %d times", n)
 	}
 }
 

@@ -114,12 +114,10 @@ func (c *client) send(arrive time.Time) (*balance.Conn, error) {
 }
 
 // offer sends the request to an instance, and returns the connection on which it has begun to answer. A connection that the
-// instance closed while it was idle is no failure of the instance.
+// instance closed while it was idle is no failure of the instance; but a request that breaks a fresh one, too, would break them all.
 func (c *client) offer(instance *balance.Instance) (*balance.Conn, error) {
 	h := c.front.handler
-	safe := isSafe(c.request.Method)
-	for {
-		up := instance.Idle()
+	for up := instance.Idle(); ; up = nil {
 		if up == nil {
 			var err error
 			if up, err = instance.Dial(h.ending); err != nil {
@@ -133,7 +131,7 @@ func (c *client) offer(instance *balance.Instance) (*balance.Conn, error) {
 		}
 		c.up.Store(nil)
 		_ = up.Close()
-		if !up.Reused || !safe || c.gone.Load() || h.ending.Err() != nil {
+		if !up.Reused || !isSafe(c.request.Method) || c.gone.Load() || h.ending.Err() != nil {
 			return nil, err
 		}
 	}
