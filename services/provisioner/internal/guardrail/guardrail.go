@@ -111,7 +111,8 @@ type Situation struct {
 type Floor struct {
 	// Instances at least, and no change of their size.
 	Instances int `json:"instances"`
-	// Until when.
+	// Since when, and until when.
+	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
 }
 

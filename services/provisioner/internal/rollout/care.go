@@ -138,10 +138,7 @@ func (l *Lane) undo(ctx context.Context, st platform.State, a journal.Action, re
 		Reason: reason, Guardrails: []string{guardrail.RolledBack}, CreateTime: timestamppb.New(now), Actor: provisioner,
 	}
 	next := l.state
-	next.Watch = nil
 	next.Flights = append(slices.Clone(next.Flights), journal.Flight{Action: journal.Action{ScalingApplied: undone}, Before: l.before(st), Rollback: true})
-	next.RolledBack = guardrail.Floor{Instances: target, Until: now.Add(l.subject.Rules.Rollback.Hold << min(next.Rollbacks, maxHold))}
-	next.Rollbacks++
 	if err := l.commit(ctx, next, nil); err != nil {
 		return false, err
 	}

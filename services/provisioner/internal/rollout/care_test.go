@@ -269,27 +269,44 @@ func TestWhatIsNotRolledBack(t *testing.T) {
 	}
 }
 
+// severed is a cluster whose next changes do not arrive.
+type severed struct {
+	*cluster
+	lost int
+}
+
+func (s *severed) Scale(ctx context.Context, group string, c platform.Change) (platform.State, error) {
+	if s.lost > 0 {
+		s.lost--
+		return platform.State{}, errCut
+	}
+	return s.cluster.Scale(ctx, group, c)
+}
+
 func TestRollbackThatNeverArrivedIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	r := newCareRig(t, 6, nil)
-	r.offer(7, 3)
-	r.steps(1)
-	watch := *r.lane.state.Watch
-	// Killed between the journal and the platform: the flight is there, and the platform knows nothing of it.
-	next := r.lane.state
-	undone := watch.Action
-	next.Flights = []journal.Flight{{Action: journal.Action{ScalingApplied: &foreshadowv1.ScalingApplied{
-		ActionId: undone.GetActionId() + "/rollback", Workload: "shop", Generation: 8, From: undone.GetTo(), To: undone.GetFrom(), CreateTime: timestamppb.New(r.now),
-	}}, Rollback: true}}
-	if err := r.journal.SetLane("shop/production", next, nil); err != nil {
-		t.Fatal(err)
-	}
-	r.users.since = 0.4
-	r.now = r.now.Add(2 * time.Second)
-	r.restart()
-	r.steps(2)
-	if r.cluster.state.Desired != 6 || r.last().GetOutcome() != foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
-		t.Errorf("state %+v, recorded %v", r.cluster.state, r.last())
+	for name, restart := range map[string]bool{"by the same process": false, "after kill -9": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newCareRig(t, 6, nil)
+			r.offer(7, 3)
+			r.steps(1)
+			r.users.since = 0.4
+			r.now = r.now.Add(2 * time.Second)
+			r.lane.deps.Platform = &severed{cluster: r.cluster, lost: 2}
+			r.step()
+			if restart {
+				r.restart()
+			}
+			r.steps(4)
+			if r.cluster.state.Desired != 6 || r.last().GetOutcome() != foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
+				t.Fatalf("state %+v, recorded %v", r.cluster.state, r.last())
+			}
+			// What never arrived was no rollback: the hold is that of the first.
+			if hold := r.lane.state.RolledBack.Until.Sub(r.last().GetCreateTime().AsTime()); hold != 10*time.Minute {
+				t.Errorf("held for %v", hold)
+			}
+		})
 	}
 }
 

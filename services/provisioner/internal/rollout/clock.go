@@ -8,14 +8,13 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/foreshadow/foreshadow/libs/workload"
 	"github.com/foreshadow/foreshadow/services/provisioner/internal/journal"
 )
 
 // present brings what a lane remembers into the present. After the clock was set back, or on a machine whose clock is behind, it
 // would lie in the future: cooldowns, rates, holds and checks would last until that time had come again, and nobody would see how
 // users fare meanwhile. What is dated later than now counts as of now. It is pure; changed says whether the result differs.
-func present(lane journal.Lane, rules workload.Guardrails, now time.Time) (next journal.Lane, changed bool) {
+func present(lane journal.Lane, now time.Time) (next journal.Lane, changed bool) {
 	now = now.Round(0) // what counts is the time of day: other processes read and write these times
 	atMost := func(t *time.Time, limit time.Time) {
 		if t.Round(0).After(limit) {
@@ -48,7 +47,10 @@ func present(lane journal.Lane, rules workload.Guardrails, now time.Time) (next 
 		atMost(&m.Time, now)
 		next.Manual = &m
 	}
-	atMost(&next.RolledBack.Until, now.Add(rules.Rollback.Hold<<maxHold))
+	if f := &next.RolledBack; f.Since.After(now) {
+		f.Until = now.Add(f.Until.Sub(f.Since)) // it holds as long as it was to
+		atMost(&f.Since, now)
+	}
 	return next, changed
 }
 
@@ -60,7 +62,7 @@ func (l *Lane) followClock(ctx context.Context) error {
 			l.wanted[i].Time = now
 		}
 	}
-	next, changed := present(l.state, l.subject.Rules, now)
+	next, changed := present(l.state, now)
 	if !changed {
 		return nil
 	}

@@ -20,22 +20,20 @@ func of(at time.Time) journal.Lane {
 	return journal.Lane{
 		Generation: 7, Changes: []guardrail.Change{{Time: at, Delta: 2}}, Flights: []journal.Flight{{Action: action, Accepted: true}},
 		Watch: &journal.Watch{Action: action, Since: at}, Manual: &journal.Manual{Desired: 3, Time: at},
-		RolledBack: guardrail.Floor{Instances: 4, Until: at}, Rollbacks: 1,
+		RolledBack: guardrail.Floor{Instances: 4, Since: at, Until: at.Add(20 * time.Minute)}, Rollbacks: 1,
 	}
 }
 
 func TestWhatLiesInTheFutureIsOfThePresent(t *testing.T) {
 	t.Parallel()
-	rules := workload.Guardrails{Rollback: workload.Rollback{Hold: time.Minute}}
 	for name, at := range map[string]time.Time{"past": noon.Add(-time.Hour), "now": noon} {
 		lane := of(at)
-		if next, changed := present(lane, rules, noon); changed || !cmp.Equal(lane, next, protocmp.Transform()) {
+		if next, changed := present(lane, noon); changed || !cmp.Equal(lane, next, protocmp.Transform()) {
 			t.Errorf("%s: changed by %s", name, cmp.Diff(lane, next, protocmp.Transform()))
 		}
 	}
 	future, want := of(noon.Add(time.Hour)), of(noon)
-	want.RolledBack.Until = noon.Add(time.Minute << maxHold)
-	next, changed := present(future, rules, noon)
+	next, changed := present(future, noon)
 	if diff := cmp.Diff(want, next, protocmp.Transform()); !changed || diff != "" {
 		t.Errorf("changed %v:\n%s", changed, diff)
 	}
@@ -99,6 +97,23 @@ func TestTheClockIsSetBack(t *testing.T) {
 			r.steps(20)
 			if r.cluster.state.Desired != 4 {
 				t.Errorf("%d instances, not rolled back: %v", r.cluster.state.Desired, r.last())
+			}
+		})
+		t.Run("what was rolled back is tried again", func(t *testing.T) {
+			t.Parallel()
+			r := newCareRig(t, 4, nil)
+			r.offer(1, 2)
+			r.steps(1)
+			r.users.since = 0.5
+			r.steps(3)
+			set(r)
+			r.users.since = 0
+			r.steps(1)
+			r.now = r.now.Add(10 * time.Minute)
+			r.offer(10, 2)
+			r.steps(2)
+			if r.cluster.state.Desired != 2 {
+				t.Errorf("%d instances: %s", r.cluster.state.Desired, r.last().GetReason())
 			}
 		})
 		t.Run("a person's change is left alone for a while", func(t *testing.T) {

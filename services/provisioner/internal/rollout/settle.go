@@ -60,9 +60,15 @@ func removes(a journal.Action) bool {
 // accept notes that the platform has taken the change.
 func accept(lane *journal.Lane, f *journal.Flight, rules workload.Guardrails, now time.Time) {
 	f.Accepted = true
+	begun := f.Action.GetCreateTime().AsTime()
 	lane.Generation, lane.Watch = f.Action.GetGeneration(), nil
+	if f.Rollback {
+		hold := rules.Rollback.Hold << min(lane.Rollbacks, maxHold)
+		lane.RolledBack = guardrail.Floor{Instances: int(f.Action.GetTo().GetInstances()), Since: begun, Until: begun.Add(hold)}
+		lane.Rollbacks++
+	}
 	changes := []guardrail.Change{{
-		Time:  f.Action.GetCreateTime().AsTime(),
+		Time:  begun,
 		Delta: int(f.Action.GetTo().GetInstances() - f.Action.GetFrom().GetInstances()),
 	}}
 	for _, c := range lane.Changes {
