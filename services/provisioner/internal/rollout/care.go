@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/foreshadow/foreshadow/libs/platform"
@@ -90,7 +91,7 @@ func (l *Lane) proceed(ctx context.Context, st platform.State) {
 func (l *Lane) watched() (a journal.Action, since time.Time, ok bool) {
 	if n := len(l.state.Flights); n > 0 {
 		f := l.state.Flights[n-1]
-		if !f.Accepted || f.Rollback || sizeOf(f.Action.GetTo()) == (platform.Size{}) {
+		if !f.Accepted || f.Rollback || sizeOf(f.Action.GetTo()) == (platform.Size{}) || l.subject.Rules.Rollback.Within == 0 {
 			return a, since, false
 		}
 		return f.Action, f.Action.GetCreateTime().AsTime(), true
@@ -129,12 +130,19 @@ func (l *Lane) rollBack(ctx context.Context, st platform.State) (begun bool, err
 }
 
 func (l *Lane) undo(ctx context.Context, st platform.State, a journal.Action, reason string) (bool, error) {
-	now := l.deps.Now()
-	target := min(int(a.GetFrom().GetInstances()), l.subject.Limits.Max)
+	now, to := l.deps.Now(), proto.CloneOf(a.GetFrom())
+	// Limits may have been lowered since: what is undone for the users' sake must not take away more.
+	target := max(st.Desired, min(int(to.GetInstances()), l.subject.Limits.Max))
+	to.Instances = int32(target) // #nosec G115: bounded far lower
+	if target == st.Desired && sizeOf(to) == (platform.Size{}) {
+		next := l.state
+		next.Watch = nil
+		return false, l.commit(ctx, next, nil)
+	}
 	generation := max(l.state.Generation, st.Generation) + 1
 	undone := &foreshadowv1.ScalingApplied{
 		ActionId: a.GetActionId() + "/rollback", Workload: l.workload, Environment: l.environment,
-		RecommendationId: a.GetRecommendationId(), Generation: generation, From: a.GetTo(), To: a.GetFrom(),
+		RecommendationId: a.GetRecommendationId(), Generation: generation, From: a.GetTo(), To: to,
 		Reason: reason, Guardrails: []string{guardrail.RolledBack}, CreateTime: timestamppb.New(now), Actor: provisioner,
 	}
 	next := l.state
@@ -143,7 +151,7 @@ func (l *Lane) undo(ctx context.Context, st platform.State, a journal.Action, re
 		return false, err
 	}
 	after, paused, err := l.scale(ctx, platform.Change{
-		Instances: target, Generation: generation, ObservedDesired: st.Desired, Size: sizeOf(a.GetFrom()), Epoch: l.deps.Epoch,
+		Instances: target, Generation: generation, ObservedDesired: st.Desired, Size: sizeOf(to), Epoch: l.deps.Epoch,
 	})
 	if paused {
 		return false, l.forget(ctx)

@@ -310,6 +310,26 @@ func TestRollbackThatNeverArrivedIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestRollbackWithinALowerLimit: the file was changed while the change was watched.
+func TestRollbackWithinALowerLimit(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[int]int{5: 5, 4: 4, 2: 4} {
+		r := newCareRig(t, 6, nil)
+		r.offer(7, 4)
+		r.steps(1)
+		r.workload.Instances.Max = limit
+		r.restart()
+		r.users.since = 0.4
+		r.steps(4)
+		if r.cluster.state.Desired != want || r.lane.state.Watch != nil {
+			t.Errorf("at most %d: %d instances, want %d; watched %v", limit, r.cluster.state.Desired, want, r.lane.state.Watch)
+		}
+		if want > 4 && r.last().GetOutcome() != foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
+			t.Errorf("at most %d: recorded %v", limit, r.last())
+		}
+	}
+}
+
 func TestPersonsChangeWins(t *testing.T) {
 	t.Parallel()
 	r := newCareRig(t, 2, nil)
@@ -430,5 +450,18 @@ func TestSizeThatUsersFeelGoesBack(t *testing.T) {
 	}
 	if got := r.outcomes(); !slices.Equal(got, []foreshadowv1.Outcome{foreshadowv1.Outcome_OUTCOME_SUPERSEDED, foreshadowv1.Outcome_OUTCOME_ROLLED_BACK}) {
 		t.Errorf("recorded %v", got)
+	}
+}
+
+func TestSizesAreNotTakenBackWhereRollbacksAreOff(t *testing.T) {
+	t.Parallel()
+	r := newCareRig(t, 3, func(w *workload.Workload) { w.Guardrails.Rollback = workload.Rollback{} })
+	r.offerSize(7, 0.5)
+	r.step()
+	r.users.since = 0.9
+	r.now = r.now.Add(2 * time.Second)
+	r.steps(4)
+	if !fitted(r.cluster.state, platform.Size{CPUCores: 0.5}) {
+		t.Errorf("state %+v, recorded %v", r.cluster.state, r.last())
 	}
 }
