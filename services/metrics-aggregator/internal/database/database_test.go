@@ -180,6 +180,40 @@ func TestAClockAheadMakesNothingOld(t *testing.T) {
 	}
 }
 
+// TestAClockAheadThatDatesRowsMakesNothingOld: usage is dated by the clock that ages it.
+func TestAClockAheadThatDatesRowsMakesNothingOld(t *testing.T) {
+	t.Parallel()
+	pool := open(t, embeddedtest.Postgres(t))
+	if err := database.Migrate(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	ahead := now.AddDate(1, 0, 0)
+	storage := database.NewStorage(pool)
+	for _, at := range []time.Time{now, ahead} {
+		if err := storage.Prepare(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		for _, sql := range []string{
+			"insert into usage_window values ('shop', 1, $1, '1 s', 1, 1, 1)",
+			"insert into scaling_action values ($1::timestamptz::text, 'shop', $1, '')",
+		} {
+			if _, err := pool.Exec(t.Context(), sql, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := storage.Maintain(t.Context(), ahead, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"usage_window", "scaling_action"} {
+		var left int
+		if err := pool.QueryRow(t.Context(), "select count(*) from "+table).Scan(&left); err != nil || left != 2 {
+			t.Errorf("%s: %d rows are left, %v", table, left, err)
+		}
+	}
+}
+
 func TestADayThatWasDroppedByAnotherIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	pool := open(t, embeddedtest.Postgres(t))

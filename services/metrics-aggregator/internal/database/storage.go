@@ -209,13 +209,17 @@ const maintainTimeout = 5 * time.Minute
 // ChangesKept is how long a change of a window can be followed.
 const ChangesKept = day
 
-// Maintain drops what has expired and makes the days ahead. What has expired is judged by now or by the newest row of its
-// kind, whichever is earlier: what was dropped does not come back when a clock that jumped ahead does.
+// Maintain drops what has expired and makes the days ahead. What has expired is judged by the earliest of now, the clock of
+// the database, and the newest row of its kind: what was dropped does not come back when a clock that jumped ahead does. The
+// newest row alone would not do where rows are dated by the very clock that jumped, as those of usage are.
 func (s *Storage) Maintain(ctx context.Context, now time.Time, retention time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, maintainTimeout)
 	defer cancel()
 	if err := s.Prepare(ctx, now, now.Add(day)); err != nil {
 		return err
+	}
+	if err := s.pool.QueryRow(ctx, "select least($1, now())", now).Scan(&now); err != nil {
+		return fmt.Errorf("read the clock of the database: %w", err)
 	}
 	// A day more, so that a row that was accepted a moment ago is not about to go.
 	if err := s.Expire(ctx, now, retention+day); err != nil {
