@@ -59,7 +59,10 @@ func (s *Sink) handleDecisions(ctx context.Context, chunk kafka.Chunk) error {
 	if err != nil {
 		return err
 	}
-	now := s.cfg.Now()
+	now, err := s.present(ctx)
+	if err != nil {
+		return err
+	}
 	var ids, workloads []string
 	var times []time.Time
 	var payloads [][]byte
@@ -94,7 +97,7 @@ func (s *Sink) handleDecisions(ctx context.Context, chunk kafka.Chunk) error {
 	return nil
 }
 
-func checkDecision(workload string, at *timestamppb.Timestamp, now time.Time) error {
+func checkDecision(workload string, at *timestamppb.Timestamp, now present) error {
 	if workload == "" {
 		return errors.New("workload: is empty")
 	}
@@ -104,8 +107,5 @@ func checkDecision(workload string, at *timestamppb.Timestamp, now time.Time) er
 	if err := at.CheckValid(); err != nil {
 		return fmt.Errorf("time: %w", err)
 	}
-	if at.AsTime().After(now.Add(maxAhead)) {
-		return fmt.Errorf("time: %s is more than %s ahead", at.AsTime().Format(time.RFC3339), maxAhead)
-	}
-	return nil
+	return now.ahead("time", at.AsTime())
 }

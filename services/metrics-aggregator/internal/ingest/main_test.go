@@ -28,8 +28,8 @@ import (
 
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
-// epoch is the tests' present.
-var epoch = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+// epoch is the tests' present; the database's is near.
+var epoch = time.Now().UTC().Truncate(time.Hour)
 
 func migrate(ctx context.Context, url string) error {
 	pool, err := database.Open(workload.Secret(url))
@@ -54,7 +54,12 @@ func newPool(t testing.TB) *pgxpool.Pool {
 // newSink is one process's sink: several on one pool are several processes, for they share nothing else.
 func newSink(t testing.TB, pool *pgxpool.Pool) *ingest.Sink {
 	t.Helper()
-	now := func() time.Time { return epoch }
+	return newSinkAt(t, pool, epoch)
+}
+
+func newSinkAt(t testing.TB, pool *pgxpool.Pool, at time.Time) *ingest.Sink {
+	t.Helper()
+	now := func() time.Time { return at }
 	sink, err := ingest.New(ingest.Config{
 		Pool: pool, Store: window.NewStore(pool, database.NewStorage(pool), now), Bell: &notify.Bell{},
 		Width: time.Second, Retain: 30 * 24 * time.Hour, Now: now, Registerer: prometheus.NewRegistry(),

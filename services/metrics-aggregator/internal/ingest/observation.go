@@ -20,7 +20,7 @@ const (
 	maxSum = 1e100
 	// maxName bounds the parts of a key, so that an index can hold them.
 	maxName = 512
-	// maxAhead is how far a producer's clock may be ahead of ours.
+	// maxAhead is how far a producer's clock may be ahead.
 	maxAhead = time.Hour
 )
 
@@ -35,7 +35,18 @@ type observation struct {
 type bounds struct {
 	width     time.Duration
 	retention time.Duration
-	now       time.Time
+	now       present
+}
+
+// present is the earlier and the later of the clocks that say what time it is.
+type present struct{ first, last time.Time }
+
+// ahead is an error for a time that no clock is near yet.
+func (p present) ahead(field string, at time.Time) error {
+	if at.After(p.last.Add(maxAhead)) {
+		return fmt.Errorf("%s: %s is more than %s ahead", field, at.Format(time.RFC3339), maxAhead)
+	}
+	return nil
 }
 
 // read turns a record into an observation. Its error says why that can never be done: every fault that the database would
@@ -88,11 +99,11 @@ func (b bounds) keyOf(m *foreshadowv1.MetricsObserved) (window.Key, error) {
 		return window.Key{}, fmt.Errorf("start_time: %w", err)
 	}
 	start := m.StartTime.AsTime()
-	if start.Before(b.now.Add(-b.retention)) {
+	if start.Before(b.now.first.Add(-b.retention)) {
 		return window.Key{}, fmt.Errorf("start_time: %s is older than the retention of %s", start.Format(time.RFC3339), b.retention)
 	}
-	if start.After(b.now.Add(maxAhead)) {
-		return window.Key{}, fmt.Errorf("start_time: %s is more than %s ahead", start.Format(time.RFC3339), maxAhead)
+	if err := b.now.ahead("start_time", start); err != nil {
+		return window.Key{}, err
 	}
 	if !(m.DurationSeconds > 0) || m.DurationSeconds > b.width.Seconds() {
 		return window.Key{}, fmt.Errorf("duration_seconds: %v is not above 0 and at most the window of %s", m.DurationSeconds, b.width)

@@ -79,6 +79,22 @@ func TestPoisonIsNamedAndCommitsNothing(t *testing.T) {
 	}
 }
 
+// TestAClockThatIsOffSetsNothingAside: neither one that is a year ahead, nor one that has stood still for a year.
+func TestAClockThatIsOffSetsNothingAside(t *testing.T) {
+	t.Parallel()
+	for _, years := range []int{1, -1} {
+		pool := newPool(t)
+		sink := newSinkAt(t, pool, epoch.AddDate(years, 0, 0))
+		handle(t, sink, chunkOf(0, kafka.OffsetEarliest, record(t, observed(rand.New(rand.NewPCG(1, 9)), "shop", epoch), "a", 0)))
+		if got, _ := stored(t, pool, "shop"); len(got) != 1 {
+			t.Errorf("%d years off: %d windows", years, len(got))
+		}
+		decisions := chunkOf(0, kafka.OffsetEarliest, record(t, &foreshadowv1.Recommendation{Workload: "shop", CreateTime: timestamppb.New(epoch)}, "p", 1))
+		decisions.Topic = kafka.TopicScalingRecommended
+		handle(t, sink, decisions)
+	}
+}
+
 // TestWhatIsMergedCanBeReadAgain: a window that cannot be read back would hold up its partition, and its history, for ever.
 func TestWhatIsMergedCanBeReadAgain(t *testing.T) {
 	t.Parallel()

@@ -51,7 +51,8 @@ type Config struct {
 	// Width of the windows.
 	Width time.Duration
 	// Retain is how old an observation may be.
-	Retain     time.Duration
+	Retain time.Duration
+	// Now is our clock; the database's is asked too.
 	Now        func() time.Time
 	Registerer prometheus.Registerer
 }
@@ -116,7 +117,11 @@ func (s *Sink) HandleChunk(ctx context.Context, chunk kafka.Chunk) error {
 }
 
 func (s *Sink) handleObserved(ctx context.Context, chunk kafka.Chunk) error {
-	limits := bounds{width: s.cfg.Width, retention: s.cfg.Retain, now: s.cfg.Now()}
+	now, err := s.present(ctx)
+	if err != nil {
+		return err
+	}
+	limits := bounds{width: s.cfg.Width, retention: s.cfg.Retain, now: now}
 	observations := make([]observation, 0, len(chunk.Records))
 	var poison []kafka.Poison
 	for _, r := range chunk.Records {
@@ -136,7 +141,7 @@ func (s *Sink) handleObserved(ctx context.Context, chunk kafka.Chunk) error {
 		return fmt.Errorf("prepare chunk: %w", err)
 	}
 	merged := 0
-	err := pgx.BeginFunc(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
 		known, err := claim(ctx, tx, chunk)
 		if err != nil {
 			return err
@@ -155,6 +160,17 @@ func (s *Sink) handleObserved(ctx context.Context, chunk kafka.Chunk) error {
 	s.book.Pass(uint64(merged))
 	s.book.Drop(reasonDuplicate, uint64(len(observations)-merged))
 	return nil
+}
+
+// present asks our clock and the database's. What was set aside for its time does not come back, so both must refuse it: one that is
+// wrong, of a machine that was suspended for example, would set aside all there is.
+func (s *Sink) present(ctx context.Context) (present, error) {
+	now := s.cfg.Now()
+	var p present
+	if err := s.cfg.Pool.QueryRow(ctx, "select least($1, now()), greatest($1, now())", now).Scan(&p.first, &p.last); err != nil {
+		return p, fmt.Errorf("read the clock of the database: %w", err)
+	}
+	return p, nil
 }
 
 func (s *Sink) prepare(ctx context.Context, observations []observation) error {
