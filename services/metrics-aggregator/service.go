@@ -179,7 +179,10 @@ const (
 func (r *run) prepare(ctx context.Context) bool {
 	r.deps.Admin.NotReady(databasePart, database.Address(r.pool)+" is not migrated yet")
 	for attempt := 0; ; attempt++ {
-		err := database.Migrate(ctx, r.pool)
+		err := database.Ping(ctx, r.pool)
+		if err == nil {
+			err = database.Migrate(ctx, r.pool)
+		}
 		if err == nil {
 			err = r.storage.Maintain(ctx, time.Now(), r.cfg.Retention)
 		}

@@ -56,12 +56,18 @@ func Address(pool *pgxpool.Pool) string {
 	return fmt.Sprintf("database %s at %s", c.Database, net.JoinHostPort(c.Host, fmt.Sprint(c.Port)))
 }
 
-// Ping proves address, credentials and database.
+// Ping proves address, credentials and database, and that it takes writes. Where it does not, the pool leaves the server: after a
+// failover it may be the one in reserve, and connections to it would last.
 func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if err := pool.Ping(ctx); err != nil {
+	var readOnly bool
+	if err := pool.QueryRow(ctx, "select current_setting('transaction_read_only')::boolean").Scan(&readOnly); err != nil {
 		return fmt.Errorf("reach %s: %w", Address(pool), unreachable{err})
+	}
+	if readOnly {
+		pool.Reset()
+		return fmt.Errorf("%s is read-only: %w", Address(pool), rpc.ErrUnavailable)
 	}
 	return nil
 }

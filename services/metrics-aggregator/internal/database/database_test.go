@@ -243,6 +243,31 @@ func TestADayThatWasDroppedByAnotherIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestAServerThatIsReadOnlyIsLeft: connections to one that became a reserve, and stays reachable, are given up, so that the next go to
+// whoever has taken over.
+func TestAServerThatIsReadOnlyIsLeft(t *testing.T) {
+	t.Parallel()
+	url := embeddedtest.Postgres(t)
+	pool, other := open(t, url), open(t, url)
+	if err := database.Ping(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	for _, readOnly := range []string{"on", "off"} {
+		if _, err := other.Exec(t.Context(), `do $$ begin execute format('alter database %I set default_transaction_read_only = `+readOnly+`', current_database()); end $$`); err != nil {
+			t.Fatal(err)
+		}
+		if readOnly == "on" {
+			pool.Reset()
+			if err := database.Ping(t.Context(), pool); !errors.Is(err, rpc.ErrUnavailable) || !strings.Contains(err.Error(), "read-only") {
+				t.Fatalf("a server that takes no writes: %v", err)
+			}
+		}
+	}
+	if err := database.Ping(t.Context(), pool); err != nil {
+		t.Errorf("a server that takes writes: %v", err)
+	}
+}
+
 func TestErrorsNameTheAddressAndHideThePassword(t *testing.T) {
 	t.Parallel()
 	pool := open(t, "postgres://aggregator:hunter2@127.0.0.1:1/history")
