@@ -1,10 +1,15 @@
 package kubernetes
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +22,11 @@ var configMapResource = schema.GroupVersionResource{Version: "v1", Resource: "co
 const (
 	// documentKey is the key of the ConfigMap that holds the document.
 	documentKey = "document.json"
+	// compressedKey is the key of one that is larger than plainBytes: a ConfigMap takes 1 MiB. In place of the plain one is then a text
+	// that is no document, so that a release that does not look further finds it broken, and not empty.
+	compressedKey = "document.json.gz"
+	compressed    = "see " + compressedKey
+	plainBytes    = 512 << 10
 	// takenAnnotation is another one each time the document is taken over: a ConfigMap that is written as it was keeps its version.
 	takenAnnotation = "foreshadow.dev/taken"
 	// takeTries is how often it is tried while the one that has it still writes.
@@ -71,10 +81,34 @@ func (d *Document) read() (data []byte, taken string, err error) {
 		return nil, "", fmt.Errorf("read %s: %w", d, err)
 	}
 	d.version = o.GetResourceVersion()
-	if text, found, _ := unstructured.NestedString(o.Object, "data", documentKey); found {
+	text, found, _ := unstructured.NestedString(o.Object, "data", documentKey)
+	switch {
+	case text == compressed:
+		packed, _, _ := unstructured.NestedString(o.Object, "binaryData", compressedKey)
+		if data, err = unpack(packed); err != nil {
+			return nil, "", fmt.Errorf("read %s: %w", d, err)
+		}
+	case found:
 		data = []byte(text)
 	}
 	return data, o.GetAnnotations()[takenAnnotation], nil
+}
+
+// pack compresses a document for a ConfigMap.
+func pack(data []byte) (string, error) {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err := w.Write(data)
+	err = errors.Join(err, w.Close())
+	return base64.StdEncoding.EncodeToString(out.Bytes()), err
+}
+
+func unpack(packed string) ([]byte, error) {
+	r, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(packed)))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
 
 // Save replaces it.
@@ -109,12 +143,19 @@ func (d *Document) findOut() error {
 func (d *Document) write(data []byte) error {
 	ctx, cancel := bounded(context.Background())
 	defer cancel()
-	content := map[string]any{}
-	if data != nil {
+	content, binary := map[string]any{}, map[string]any{}
+	switch {
+	case len(data) > plainBytes:
+		packed, err := pack(data)
+		if err != nil {
+			return fmt.Errorf("compress %s: %w", d, err)
+		}
+		content[documentKey], binary[compressedKey] = compressed, packed
+	case data != nil:
 		content[documentKey] = string(data)
 	}
 	o := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap", "data": content,
+		"apiVersion": "v1", "kind": "ConfigMap", "data": content, "binaryData": binary,
 		"metadata": map[string]any{
 			"name": d.name, "namespace": d.namespace, "annotations": map[string]any{takenAnnotation: d.taken},
 		},

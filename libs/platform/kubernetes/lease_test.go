@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/foreshadow/foreshadow/libs/platform/kubernetes/kubernetestest"
 )
@@ -174,6 +177,31 @@ func TestDocumentThatIsNotThereYet(t *testing.T) {
 		if data, err := d.Load(); data != nil || err != nil {
 			t.Fatalf("has %q, %v", data, err)
 		}
+	}
+}
+
+// TestDocumentOfManyWorkloads: larger than a ConfigMap, and small again.
+func TestDocumentOfManyWorkloads(t *testing.T) {
+	t.Parallel()
+	c := kubernetestest.New(t)
+	r := newRig(t, nil, c)
+	d := NewDocument(r.client, c.Namespace, "journal")
+	for _, want := range []string{strings.Repeat(`{"instance": "checkout-7d9c6b8f5d-x4k2p"}`, 60_000), "small"} {
+		if err := d.Save([]byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.client.dynamic.Resource(configMapResource).Namespace(c.Namespace).Get(t.Context(), "journal", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err := o.MarshalJSON(); len(raw) > 1<<20 || err != nil {
+			t.Errorf("a ConfigMap of %d bytes, %v", len(raw), err)
+		}
+		d = NewDocument(r.client, c.Namespace, "journal")
+		if got, err := d.Load(); string(got) != want || err != nil {
+			t.Fatalf("%d bytes were read, want %d; %v", len(got), len(want), err)
+		}
+		d.unsure = []byte(want) // its answer was cut off
 	}
 }
 
