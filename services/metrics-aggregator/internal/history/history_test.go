@@ -236,6 +236,49 @@ func TestPagesOfAnySizeAddUpToTheWhole(t *testing.T) {
 	}
 }
 
+// TestWindowsOfManyStrataAreReadFewAtATime: as many at once as of others would be gigabytes.
+func TestWindowsOfManyStrataAreReadFewAtATime(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const windows, strata = 25, 2000
+	delta, names := metric.Strata{}, map[traffic.Stratum]bool{}
+	for i := range strata {
+		s := traffic.Stratum{Route: fmt.Sprintf("GET /%d", i)}
+		names[s] = true
+		delta.At(s).Requests = 1
+	}
+	if err := b.store.Prepare(t.Context(), map[time.Time]bool{epoch: true}, names); err != nil {
+		t.Fatal(err)
+	}
+	for i := range windows {
+		key := window.Key{Workload: "shop", Environment: production, Start: epoch.Add(time.Duration(i) * time.Second), Width: time.Second}
+		if err := pgx.BeginFunc(t.Context(), b.pool, func(tx pgx.Tx) error {
+			return b.store.Merge(t.Context(), tx, "test", map[window.Key]*window.Traffic{key: {Strata: delta}})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := window.Range{Workload: "shop", Environment: production, From: epoch, To: epoch.Add(time.Hour)}
+	keys, found, err := window.ListTraffic(t.Context(), b.pool, all, window.Position{}, 500)
+	if err != nil || len(keys) == 0 || len(keys) != len(found) || len(keys)*strata > 2*window.MaxStrata {
+		t.Errorf("%d windows at once, %d with strata, %v", len(keys), len(found), err)
+	}
+	for step, want := range map[float64]int{0: windows, 2: (windows + 1) / 2} {
+		got, _ := b.pages(t, &foreshadowv1.QueryWindowsRequest{
+			Workload: "shop", Environment: production, StartTime: timestamppb.New(epoch), EndTime: timestamppb.New(all.To), StepSeconds: step,
+		})
+		var requests uint64
+		for _, w := range got {
+			for _, s := range w.GetTraffic().GetStrata() {
+				requests += s.GetRequests()
+			}
+		}
+		if len(got) != want || requests != windows*strata {
+			t.Errorf("steps of %v s: %d windows of %d requests, want %d of %d", step, len(got), requests, want, windows*strata)
+		}
+	}
+}
+
 func TestDecisionsComeNewestFirstInPages(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

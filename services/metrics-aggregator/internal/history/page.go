@@ -67,7 +67,7 @@ func fingerprint(request proto.Message) (uint64, error) {
 	return h.Sum64(), nil
 }
 
-// source returns up to limit windows after a position, in order; fewer only when there are no more.
+// source returns up to limit windows after a position, in order; none only when there are no more.
 type source func(ctx context.Context, after window.Position, limit int) ([]window.Item, error)
 
 // page reads up to size windows and pageBytes, but at least one. more says whether the page ended before the source.
@@ -87,7 +87,7 @@ func (next source) page(ctx context.Context, after window.Position, size int) (p
 			page = append(page, item.Window)
 			last, after = item.Position, item.Position
 		}
-		if len(items) < limit {
+		if len(items) == 0 {
 			return page, last, false, nil
 		}
 	}

@@ -17,6 +17,8 @@ import (
 const (
 	// poll is how often a stream looks by itself: a commit of another process rings no bell here.
 	poll = time.Second
+	// changes bounds what is followed at once: windows come whole, whatever they hold.
+	changes = 50
 	// forever is after every window there can be.
 	forever = 24 * time.Hour
 )
@@ -84,7 +86,7 @@ func sendAll(ctx context.Context, read source, stream grpc.ServerStreamingServer
 				return err
 			}
 		}
-		if len(items) < batch {
+		if len(items) == 0 {
 			return nil
 		}
 	}
@@ -97,7 +99,7 @@ func (s *Server) follow(ctx context.Context, req *foreshadowv1.StreamWindowsRequ
 	for {
 		heard := s.bell.Heard()
 		began := s.now()
-		windows, last, err := window.Changed(ctx, s.pool, req.Workload, at, batch)
+		windows, last, err := window.Changed(ctx, s.pool, req.Workload, at, changes)
 		if err != nil {
 			return database.Away(err)
 		}

@@ -171,6 +171,7 @@ func (s *Server) mergeSteps(ctx context.Context, r window.Range, step time.Durat
 	}
 	var steps []window.Item
 	var open *stepSum
+	strata := 0
 	for at := (window.Position{}); ; {
 		keys, windows, err := window.ListTraffic(ctx, s.pool, r, at, batch)
 		if err != nil {
@@ -181,7 +182,8 @@ func (s *Server) mergeSteps(ctx context.Context, r window.Range, step time.Durat
 			start := metric.WindowStart(k.Start, step)
 			if open == nil || !open.start.Equal(start) {
 				if open != nil {
-					if steps = append(steps, open.item(r, step)); len(steps) == limit {
+					strata += len(open.traffic.Strata)
+					if steps = append(steps, open.item(r, step)); len(steps) == limit || strata >= window.MaxStrata {
 						return steps, nil
 					}
 				}
@@ -189,7 +191,7 @@ func (s *Server) mergeSteps(ctx context.Context, r window.Range, step time.Durat
 			}
 			open.add(k, windows[k])
 		}
-		if len(keys) < batch {
+		if len(keys) == 0 {
 			break
 		}
 	}

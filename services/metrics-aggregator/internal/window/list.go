@@ -52,7 +52,15 @@ func (r Range) args(after Position, limit int) []any {
 	return []any{r.Workload, int16(r.Environment), from, r.To, start, after.Width, limit}
 }
 
-// ListTraffic returns up to limit traffic windows after a position, with their strata.
+const (
+	// MaxStrata is about how many strata are held at once: a window may have thousands, and half a kilobyte each.
+	MaxStrata = 20_000
+	// firstLoad windows say how many strata the others have.
+	firstLoad = 10
+)
+
+// ListTraffic returns up to limit traffic windows after a position, with their strata: fewer where they have many strata, and none
+// only when there are no more.
 func ListTraffic(ctx context.Context, pool *pgxpool.Pool, r Range, after Position, limit int) ([]Key, map[Key]*Traffic, error) {
 	found := map[Key]*Traffic{}
 	var keys []Key
@@ -61,9 +69,24 @@ func ListTraffic(ctx context.Context, pool *pgxpool.Pool, r Range, after Positio
 		if keys, err = listKeys(ctx, tx, "traffic_window", r, after, limit); err != nil || len(keys) == 0 {
 			return err
 		}
-		batch := &pgx.Batch{}
-		queueLoad(batch, keys, found)
-		return tx.SendBatch(ctx, batch).Close()
+		for read, next := 0, firstLoad; read < len(keys); {
+			n := min(next, len(keys)-read)
+			batch := &pgx.Batch{}
+			queueLoad(batch, keys[read:read+n], found)
+			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+				return err
+			}
+			read += n
+			strata := 0
+			for _, w := range found {
+				strata += len(w.Strata)
+			}
+			if strata >= MaxStrata {
+				keys = keys[:read]
+			}
+			next = max(1, (MaxStrata-strata)*read/max(1, strata))
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("list traffic windows: %w", err)
