@@ -79,7 +79,8 @@ func accept(lane *journal.Lane, f *journal.Flight, rules workload.Guardrails, no
 	lane.Changes = changes
 }
 
-// judge says how a change ended, and why when that needs saying; OUTCOME_UNSPECIFIED while it is under way.
+// judge says how a change ended, and why when that needs saying; OUTCOME_UNSPECIFIED while it is under way. More than were asked for
+// may be ready: a release of the service that is rolled out has some to spare.
 func judge(f journal.Flight, st platform.State, timeout time.Duration, now time.Time) (foreshadowv1.Outcome, string) {
 	target, generation := int(f.Action.GetTo().GetInstances()), f.Action.GetGeneration()
 	shrinks := f.Action.GetTo().GetInstances() < f.Action.GetFrom().GetInstances()
@@ -89,13 +90,13 @@ func judge(f journal.Flight, st platform.State, timeout time.Duration, now time.
 		return foreshadowv1.Outcome_OUTCOME_FAILED, "the platform has forgotten the change; it was probably started anew"
 	case st.Generation > generation || st.Desired != target:
 		return foreshadowv1.Outcome_OUTCOME_SUPERSEDED, fmt.Sprintf("someone else asked for %d instances", st.Desired)
-	case st.Ready() == target && (!shrinks || len(st.Instances) == target) && fitted(st, sizeOf(f.Action.GetTo())):
+	case st.Ready() >= target && (!shrinks || len(st.Instances) == target) && fitted(st, sizeOf(f.Action.GetTo())):
 		return foreshadowv1.Outcome_OUTCOME_APPLIED, ""
 	case elapsed < timeout:
 		return foreshadowv1.Outcome_OUTCOME_UNSPECIFIED, ""
 	case shrinks:
 		return foreshadowv1.Outcome_OUTCOME_FAILED, fmt.Sprintf("%d instances are left after %s, %d were asked for", len(st.Instances), timeout, target)
-	case st.Ready() == target:
+	case st.Ready() >= target:
 		return foreshadowv1.Outcome_OUTCOME_FAILED, fmt.Sprintf("not all instances have their size after %s", timeout)
 	default:
 		return foreshadowv1.Outcome_OUTCOME_FAILED, fmt.Sprintf("%d of %d instances are ready after %s", st.Ready(), target, timeout)

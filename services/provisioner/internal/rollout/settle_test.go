@@ -63,6 +63,8 @@ func TestSettle(t *testing.T) {
 	}{
 		"up, not all are ready":         {[]journal.Flight{flight(7, 2, 4, true)}, running(7, 4, "abcD"), time.Minute, nil, 1, 0, ""},
 		"up, all are ready":             {[]journal.Flight{flight(7, 2, 4, true)}, running(7, 4, "abcd"), time.Minute, []foreshadowv1.Outcome{foreshadowv1.Outcome_OUTCOME_APPLIED}, 0, 3, "demand rises"},
+		"up, a release adds a spare":    {[]journal.Flight{flight(7, 2, 4, true)}, running(7, 4, "abcde"), time.Minute, []foreshadowv1.Outcome{foreshadowv1.Outcome_OUTCOME_APPLIED}, 0, 4, ""},
+		"down, a release adds a spare":  {[]journal.Flight{flight(7, 4, 2, true)}, running(7, 2, "abc"), time.Minute, nil, 1, 0, ""},
 		"up, too late":                  {[]journal.Flight{flight(7, 2, 4, true)}, running(7, 4, "abcD"), 10 * time.Second, []foreshadowv1.Outcome{foreshadowv1.Outcome_OUTCOME_FAILED}, 0, 2, "3 of 4 instances are ready after 10s"},
 		"up, an old one still drains":   {[]journal.Flight{flight(7, 1, 2, true)}, running(7, 2, "bc-a"), time.Minute, []foreshadowv1.Outcome{foreshadowv1.Outcome_OUTCOME_APPLIED}, 0, 1, ""},
 		"down, one still drains":        {[]journal.Flight{flight(7, 2, 1, true)}, running(7, 1, "a-b"), time.Minute, nil, 1, 0, ""},
