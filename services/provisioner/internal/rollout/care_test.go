@@ -26,6 +26,7 @@ type cluster struct {
 	around  platform.Surroundings
 	changes []platform.Change
 	slow    bool // what is added does not become ready
+	lingers int  // so many are being drained
 	err     error
 }
 
@@ -51,6 +52,9 @@ func (c *cluster) resize(instances int) {
 func (c *cluster) State(context.Context, string) (platform.State, error) {
 	s := c.state
 	s.Instances = slices.Clone(s.Instances)
+	for n := range c.lingers {
+		s.Instances = append(s.Instances, platform.Instance{ID: fmt.Sprint("d", n), Phase: platform.Draining})
+	}
 	return s, c.err
 }
 
@@ -266,6 +270,25 @@ func TestWhatIsNotRolledBack(t *testing.T) {
 				t.Errorf("changed %+v", r.cluster.changes[before:])
 			}
 		})
+	}
+}
+
+// TestChangeThatIsNotVerifiedIsWatched: what drains for longer than the timeout is gone for users all the same.
+func TestChangeThatIsNotVerifiedIsWatched(t *testing.T) {
+	t.Parallel()
+	r := newCareRig(t, 6, nil)
+	r.cluster.lingers = 3
+	r.offer(7, 3)
+	r.steps(1)
+	r.now = r.now.Add(r.workload.Guardrails.VerifyTimeout)
+	r.steps(1)
+	if r.last().GetOutcome() != foreshadowv1.Outcome_OUTCOME_FAILED {
+		t.Fatalf("recorded %v", r.last())
+	}
+	r.users.since = 0.4
+	r.steps(3)
+	if r.cluster.state.Desired != 6 || r.last().GetOutcome() != foreshadowv1.Outcome_OUTCOME_ROLLED_BACK {
+		t.Errorf("desired %d, recorded %v", r.cluster.state.Desired, r.last())
 	}
 }
 

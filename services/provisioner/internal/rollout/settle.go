@@ -45,7 +45,10 @@ func settle(lane journal.Lane, st platform.State, rules workload.Guardrails, now
 		done := finish(*last, st, outcome, why, now)
 		complete = append(complete, done)
 		next.Flights, changed = nil, true
-		if outcome == foreshadowv1.Outcome_OUTCOME_APPLIED && removes(done) && !last.Rollback && rules.Rollback.Within > 0 {
+		// One that is not verified in time holds too, and users may feel it.
+		holds := outcome == foreshadowv1.Outcome_OUTCOME_APPLIED ||
+			outcome == foreshadowv1.Outcome_OUTCOME_FAILED && st.Generation == done.GetGeneration()
+		if holds && removes(done) && !last.Rollback && rules.Rollback.Within > 0 {
 			next.Watch = &journal.Watch{Action: done, Since: now}
 		}
 	}
