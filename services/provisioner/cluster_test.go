@@ -206,7 +206,7 @@ func TestOnKubernetes(t *testing.T) {
 		cluster = func(t *testing.T) *kubernetestest.Cluster { return kubernetestest.NewOnPlane(t, plane) }
 	}
 	for name, test := range map[string]func(*testing.T, *kubernetestest.Cluster){
-		"scales": scalesOnKubernetes, "rolls-back": rollsBackOnKubernetes, "budget": keepsTheBudget, "hpa": refusesBesideHPA,
+		"scales": scalesOnKubernetes, "rolls-back": rollsBackOnKubernetes, "felt-before": knowsHowUsersFaredBefore, "budget": keepsTheBudget, "hpa": refusesBesideHPA,
 		"quota": staysWithinQuota, "takes-over": takesOver, "resizes": resizesOnKubernetes, "manual": leavesPeopleAlone,
 		"copies": wakesACopy, "reaches-the-leader": reachesTheLeader,
 	} {
@@ -266,6 +266,44 @@ func rollsBackOnKubernetes(t *testing.T, c *kubernetestest.Cluster) {
 	if s := b.production(); s.Desired != 3 || s.Ready() != 3 || !strings.Contains(a.GetReason(), "broke the SLO since the change") {
 		t.Errorf("state %+v, recorded %v", s, a)
 	}
+}
+
+// What users felt while nobody led counts too.
+func knowsHowUsersFaredBefore(t *testing.T, c *kubernetestest.Cluster) {
+	b := newClusterBench(t, c, func(w *workload.Workload) {
+		w.Guardrails.Rollback = workload.Rollback{Within: time.Minute, MinRequests: 200, Hold: time.Minute}
+	})
+	stop, leads := b.provisioner("a")
+	b.wait4(leads)
+	b.recommend(1, 0)
+	since := b.action(production, applied).GetCompleteTime().AsTime()
+	stop()
+	const windows = 5
+	for n := range windows {
+		b.windows.Publish(b.workload.Name, &foreshadowv1.MetricsWindowed{
+			Workload: b.workload.Name, Environment: production, StartTime: timestamppb.New(since.Add(time.Duration(n+1) * 10 * time.Millisecond)),
+			DurationSeconds: 0.01, Revision: 1,
+			Content: &foreshadowv1.MetricsWindowed_Traffic{Traffic: &foreshadowv1.TrafficWindow{
+				Strata: []*foreshadowv1.Traffic{{Requests: 100, Responses: 100, SloViolations: 40}},
+			}},
+		})
+	}
+	ctx, written := context.WithTimeout(t.Context(), hangTimeout)
+	defer written()
+	seen := 0
+	if err := kafka.Tail(ctx, kafka.TailConfig{Kafka: b.kafka, Topic: kafka.TopicMetricsWindowed}, func(r kafka.Record) error {
+		if r.Key == b.workload.Name {
+			if seen++; seen == windows {
+				written()
+			}
+		}
+		return nil
+	}); err != nil || seen != windows {
+		t.Fatalf("%d windows were written, %v", seen, err)
+	}
+	_, leads = b.provisioner("b")
+	b.wait4(leads)
+	b.action(production, foreshadowv1.Outcome_OUTCOME_ROLLED_BACK)
 }
 
 func keepsTheBudget(t *testing.T, c *kubernetestest.Cluster) {

@@ -142,7 +142,7 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 	}
 	defer sender.Close()
 	recorder := record.New(sender, j, s.metrics, s.deps.Tracing, s.deps.Log)
-	users := quality.New()
+	users, felt := quality.New(), rollout.Felt(j, s.watched, s.deps.Now())
 	workloads := s.workloads(rollout.Deps{
 		Platform: s.deps.Platform, Journal: j, Records: recorder, Health: t.health, Log: s.deps.Log, Now: s.deps.Now,
 		Quality: users, Epoch: t.epoch,
@@ -166,7 +166,7 @@ func (s *Service) serveTerm(ctx context.Context, ln net.Listener, t term) error 
 		g.Go(func() error { return reporter.Run(ctx) })
 	}
 	g.Go(func() error { return s.follow(ctx, t.health, workloads, reporter) })
-	g.Go(func() error { return s.followUsers(ctx, users) })
+	g.Go(func() error { return s.followUsers(ctx, users, felt) })
 	g.Go(func() error { return s.keepCopies(ctx) })
 	g.Go(func() error { return s.keepTrials(ctx) })
 	for _, w := range workloads {
@@ -241,10 +241,21 @@ func (s *Service) follow(ctx context.Context, health rollout.Health, workloads m
 	return nil
 }
 
-// followUsers keeps how users fare. While the topic cannot be read nothing is rolled back, and nothing else waits for it.
-func (s *Service) followUsers(ctx context.Context, users *quality.Tracker) error {
+// watched is how long the users of a workload are watched after a change.
+func (s *Service) watched(name string) time.Duration {
+	for _, w := range s.deps.Workloads {
+		if w.Name == name {
+			return w.Guardrails.Rollback.Within
+		}
+	}
+	return 0
+}
+
+// followUsers keeps how users fare, and fared since a time. While the topic cannot be read nothing is rolled back, and nothing else
+// waits for it.
+func (s *Service) followUsers(ctx context.Context, users *quality.Tracker, since time.Time) error {
 	cfg := kafka.TailConfig{
-		Kafka: s.deps.Kafka, Topic: kafka.TopicMetricsWindowed, From: kafka.Latest(), Logger: s.deps.Log,
+		Kafka: s.deps.Kafka, Topic: kafka.TopicMetricsWindowed, From: kafka.Since(since), Logger: s.deps.Log,
 	}
 	err := kafka.Tail(ctx, cfg, func(rec kafka.Record) error {
 		m := &foreshadowv1.MetricsWindowed{}
