@@ -16,7 +16,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/grpclog"
 )
 
 // usageError is a fault of the caller's: configuration, flags, arguments.
@@ -29,7 +28,7 @@ func (e usageError) Unwrap() error { return e.err }
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	quieten()
+	log.SetOutput(io.Discard) // where net/http writes what an instance says beyond its answer: it is users' data
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -44,16 +43,6 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return 1
-}
-
-// quieten keeps from stderr what libraries say there in words of their own. net/http logs what an instance says beyond its answer,
-// which is users' data. gRPC's calls return their errors, and of a caller that leaves a watch it would be said each time; who asks for
-// it hears it.
-func quieten() {
-	log.SetOutput(io.Discard)
-	if os.Getenv("GRPC_GO_LOG_SEVERITY_LEVEL") == "" {
-		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-	}
 }
 
 // What gRPC puts around what a service said, and around why it cannot be reached.
