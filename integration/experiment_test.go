@@ -71,8 +71,15 @@ func TestAKilledRunnerGoesOnWithItsExperiment(t *testing.T) {
 			}
 			if cells() > 0 {
 				w.kill(stack.ShadowRunner)
-				if err := <-ended; err != nil {
-					t.Fatalf("the command ended with %v:\n%s", err, out.String())
+				select {
+				case err := <-ended:
+					if err != nil {
+						t.Fatalf("the command ended with %v:\n%s", err, out.String())
+					}
+				case <-time.After(3 * time.Minute):
+					_ = command.Process.Kill()
+					<-ended
+					t.Fatalf("the experiment was not gone on with:\n%s", out.String())
 				}
 				return ""
 			}

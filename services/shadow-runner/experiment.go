@@ -44,7 +44,7 @@ func (l *lane) experimentable() (rate float64, err error) {
 // staged is an error when the shadow is not there.
 func (l *lane) staged() error {
 	if len(l.fleet.Ready()) == 0 {
-		return fmt.Errorf("workload %q: the shadow has no ready instance: %w", l.workload.Name, rpc.ErrPrecondition)
+		return fmt.Errorf("workload %q: the shadow has no ready instance (shadow_instances.min: 1 keeps it awake when there is nothing to measure): %w", l.workload.Name, rpc.ErrPrecondition)
 	}
 	return nil
 }

@@ -217,12 +217,13 @@ func (l *lane) report(final bool) {
 // mixEvery is how often it is looked whether the mix has moved; sorting thousands of requests is not free.
 const mixEvery = 5 * time.Second
 
-// measureLoop does one thing at a time: experiments first, for somebody waits for them. Of what is under way when ctx ends nothing
-// is published, and an experiment is another's to go on with.
+// measureLoop does one thing at a time: experiments first, for somebody waits for them. One that a runner left behind is waited for:
+// a shadow of which all is known is put to sleep. Of what is under way when ctx ends nothing is published, and an experiment is
+// another's to go on with.
 func (l *lane) measureLoop(ctx context.Context) {
 	l.waiting = time.Time{}
 	for pace.Timer(ctx, time.Now().Add(lookEvery)) == nil {
-		if !l.runExperiment(ctx) && !l.warmUp(ctx) {
+		if !l.runExperiment(ctx) && !l.experiments.Elsewhere(l.workload.Name) && !l.warmUp(ctx) {
 			l.measureWhenDue(ctx)
 		}
 	}

@@ -71,9 +71,15 @@ func TestWhatAZombieRecordsDoesNotCount(t *testing.T) {
 	if _, waits := heir.Waiting("shop"); waits {
 		t.Error("it is taken over before the lease is over")
 	}
+	if !heir.Elsewhere("shop") || heir.Elsewhere("other") || zombie.Elsewhere("shop") {
+		t.Error("it is not only for the heir that it is carried out elsewhere")
+	}
 	// The zombie hears nothing any more, and does not know it.
 	log.stores = log.stores[1:]
 	log.pass(1)
+	if heir.Elsewhere("shop") {
+		t.Error("it is taken for somebody's after the lease is over")
+	}
 	rest, _ := take(t, heir)
 	if len(rest.Cells) != 3 || jobCtx.Err() != nil {
 		t.Fatalf("the heir has %d cells left, want 3; the zombie's job ended with %v", len(rest.Cells), jobCtx.Err())

@@ -53,6 +53,14 @@ func (s *Store) Waiting(workload string) (since time.Time, ok bool) {
 	return e.experiment.GetCreateTime().AsTime(), true
 }
 
+// Elsewhere reports whether an experiment on the workload is another runner's, or was until that fell silent less than a lease ago.
+func (s *Store) Elsewhere(workload string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.running()
+	return e != nil && s.recalled && e.held == nil && e.experiment.GetWorkload() == workload && s.free(workload) == nil
+}
+
 // Stranded returns the workload of an experiment that nobody carries out, was created at least so long ago, and is on a workload that
 // is not known: it would be running for ever, and only one may. False when there is none.
 func (s *Store) Stranded(known func(workload string) bool, after time.Duration) (workload string, ok bool) {
