@@ -51,7 +51,7 @@ func (l *lane) staged() error {
 
 // runExperiment carries out the experiment that waits, if one does and can; false when none was.
 func (l *lane) runExperiment(ctx context.Context) bool {
-	if _, waits := l.experiments.Waiting(l.workload.Name); !waits {
+	if !l.experiments.Waiting(l.workload.Name) {
 		l.waiting = time.Time{}
 		return false
 	}

@@ -45,7 +45,7 @@ func TestOneOfManyRunnersTakesAnExperiment(t *testing.T) {
 			t.Fatalf("round %d: %d runners took it", round, n)
 		}
 		for i, s := range stores {
-			if _, waits := s.Waiting("shop"); waits {
+			if s.Waiting("shop") {
 				t.Errorf("round %d: it waits for runner %d", round, i)
 			}
 		}
@@ -68,7 +68,7 @@ func TestWhatAZombieRecordsDoesNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.pass(experiment.DefaultLease - 1)
-	if _, waits := heir.Waiting("shop"); waits {
+	if heir.Waiting("shop") {
 		t.Error("it is taken over before the lease is over")
 	}
 	if !heir.Elsewhere("shop") || heir.Elsewhere("other") || zombie.Elsewhere("shop") {
@@ -173,7 +173,7 @@ func TestAClaimThatIsReleasedIsFree(t *testing.T) {
 	id := create(t, a, "shop", "r").GetExperimentId()
 	_, ctx := take(t, a)
 	record(t, a, id, 40)
-	if _, waits := b.Waiting("shop"); waits {
+	if b.Waiting("shop") {
 		t.Error("it waits while it is carried out")
 	}
 	if err := b.Release(t.Context(), id); err != nil || ctx.Err() != nil {

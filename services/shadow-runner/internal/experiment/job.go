@@ -41,16 +41,12 @@ type Cell struct {
 	Rate float64
 }
 
-// Waiting reports whether an experiment on the workload waits to be carried out, and since when: because nobody has begun, or who
-// carried it out has been silent for a lease.
-func (s *Store) Waiting(workload string) (since time.Time, ok bool) {
+// Waiting reports whether an experiment on the workload waits to be carried out: because nobody has begun, or who carried it out has
+// been silent for a lease.
+func (s *Store) Waiting(workload string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.free(workload)
-	if e == nil {
-		return time.Time{}, false
-	}
-	return e.experiment.GetCreateTime().AsTime(), true
+	return s.free(workload) != nil
 }
 
 // Elsewhere reports whether an experiment on the workload is another runner's, or was until that fell silent less than a lease ago.

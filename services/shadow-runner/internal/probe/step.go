@@ -87,8 +87,8 @@ const (
 	BrokenLatency    = "latency"
 	BrokenThroughput = "throughput"
 	BrokenQueue      = "queue growth"
-	// BrokenLost: too much broke it and the instance went away of that, or two that answered well died of it. When the step is not valid as well, the generator may have
-	// broken it. See Search.Lost.
+	// BrokenLost: too much broke it and the instance went away of that, or two that answered well died of it. When the step is not
+	// valid as well, the generator may have broken it. See Search.Lost.
 	BrokenLost = "loss of the instance"
 	// BrokenOnce: an instance that answered well died at this level. The step is not valid: one such loss may be an accident.
 	BrokenOnce = "one loss of an instance"
